@@ -1,0 +1,9 @@
+//! The SSE endpoint for the status of job runs.
+
+use std::process::ExitCode;
+
+use shared::{execution::Kind, function, http};
+
+fn main() -> ExitCode {
+    function::run(|env| http::run(Kind::Job, env))
+}

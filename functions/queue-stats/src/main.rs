@@ -1,0 +1,3 @@
+//! The SSE endpoint for live statistics of the queues.
+
+fn main() {}

@@ -1,0 +1,124 @@
+//! The two forms in which updates come, and the answer that each expects.
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::log::{Answer, Submission};
+
+/// Updates, in order.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) submissions: Vec<Submission<'static>>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// SQS, with the ids of its messages.
+    Queue(Vec<String>),
+    /// A direct invocation.
+    Direct,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Invocation {
+    Queue(Records),
+    Direct { updates: Vec<Value> },
+}
+
+/// An SQS event; without its records it would be taken for empty.
+#[derive(Deserialize)]
+struct Records {
+    #[serde(rename = "Records")]
+    records: Value,
+}
+
+impl Batch {
+    /// Reads an invocation's payload.
+    pub(crate) fn read(payload: Value) -> Result<Self, String> {
+        let form = "send {\"updates\":[…]}, or an SQS event";
+        match serde_json::from_value(payload) {
+            Ok(Invocation::Direct { updates }) => Ok(Batch {
+                submissions: updates
+                    .iter()
+                    .map(|update| Submission::new(update.to_string()))
+                    .collect(),
+                source: Source::Direct,
+            }),
+            Ok(Invocation::Queue(Records { records })) => {
+                let event: SqsEvent = serde_json::from_value(json!({"Records": records}))
+                    .map_err(|error| format!("not an SQS event ({error}); {form}"))?;
+                let messages = event.records.into_iter().map(|message| {
+                    let id = message.message_id.ok_or("a record has no messageId")?;
+                    let body = message.body.unwrap_or_default();
+                    Ok((id, Submission::new(body)))
+                });
+                let messages: Result<Vec<_>, &str> = messages.collect();
+                let (ids, submissions) = messages
+                    .map_err(|error| format!("{error}; {form}"))?
+                    .into_iter()
+                    .unzip();
+                Ok(Batch {
+                    submissions,
+                    source: Source::Queue(ids),
+                })
+            }
+            Err(_) => Err(format!("not a batch of updates; {form}")),
+        }
+    }
+
+    /// The answer once the batch is committed. What was rejected is recorded, and acknowledged: SQS
+    /// would bring it back, and in the end drag its group's healthy followers into the dead-letter
+    /// queue.
+    pub(crate) fn answer(&self, answers: &[Answer]) -> Value {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Rejected<'a> {
+            index: usize,
+            event_id: Option<String>,
+            reason: &'a str,
+        }
+        let mut rejected = Vec::new();
+        for (index, (answer, submission)) in answers.iter().zip(&self.submissions).enumerate() {
+            if let Answer::Rejected(reason) = answer {
+                let event_id = submission.event_id();
+                tracing::warn!(event_id, reason, "an update was rejected");
+                rejected.push(Rejected {
+                    index,
+                    event_id,
+                    reason,
+                });
+            }
+        }
+        metrics::counter!("RejectedUpdates").increment(rejected.len() as u64);
+        let count = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
+        match self.source {
+            Source::Queue(_) => json!(SqsBatchResponse::default()),
+            Source::Direct => json!({
+                "accepted": count(Answer::Accepted),
+                "duplicates": count(Answer::Duplicate),
+                "rejected": rejected,
+            }),
+        }
+    }
+
+    /// The answer where nothing could be committed: SQS keeps all of it, in order.
+    pub(crate) fn hand_back(&self) -> Result<Value, String> {
+        match &self.source {
+            Source::Queue(ids) => {
+                let failure = |id: &String| {
+                    let mut failure = BatchItemFailure::default();
+                    failure.item_identifier.clone_from(id);
+                    failure
+                };
+                let mut response = SqsBatchResponse::default();
+                response.batch_item_failures = ids.iter().map(failure).collect();
+                Ok(json!(response))
+            }
+            Source::Direct => {
+                Err("the updates cannot be committed now; send the same ones again".to_owned())
+            }
+        }
+    }
+}

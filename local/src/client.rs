@@ -1,0 +1,52 @@
+//! The commands of whoever works with a running stack.
+
+pub(crate) mod publish;
+pub(crate) mod tail;
+pub(crate) mod token;
+
+use serde_json::Value;
+
+use crate::{Error, signer::TokenRequest};
+
+/// Where the stack is.
+#[derive(clap::Args)]
+pub(crate) struct Target {
+    /// The stack's address
+    #[arg(long, env = "RUNCAST_URL", default_value = "http://127.0.0.1:8787")]
+    pub(crate) url: String,
+}
+
+impl Target {
+    /// An address of the stack.
+    fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.url.trim_end_matches('/'))
+    }
+
+    /// A token signed by the stack's key.
+    async fn token(&self, request: &TokenRequest) -> Result<String, Error> {
+        let sent = reqwest::Client::new()
+            .post(self.path("/_local/token"))
+            .json(request);
+        let response = sent.send().await.map_err(|error| self.unreachable(error))?;
+        let body: Value = response.error_for_status()?.json().await?;
+        let token = body.get("token").and_then(Value::as_str);
+        Ok(token
+            .ok_or("the stack answered without a token")?
+            .to_owned())
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> Error {
+        if error.is_connect() {
+            let url = &self.url;
+            return format!("nothing answers at {url}: start `runcast up`, or name it with --url")
+                .into();
+        }
+        error.into()
+    }
+}
+
+/// Prints a line of a command's output.
+#[expect(clippy::print_stdout, reason = "a command's output")]
+fn say(line: impl std::fmt::Display) {
+    println!("{line}");
+}

@@ -1,0 +1,327 @@
+//! `runcast tail`: a viewer that shows what it gets, resumes where a stream ends too early, and
+//! checks that nothing is missing or twice.
+
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use eventsource_stream::{Event, Eventsource};
+use futures_util::StreamExt;
+use rand::RngExt;
+use reqwest::{Response, StatusCode, header};
+use serde_json::Value;
+use shared::execution::Timestamp;
+use tokio::time::{sleep, timeout};
+
+use super::{Target, say};
+use crate::{Error, signer::TokenRequest};
+
+/// The longest wait before reconnecting.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  runcast tail job r1
+  runcast tail test t1 t2 t3              # several on one stream
+  runcast tail job --project demo         # every run of a project
+  runcast tail job r1 --last-event-id 3   # only what came after event 3
+
+Ends when all is over (Ctrl-C before), with a summary; fails where an event was missing or twice.")]
+pub(crate) struct Options {
+    /// test or job
+    #[arg(value_parser = ["test", "job"])]
+    kind: String,
+    /// 1 to 50 ids on one stream
+    #[arg(required_unless_present = "project")]
+    ids: Vec<String>,
+    /// Every execution of this project instead
+    #[arg(long, conflicts_with = "ids")]
+    project: Option<String>,
+    /// Whose executions
+    #[arg(long, default_value = "demo")]
+    org: String,
+    /// Where to go on
+    #[arg(long)]
+    last_event_id: Option<String>,
+    /// A token of one's own; without, one of the stack's
+    #[arg(long, env = "RUNCAST_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Print each event's JSON instead of a line for a person
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// What was seen of a stream.
+#[derive(Default)]
+struct Summary {
+    frames: u64,
+    gaps: u64,
+    duplicates: u64,
+    reconnects: u64,
+    resets: u64,
+    latencies_ms: Vec<i64>,
+    /// The last seq of each execution.
+    seqs: BTreeMap<String, u64>,
+    /// Whether the next states start over.
+    fresh: bool,
+}
+
+/// How a connection ended.
+enum Ended {
+    /// All is over.
+    Complete,
+    /// To be resumed.
+    Early,
+}
+
+pub(crate) async fn run(mut options: Options) -> Result<ExitCode, Error> {
+    let mut summary = Summary {
+        fresh: options.last_event_id.is_none(),
+        ..Summary::default()
+    };
+    let result = tokio::select! {
+        result = follow(&mut options, &mut summary) => result,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    };
+    summary.print();
+    result?;
+    let exact = summary.gaps == 0 && summary.duplicates == 0;
+    Ok(if exact {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn follow(options: &mut Options, summary: &mut Summary) -> Result<(), Error> {
+    let client = reqwest::Client::builder()
+        .http1_only()
+        .tcp_nodelay(true)
+        .build()?;
+    let mut failures = 0_u32;
+    loop {
+        let mut wait = Duration::ZERO;
+        match connect(&client, options).await {
+            Ok(response) if response.status() == StatusCode::NO_CONTENT => return Ok(()),
+            Ok(response) if response.status().is_success() => {
+                failures = 0;
+                if let Ended::Complete = read(response, options, summary).await {
+                    return Ok(());
+                }
+            }
+            Ok(response) => {
+                let status = response.status();
+                let seconds = response.headers().get(header::RETRY_AFTER);
+                let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+                wait = Duration::from_secs(seconds.unwrap_or(0));
+                let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+                let problem = response.text().await.unwrap_or_default();
+                if !passing {
+                    return Err(format!("{status}: {problem}").into());
+                }
+                eprintln!("{status}: {problem}");
+            }
+            Err(error) if summary.frames == 0 && failures == 0 => {
+                return Err(options.target.unreachable(error));
+            }
+            Err(error) => eprintln!("{error}"),
+        }
+        // Full jitter, so that many viewers don't come back at once.
+        let backoff = MAX_BACKOFF.min(Duration::from_millis(200) * 2_u32.pow(failures.min(8)));
+        failures += 1;
+        sleep(wait + backoff.mul_f64(rand::rng().random())).await;
+        summary.reconnects += 1;
+    }
+}
+
+async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result<Response> {
+    let Options { kind, ids, .. } = options;
+    let path = match ids.as_slice() {
+        [id] => format!("/api/{kind}-status/events/{id}"),
+        _ => format!("/api/{kind}-status/events"),
+    };
+    let mut request = client
+        .get(options.target.path(&path))
+        .header(header::ACCEPT, "text/event-stream");
+    let parameter = if kind == "job" { "runId" } else { "testId" };
+    match (&options.project, ids.as_slice()) {
+        (Some(project), _) => request = request.query(&[("projectId", project)]),
+        (None, [_]) => {}
+        (None, ids) => {
+            let ids: Vec<_> = ids.iter().map(|id| (parameter, id)).collect();
+            request = request.query(&ids);
+        }
+    }
+    let token = match &options.token {
+        Some(token) => Some(token.clone()),
+        None => {
+            let request = TokenRequest {
+                org: options.org.clone(),
+                projects: None,
+                ttl_seconds: 3600,
+            };
+            // Where there is none to be had, the answer to the stream's request says why.
+            options.target.token(&request).await.ok()
+        }
+    };
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    if let Some(id) = &options.last_event_id {
+        request = request.header("Last-Event-ID", id);
+    }
+    request.send().await
+}
+
+/// Reads a stream to its end, or until it is silent for 2.5 heartbeats.
+async fn read(response: Response, options: &mut Options, summary: &mut Summary) -> Ended {
+    let mut silence = Duration::from_secs(60);
+    // Pings are no events: what counts as silence is seen below the parser.
+    let bytes = response.bytes_stream();
+    let (alive, mut heard) = tokio::sync::watch::channel(());
+    let bytes = bytes.inspect(move |_| {
+        let _ = alive.send(());
+    });
+    let mut events = Box::pin(bytes.eventsource());
+    let mut last_heard = Instant::now();
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            Ok(()) = heard.changed() => {
+                last_heard = Instant::now();
+                continue;
+            }
+            () = sleep(silence.saturating_sub(last_heard.elapsed())) => None,
+        };
+        let Some(Ok(event)) = event else {
+            return Ended::Early;
+        };
+        if !event.id.is_empty() {
+            options.last_event_id = Some(event.id.clone());
+        }
+        match event.event.as_str() {
+            "stream" => {
+                let opening: Value = serde_json::from_str(&event.data).unwrap_or_default();
+                let seconds = opening.get("heartbeatSeconds").and_then(Value::as_f64);
+                silence = Duration::from_secs_f64(seconds.unwrap_or(15.0) * 2.5);
+            }
+            "reset" => {
+                summary.resets += 1;
+                summary.fresh = true;
+            }
+            "end" => {
+                let end: Value = serde_json::from_str(&event.data).unwrap_or_default();
+                let reason = end
+                    .get("reason")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                if !options.json {
+                    eprintln!("end: {reason}");
+                }
+                // The server closes; without waiting for it, the connection would be cut.
+                let _ = timeout(Duration::from_secs(2), events.next()).await;
+                let over = matches!(reason, "complete" | "closed");
+                return if over { Ended::Complete } else { Ended::Early };
+            }
+            _ => summary.take(&event, options),
+        }
+    }
+}
+
+impl Summary {
+    fn take(&mut self, event: &Event, options: &Options) {
+        let Ok(state) = serde_json::from_str::<Value>(&event.data) else {
+            return;
+        };
+        self.frames += 1;
+        let text = |name: &str| state.get(name).and_then(Value::as_str);
+        let id = text("runId").or(text("testId")).unwrap_or_default();
+        let seq = state.get("seq").and_then(Value::as_u64).unwrap_or_default();
+        self.check(id, seq);
+        // The first states of a fresh stream carry the cursor on the last one.
+        if !event.id.is_empty() {
+            self.fresh = false;
+        }
+        let occurred = text("occurredAt")
+            .and_then(|time| serde_json::from_value::<Timestamp>(Value::from(time)).ok());
+        let latency = occurred.map(|time| (Timestamp::now().0 - time.0).num_milliseconds());
+        self.latencies_ms
+            .extend(latency.filter(|latency| *latency >= 0));
+        if options.json {
+            return say(&event.data);
+        }
+        let status = text("status").unwrap_or_default();
+        let latency = latency.map_or(String::new(), |latency| format!("{latency} ms"));
+        let progress = state.get("progress").filter(|progress| !progress.is_null());
+        let progress = progress.map(progress_in_words).unwrap_or_default();
+        say(format!(
+            "{id}  {seq:>4}  {}  {latency:>9}  {progress}",
+            coloured(status)
+        ));
+    }
+
+    fn check(&mut self, id: &str, seq: u64) {
+        let last = self.seqs.insert(id.to_owned(), seq);
+        match last {
+            _ if self.fresh => {}
+            Some(last) if seq <= last => self.duplicates += 1,
+            Some(last) if seq > last + 1 => self.gaps += 1,
+            _ => {}
+        }
+    }
+
+    fn print(&self) {
+        let mut sorted = self.latencies_ms.clone();
+        sorted.sort_unstable();
+        let at = |part: usize| {
+            sorted
+                .get(sorted.len() * part / 100)
+                .copied()
+                .unwrap_or_default()
+        };
+        eprintln!(
+            "{} frames, {} gaps, {} duplicates, {} reconnects, {} resets; latency p50 {} ms, p99 {} ms",
+            self.frames,
+            self.gaps,
+            self.duplicates,
+            self.reconnects,
+            self.resets,
+            at(50),
+            at(99),
+        );
+    }
+}
+
+fn progress_in_words(progress: &Value) -> String {
+    let number = |name: &str| progress.get(name).and_then(Value::as_u64);
+    let total = number("total").map_or(String::new(), |total| format!("/{total}"));
+    let message = progress
+        .get("message")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    format!(
+        "{}{total} {message}",
+        number("completed").unwrap_or_default()
+    )
+}
+
+fn coloured(status: &str) -> String {
+    let colour = match status {
+        "passed" | "completed" => 32,
+        "failed" | "error" => 31,
+        "cancelled" => 33,
+        "running" => 36,
+        _ => 90,
+    };
+    if std::io::stdout().is_terminal() {
+        format!("\x1b[{colour}m{status:<9}\x1b[0m")
+    } else {
+        format!("{status:<9}")
+    }
+}

@@ -1,0 +1,37 @@
+//! `runcast token`
+
+use std::process::ExitCode;
+
+use super::{Target, say};
+use crate::{Error, signer::TokenRequest};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  runcast token --org demo
+  runcast token --org demo --projects web,api --ttl 300
+  curl -N -H \"Authorization: Bearer $(runcast token --org demo)\" \\
+    http://127.0.0.1:8787/api/job-status/events/r1")]
+pub(crate) struct Options {
+    /// Whose executions it may read
+    #[arg(long)]
+    org: String,
+    /// Which of the organization's projects; without, all
+    #[arg(long, value_delimiter = ',')]
+    projects: Option<Vec<String>>,
+    /// How long it lives, in seconds; in a URL, a token may live for 300 at most
+    #[arg(long, default_value_t = 3600)]
+    ttl: u64,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
+    let request = TokenRequest {
+        org: options.org,
+        projects: options.projects,
+        ttl_seconds: options.ttl,
+    };
+    say(options.target.token(&request).await?);
+    Ok(ExitCode::SUCCESS)
+}

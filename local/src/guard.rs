@@ -1,0 +1,77 @@
+//! What outlives `runcast up` for a moment: when its parent is gone, however it went, the guard
+//! ends every process of the stack and removes its folder.
+//!
+//! It leads the process group of all that the stack starts, and learns of its parent's death by
+//! the end of its standard input.
+
+use std::{
+    io::Read,
+    path::PathBuf,
+    process::{ExitCode, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::{Pid, getpgrp},
+};
+
+use crate::{Error, postgres, process};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The stack's folder
+    state_dir: PathBuf,
+    /// Remove the folder in the end
+    #[arg(long)]
+    remove: bool,
+}
+
+/// A running guard. Dropped, it ends the stack.
+pub(crate) struct Guard {
+    /// The process group to start processes in.
+    pub(crate) group: i32,
+    _child: tokio::process::Child,
+}
+
+impl Guard {
+    pub(crate) fn start(state_dir: &std::path::Path, remove: bool) -> Result<Self, Error> {
+        let mut command = tokio::process::Command::new(std::env::current_exe()?);
+        command.arg("guard").arg(state_dir);
+        if remove {
+            command.arg("--remove");
+        }
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        Ok(Guard {
+            group: process::pid(&child)?.as_raw(),
+            _child: child,
+        })
+    }
+}
+
+/// Waits for the parent's end, then ends the stack.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    // Postgres ends in order, and frees its shared memory, where it is asked to.
+    if let Some(pid) = postgres::pid(&options.state_dir) {
+        let _ = kill(pid, Signal::SIGCONT);
+        let _ = kill(pid, Signal::SIGINT);
+        for _ in 0..50 {
+            if kill(pid, None).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    if options.remove {
+        let _ = std::fs::remove_dir_all(&options.state_dir);
+    }
+    // Everything else, and this process too.
+    let group: Pid = getpgrp();
+    let _ = killpg(group, Signal::SIGKILL);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,266 @@
+//! A Lambda function: its environments, and how an invocation finds one.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    environment::{Environment, Spec},
+    invocation::{Answer, Invocation, NoAnswer},
+    report::{Ended, Process, Report},
+};
+
+/// A function and its environments.
+#[derive(Clone)]
+pub(crate) struct Lambda(Arc<Inner>);
+
+struct Inner {
+    spec: Spec,
+    time_limit: Duration,
+    max_environments: usize,
+    report: Report,
+    environments: Mutex<Vec<Slot>>,
+}
+
+/// An environment's place. It is taken before its process is there.
+struct Slot {
+    id: u64,
+    environment: Option<Arc<Environment>>,
+    /// Invocations that it serves now.
+    busy: usize,
+    /// Whether an invocation has paid for its initialization.
+    paid: bool,
+}
+
+/// An environment held by one invocation.
+struct Held {
+    slot: u64,
+    environment: Arc<Environment>,
+    /// The initialization's time, for the first invocation.
+    init: Option<Duration>,
+}
+
+impl Lambda {
+    pub(crate) fn new(
+        spec: Spec,
+        time_limit: Duration,
+        max_environments: usize,
+        report: Report,
+    ) -> Self {
+        Lambda(Arc::new(Inner {
+            spec,
+            time_limit,
+            max_environments,
+            report,
+            environments: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.0.spec.name
+    }
+
+    /// Starts the one process of a managed function; others start when they are needed.
+    pub(crate) async fn prepare(&self) -> Result<(), NoAnswer> {
+        if self.is_managed() {
+            let held = self.acquire().await?;
+            self.with_slot(held.slot, |slot| slot.paid = false);
+            self.release(&held);
+        }
+        Ok(())
+    }
+
+    /// Invokes the function; returns as soon as it begins to answer.
+    ///
+    /// The invocation runs to its end even where nobody waits for it: like Lambda, this does not
+    /// tell a function that its caller has gone.
+    pub(crate) async fn invoke(&self, payload: Bytes) -> Result<Answer, NoAnswer> {
+        let lambda = self.clone();
+        let invoked = tokio::spawn(async move { lambda.invoke_to_the_end(payload).await });
+        let crashed = || NoAnswer::Crashed("-".to_owned());
+        invoked.await.unwrap_or_else(|_| Err(crashed()))
+    }
+
+    /// The environments as they are now.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let slots = self.slots();
+        let process = |slot: &Slot| {
+            let environment = slot.environment.as_ref()?;
+            Some(Process {
+                pid: environment.pid.as_raw(),
+                state: match (slot.busy, self.is_managed()) {
+                    (0, false) => "frozen",
+                    (0, true) => "idle",
+                    _ => "busy",
+                },
+            })
+        };
+        slots.iter().filter_map(process).collect()
+    }
+
+    /// Ends every process.
+    pub(crate) fn stop(&self) {
+        for slot in self.slots().drain(..) {
+            if let Some(environment) = slot.environment {
+                environment.kill();
+            }
+        }
+    }
+
+    async fn invoke_to_the_end(&self, payload: Bytes) -> Result<Answer, NoAnswer> {
+        let held = self.acquire().await?;
+        let limit = self.0.time_limit;
+        let (invocation, answer) = Invocation::new(payload, SystemTime::now() + limit);
+        let invocation = Arc::new(invocation);
+        let request_id = invocation.request_id.clone();
+        eprintln!("START RequestId: {request_id} Version: $LATEST");
+        if !self.is_managed() {
+            held.environment.thaw();
+        }
+        held.environment.invoke(invocation.clone());
+        let supervised = tokio::spawn(self.clone().supervise(held, invocation));
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            // Dropped without an answer: the supervisor knows why.
+            Err(_) => match supervised.await {
+                Ok("timeout") => Err(NoAnswer::TimedOut(request_id, limit.as_secs_f64())),
+                _ => Err(NoAnswer::Crashed(request_id)),
+            },
+        }
+    }
+
+    /// Accompanies an invocation to its end; returns how it ended.
+    async fn supervise(self, held: Held, invocation: Arc<Invocation>) -> &'static str {
+        let started = Instant::now();
+        let environment = &held.environment;
+        let finished = async {
+            invocation.answered().await;
+            if !self.is_managed() {
+                environment.idle().await;
+            }
+        };
+        let status = tokio::select! {
+            () = finished => "ok",
+            () = environment.exited() => "error",
+            () = sleep(self.0.time_limit) => "timeout",
+        };
+        let memory = (self.0.spec.memory_mb, environment.peak_memory_mb());
+        if status != "ok" {
+            if status == "timeout" && !self.is_managed() {
+                environment.kill();
+                environment.exited().await;
+            }
+            invocation.cut();
+        }
+        environment.forget(&invocation);
+        let request_id = invocation.request_id.clone();
+        let ended = Ended::new(
+            self.name(),
+            request_id.clone(),
+            status,
+            started.elapsed(),
+            held.init,
+            memory,
+        );
+        eprintln!("END RequestId: {request_id}\n{}", ended.line());
+        self.release(&held);
+        self.0.report.ended(ended);
+        status
+    }
+
+    /// Takes an idle environment, the newest first, or starts another.
+    async fn acquire(&self) -> Result<Held, NoAnswer> {
+        let id = {
+            let mut slots = self.slots();
+            let concurrency = self.0.spec.concurrency;
+            let free = slots.iter_mut().rev().find(|slot| {
+                let alive = slot
+                    .environment
+                    .as_ref()
+                    .is_some_and(|process| process.is_alive());
+                alive && slot.busy < concurrency
+            });
+            if let Some(slot) = free
+                && let Some(environment) = slot.environment.clone()
+            {
+                slot.busy += 1;
+                let first = !std::mem::replace(&mut slot.paid, true);
+                return Ok(Held {
+                    slot: slot.id,
+                    init: first.then_some(environment.init),
+                    environment,
+                });
+            }
+            slots.retain(|slot| {
+                slot.environment
+                    .as_ref()
+                    .is_none_or(|process| process.is_alive())
+            });
+            if slots.len() >= self.0.max_environments {
+                self.0.report.throttle(self.name());
+                return Err(NoAnswer::Throttled);
+            }
+            let id = rand::random();
+            slots.push(Slot {
+                id,
+                environment: None,
+                busy: 1,
+                paid: true,
+            });
+            id
+        };
+        match Environment::start(&self.0.spec).await {
+            Ok(environment) => {
+                self.0.report.cold_start(self.name());
+                let environment = Arc::new(environment);
+                self.with_slot(id, |slot| slot.environment = Some(environment.clone()));
+                Ok(Held {
+                    slot: id,
+                    init: Some(environment.init),
+                    environment,
+                })
+            }
+            Err(error) => {
+                eprintln!(
+                    "INIT_REPORT Status: error\tFunction: {}\t{error}",
+                    self.name()
+                );
+                self.slots().retain(|slot| slot.id != id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives an environment back: frozen, until it is needed again.
+    fn release(&self, held: &Held) {
+        if !held.environment.is_alive() {
+            self.slots().retain(|slot| slot.id != held.slot);
+            return;
+        }
+        if !self.is_managed() {
+            held.environment.freeze();
+        }
+        self.with_slot(held.slot, |slot| slot.busy -= 1);
+    }
+
+    fn is_managed(&self) -> bool {
+        self.0.spec.concurrency > 1
+    }
+
+    fn with_slot(&self, id: u64, change: impl FnOnce(&mut Slot)) {
+        if let Some(slot) = self.slots().iter_mut().find(|slot| slot.id == id) {
+            change(slot);
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.0
+            .environments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

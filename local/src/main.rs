@@ -1,0 +1,93 @@
+//! `runcast`: a local AWS Lambda for functions that stream through function URLs, and the command
+//! of whoever works with Runcast.
+
+mod client;
+mod dashboard;
+mod environment;
+mod function_url;
+mod gateway;
+mod guard;
+mod invocation;
+mod lambda;
+mod postgres;
+mod prelude;
+mod process;
+mod report;
+mod runtime_api;
+mod signer;
+mod up;
+mod valkey;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Live status of test and job executions, on one machine as it behaves in AWS.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  runcast up                              # in one terminal
+  runcast tail job r1                     # in another
+  runcast publish job r1 running          # in a third
+  runcast publish job r1 passed"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start everything: Valkey, Postgres, and every function under its real lifecycle
+    Up(up::Options),
+    /// Send one status update through the worker, and print its answer
+    Publish(client::publish::Options),
+    /// Print a stream, resuming where it ends too early
+    Tail(client::tail::Options),
+    /// Print a token signed by the running stack's key
+    Token(client::token::Options),
+    /// End what is left of a stack whose parent died
+    #[command(hide = true)]
+    Guard(guard::Options),
+}
+
+fn main() -> ExitCode {
+    // Only one provider is compiled in; installed by hand, since reqwest asks for it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    if let Command::Guard(options) = cli.command {
+        return guard::run(&options);
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("runcast: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Up(options) => up::run(options).await,
+            Command::Publish(options) => client::publish::run(options).await,
+            Command::Tail(options) => client::tail::run(options).await,
+            Command::Token(options) => client::token::run(options).await,
+            Command::Guard(_) => Ok(ExitCode::SUCCESS),
+        }
+    });
+    // Whatever still blocks a thread must not hold up the end.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| {
+        eprintln!("runcast: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            eprintln!("  because: {error}");
+            cause = error.source();
+        }
+        ExitCode::FAILURE
+    })
+}
+
+/// An error on its way to the person at the terminal.
+type Error = Box<dyn std::error::Error + Send + Sync>;

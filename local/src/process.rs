@@ -1,0 +1,49 @@
+//! Processes of the stack: started in the guard's group, signalled by their id.
+
+use std::path::{Path, PathBuf};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::process::Child;
+
+use crate::Error;
+
+/// The process's id.
+pub(crate) fn pid(child: &Child) -> Result<Pid, Error> {
+    let id = child.id().ok_or("the process has ended already")?;
+    Ok(Pid::from_raw(i32::try_from(id)?))
+}
+
+/// Sends a signal; a process that is gone needs none.
+pub(crate) fn signal(pid: Pid, signal: Signal) {
+    let _ = kill(pid, signal);
+}
+
+/// The checkout that this binary was built from: where `make setup` put the servers.
+pub(crate) fn checkout() -> PathBuf {
+    let local = Path::new(env!("CARGO_MANIFEST_DIR"));
+    local.parent().unwrap_or(local).to_owned()
+}
+
+/// The first path that exists, or an error that says what to do.
+pub(crate) fn find(what: &str, candidates: &[PathBuf]) -> Result<PathBuf, Error> {
+    let found = candidates.iter().find(|path| path.exists()).cloned();
+    found.ok_or_else(|| {
+        let looked = candidates.first().map(|path| path.display().to_string());
+        let looked = looked.unwrap_or_default();
+        format!("{what} is not installed (looked for {looked}): run `make setup`").into()
+    })
+}
+
+/// A port on 127.0.0.1 that is free now.
+pub(crate) fn free_port() -> Result<u16, Error> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// A random password.
+pub(crate) fn password() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}

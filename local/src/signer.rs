@@ -1,0 +1,81 @@
+//! The stack's own key: it signs the tokens of whoever works with the stack.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::Error;
+
+/// An Ed25519 key that lives as long as its stack.
+pub(crate) struct Signer {
+    key: EncodingKey,
+    public: Vec<u8>,
+    issuer: String,
+    audience: String,
+}
+
+/// What a token shall grant.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct TokenRequest {
+    pub(crate) org: String,
+    /// Absent: every project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) projects: Option<Vec<String>>,
+    pub(crate) ttl_seconds: u64,
+}
+
+impl Signer {
+    pub(crate) fn new(issuer: String, audience: String) -> Result<Self, Error> {
+        let document = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new());
+        let document = document.map_err(|_| "no randomness for a key")?;
+        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref());
+        let pair = pair.map_err(|_| "the new key is not readable")?;
+        Ok(Signer {
+            key: EncodingKey::from_ed_der(document.as_ref()),
+            public: pair.public_key().as_ref().to_vec(),
+            issuer,
+            audience,
+        })
+    }
+
+    /// A key set with this key, beside those given.
+    pub(crate) fn key_set(&self, given: Option<&str>) -> String {
+        let mut keys = given
+            .and_then(|text| serde_json::from_str::<Value>(text).ok())
+            .unwrap_or_else(|| json!({"keys": []}));
+        let own = json!({
+            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "runcast-local",
+            "x": BASE64_URL_SAFE_NO_PAD.encode(&self.public),
+        });
+        match keys.get_mut("keys").and_then(Value::as_array_mut) {
+            Some(keys) => keys.push(own),
+            // Not a key set: the functions say so.
+            None => return given.unwrap_or_default().to_owned(),
+        }
+        keys.to_string()
+    }
+
+    pub(crate) fn sign(&self, request: &TokenRequest) -> Result<String, Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let expires = now.checked_add(Duration::from_secs(request.ttl_seconds));
+        let expires = expires.ok_or("the token would live too long")?;
+        let mut claims = json!({
+            "sub": "local", "org": request.org, "scope": "status:read",
+            "iss": self.issuer, "aud": self.audience,
+            "iat": now.as_secs(), "exp": expires.as_secs(),
+        });
+        if let Some(projects) = &request.projects {
+            claims["projects"] = json!(projects);
+        }
+        let header = Header {
+            kid: Some("runcast-local".to_owned()),
+            ..Header::new(Algorithm::EdDSA)
+        };
+        Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
+    }
+}

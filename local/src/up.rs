@@ -1,0 +1,326 @@
+//! `runcast up`: the whole stack on one machine.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::serve::ListenerExt;
+use serde_json::{Value, json};
+use shared::config;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    Error,
+    environment::Spec,
+    function_url::collect,
+    gateway::{self, Gateway},
+    guard::Guard,
+    lambda::Lambda,
+    postgres::Postgres,
+    report::Report,
+    signer::{Signer, TokenRequest},
+    valkey::Valkey,
+};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  runcast up
+  runcast up --port 8788                         # a second stack beside the first
+  runcast up --managed 100                       # as on Lambda Managed Instances
+  STREAM_WINDOW_SECONDS=20 runcast up            # variables reach the functions
+
+Prints one JSON line on stdout when ready; ends with Ctrl-C, or with its parent.")]
+pub(crate) struct Options {
+    /// Where function URLs, the Invoke API and the dashboard are served; 0 takes a free port
+    #[arg(long, default_value_t = 8787)]
+    port: u16,
+    /// A Redis to use instead of an embedded Valkey
+    #[arg(long)]
+    redis_url: Option<String>,
+    /// A Postgres to use instead of an embedded one; the schema is migrated
+    #[arg(long)]
+    database_url: Option<String>,
+    /// Each function's time limit
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=900))]
+    timeout_seconds: u64,
+    /// How many environments a function may have
+    #[arg(long, default_value_t = 1000)]
+    max_environments: usize,
+    /// One process for each streaming function, serving N invocations at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1600))]
+    managed: Option<u32>,
+    /// Where data is kept; without, in a folder that is removed in the end
+    #[arg(long)]
+    state_dir: Option<PathBuf>,
+}
+
+/// The functions, and their memory in MB.
+const FUNCTIONS: [(&str, u32); 5] = [
+    ("test-status", 128),
+    ("job-status", 128),
+    ("queue-stats", 128),
+    ("worker", 256),
+    ("migrate", 128),
+];
+
+const ISSUER: &str = "runcast-local";
+const AUDIENCE: &str = "runcast";
+
+pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut started = Started::default();
+    let result = tokio::select! {
+        result = serve(&options, &mut started) => result,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    started.stop().await;
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// What has to be stopped, in this order.
+#[derive(Default)]
+struct Started {
+    lambdas: Vec<Lambda>,
+    valkey: Option<Valkey>,
+    postgres: Option<Postgres>,
+    guard: Option<Guard>,
+    state_dir: Option<tempfile::TempDir>,
+}
+
+impl Started {
+    async fn stop(self) {
+        for lambda in &self.lambdas {
+            lambda.stop();
+        }
+        if let Some(valkey) = self.valkey {
+            valkey.stop().await;
+        }
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
+        drop(self.state_dir);
+        drop(self.guard);
+    }
+}
+
+async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
+    let env = config::Env::of_process();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
+    let listener = listener.map_err(|error| {
+        format!(
+            "port {} cannot be used ({error}): choose another with --port",
+            options.port
+        )
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+
+    let state_dir = match &options.state_dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir)?;
+            std::fs::canonicalize(dir)?
+        }
+        None => {
+            let dir = tempfile::Builder::new().prefix("runcast-").tempdir()?;
+            let path = dir.path().to_owned();
+            started.state_dir = Some(dir);
+            path
+        }
+    };
+    let guard = Guard::start(&state_dir, options.state_dir.is_none())?;
+    let group = guard.group;
+    let guard = started.guard.insert(guard);
+
+    let (valkey, postgres) = tokio::try_join!(
+        start_valkey(options, &state_dir, guard),
+        start_postgres(options, &state_dir, guard),
+    )?;
+    let redis_url = match (&valkey, &options.redis_url) {
+        (Some(valkey), _) => valkey.url.clone(),
+        (None, url) => url.clone().unwrap_or_default(),
+    };
+    let database_url = match (&postgres, &options.database_url) {
+        (Some(postgres), _) => postgres.url.clone(),
+        (None, url) => url.clone().unwrap_or_default(),
+    };
+    started.valkey = valkey;
+    started.postgres = postgres;
+
+    let variable = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
+    let (issuer, audience) = (
+        variable("AUTH_ISSUER", ISSUER),
+        variable("AUTH_AUDIENCE", AUDIENCE),
+    );
+    let signer = Signer::new(issuer.clone(), audience.clone())?;
+    let jwks = signer.key_set(std::env::var("AUTH_JWKS").ok().as_deref());
+    let common = Functions {
+        options,
+        group,
+        report: Report::default(),
+        variables: vec![
+            ("REDIS_URL".to_owned(), redis_url.clone()),
+            ("AUTH_JWKS".to_owned(), jwks),
+            ("AUTH_ISSUER".to_owned(), issuer),
+            ("AUTH_AUDIENCE".to_owned(), audience),
+        ],
+    };
+    check(&env, &common.variables, &database_url)?;
+
+    let migrate = common.lambda("migrate", &database_url)?;
+    started.lambdas.push(migrate.clone());
+    eprintln!("runcast: migrating the schema");
+    invoke(&migrate, &json!({"action": "migrate"})).await?;
+    let (reader_url, writer_url) = match &started.postgres {
+        Some(postgres) => (
+            postgres.login("runcast_reader").await?,
+            postgres.login("runcast_writer").await?,
+        ),
+        None => (database_url.clone(), database_url.clone()),
+    };
+    for (name, _) in FUNCTIONS.iter().filter(|(name, _)| *name != "migrate") {
+        let url = if *name == "worker" {
+            &writer_url
+        } else {
+            &reader_url
+        };
+        let lambda = common.lambda(name, url)?;
+        lambda.prepare().await?;
+        started.lambdas.push(lambda);
+    }
+
+    let everything = TokenRequest {
+        org: "demo".to_owned(),
+        projects: None,
+        ttl_seconds: 30 * 24 * 3600,
+    };
+    let ready = json!({
+        "url": url,
+        "redisUrl": redis_url,
+        "databaseUrl": database_url,
+        "token": signer.sign(&everything)?,
+        "pid": std::process::id(),
+    });
+    let gateway = Arc::new(Gateway {
+        lambdas: started.lambdas.clone(),
+        report: common.report,
+        signer,
+    });
+    let router = gateway::router(gateway);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    // Bytes are passed on the moment they arrive.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    announce(&ready)?;
+    eprintln!("runcast: ready at {url}");
+    axum::serve(listener, service).await?;
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the one line that programs read")]
+fn announce(ready: &Value) -> Result<(), Error> {
+    use std::io::Write;
+    println!("{ready}");
+    Ok(std::io::stdout().flush()?)
+}
+
+async fn start_valkey(
+    options: &Options,
+    state_dir: &Path,
+    guard: &Guard,
+) -> Result<Option<Valkey>, Error> {
+    if options.redis_url.is_some() {
+        return Ok(None);
+    }
+    eprintln!("runcast: starting Valkey");
+    Valkey::start(state_dir, guard).await.map(Some)
+}
+
+async fn start_postgres(
+    options: &Options,
+    state_dir: &Path,
+    guard: &Guard,
+) -> Result<Option<Postgres>, Error> {
+    if options.database_url.is_some() {
+        return Ok(None);
+    }
+    eprintln!("runcast: starting Postgres");
+    // Every environment may open one at once.
+    let connections = options.max_environments.clamp(100, 2000) + 50;
+    Postgres::start(state_dir, connections, guard)
+        .await
+        .map(Some)
+}
+
+/// Stops here, with one line, where a function would stop at its start.
+fn check(
+    env: &config::Env,
+    variables: &[(String, String)],
+    database_url: &str,
+) -> Result<(), Error> {
+    let database = ("DATABASE_URL".to_owned(), database_url.to_owned());
+    let env = env.with(variables.iter().cloned().chain([database]));
+    config::Redis::from_env(&env)?;
+    config::Database::from_env(&env)?;
+    config::Streams::from_env(&env)?;
+    shared::access::token::Verifier::new(&config::Access::from_env(&env)?)?;
+    Ok(())
+}
+
+/// What the functions of a stack have in common.
+struct Functions<'a> {
+    options: &'a Options,
+    group: i32,
+    report: Report,
+    variables: Vec<(String, String)>,
+}
+
+impl Functions<'_> {
+    fn lambda(&self, name: &'static str, database_url: &str) -> Result<Lambda, Error> {
+        let binary = std::env::current_exe()?.with_file_name(name);
+        if !binary.exists() {
+            let binary = binary.display();
+            return Err(format!("{binary} is not built: run `make build`").into());
+        }
+        let memory = FUNCTIONS.iter().find(|(function, _)| *function == name);
+        let streams = !matches!(name, "worker" | "migrate");
+        let managed = self.options.managed.filter(|_| streams);
+        let mut variables = self.variables.clone();
+        variables.push(("DATABASE_URL".to_owned(), database_url.to_owned()));
+        let spec = Spec {
+            name,
+            binary,
+            variables,
+            memory_mb: memory.map_or(128, |(_, memory)| *memory),
+            concurrency: managed.map_or(1, |concurrency| concurrency as usize),
+            group: self.group,
+        };
+        let environments = managed.map_or(self.options.max_environments, |_| 1);
+        let time_limit = Duration::from_secs(self.options.timeout_seconds);
+        Ok(Lambda::new(
+            spec,
+            time_limit,
+            environments,
+            self.report.clone(),
+        ))
+    }
+}
+
+/// Invokes a function of the stack's own, and fails where it does.
+async fn invoke(lambda: &Lambda, payload: &Value) -> Result<(), Error> {
+    let answer = lambda.invoke(payload.to_string().into()).await?;
+    let is_error = answer.is_error;
+    let body = collect(answer.body).await?;
+    if is_error {
+        let said = String::from_utf8_lossy(&body).into_owned();
+        return Err(format!("{} failed: {said}", lambda.name()).into());
+    }
+    Ok(())
+}

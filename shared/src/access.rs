@@ -1,0 +1,4 @@
+//! Who may watch what.
+
+pub mod grant;
+pub mod token;

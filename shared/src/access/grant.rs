@@ -1,0 +1,33 @@
+//! What a valid token allows.
+
+use std::time::SystemTime;
+
+use crate::execution::Id;
+
+/// What a caller may see, and until when.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Who it is.
+    pub subject: String,
+    /// Whose executions.
+    pub organization_id: Id,
+    /// Which of the organization's projects; `None`: all.
+    pub projects: Option<Vec<Id>>,
+    /// When it ends.
+    pub expires_at: SystemTime,
+}
+
+impl Grant {
+    /// Whether an execution of this organization and project is the caller's to see.
+    #[must_use]
+    pub fn covers(&self, organization_id: &Id, project_id: &Id) -> bool {
+        self.organization_id == *organization_id && self.covers_project(project_id)
+    }
+
+    /// Whether this project of the caller's organization is theirs to see.
+    #[must_use]
+    pub fn covers_project(&self, project_id: &Id) -> bool {
+        let named = self.projects.as_ref();
+        named.is_none_or(|projects| projects.contains(project_id))
+    }
+}

@@ -1,0 +1,223 @@
+//! Tokens: JSON Web Tokens (RFC 7519), checked by the keys of an inline JSON Web Key Set.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{HeaderMap, header};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm},
+};
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::grant::Grant;
+use crate::{
+    config::{self, ConfigError},
+    execution::Id,
+};
+
+/// The longest token that is looked at, in bytes.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// How far clocks may differ.
+const LEEWAY: Duration = Duration::from_secs(5);
+
+/// The longest life of a token that may stand in a URL, where logs and histories keep it.
+const MAX_URL_TOKEN_LIFE: Duration = Duration::from_secs(300);
+
+/// The scope that a token needs.
+const SCOPE: &str = "status:read";
+
+/// Checks tokens.
+#[derive(Debug)]
+pub struct Verifier {
+    keys: Vec<Key>,
+}
+
+struct Key {
+    id: Option<String>,
+    decoding: DecodingKey,
+    validation: Validation,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a caller is not let in. The caller is told no more than the display.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum TokenError {
+    /// There is none.
+    #[error(
+        "A token is needed: send Authorization: Bearer, X-Auth-Token, the cookie runcast_token, or \
+         ?token= with a life of at most 300 s."
+    )]
+    Missing,
+    /// It is malformed, not signed by a key of ours, not for us, or out of its time.
+    #[error("The token is not valid here, or has expired: get a new one.")]
+    Invalid,
+    /// It lacks `status:read`.
+    #[error("The token's scope lacks status:read.")]
+    Scope,
+    /// It stands in the URL and lives too long for that.
+    #[error("A token in the URL may live for at most 300 s: get a shorter one, or send a header.")]
+    TooLongLived,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    org: Id,
+    projects: Option<Vec<Id>>,
+    #[serde(default)]
+    scope: Scope,
+    exp: u64,
+    iat: Option<u64>,
+}
+
+/// `scope` as RFC 8693 has it, words in one string, or as a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scope {
+    Words(String),
+    List(Vec<String>),
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Scope::List(Vec::new())
+    }
+}
+
+impl Scope {
+    fn holds(&self, wanted: &str) -> bool {
+        match self {
+            Scope::Words(words) => words.split(' ').any(|word| word == wanted),
+            Scope::List(list) => list.iter().any(|word| word == wanted),
+        }
+    }
+}
+
+impl Verifier {
+    /// A verifier for the configured keys.
+    ///
+    /// # Errors
+    /// Where a key is of no kind that is supported.
+    pub fn new(access: &config::Access) -> Result<Self, ConfigError> {
+        let keys = access.jwks.expose().keys.iter().map(|jwk| {
+            let algorithm = algorithm(jwk)?;
+            let mut validation = Validation::new(algorithm);
+            validation.set_issuer(&[&access.issuer]);
+            validation.set_audience(&[&access.audience]);
+            validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+            validation.validate_nbf = true;
+            validation.leeway = LEEWAY.as_secs();
+            Some(Key {
+                id: jwk.common.key_id.clone(),
+                decoding: DecodingKey::from_jwk(jwk).ok()?,
+                validation,
+            })
+        });
+        let keys = keys.collect::<Option<_>>();
+        let keys = keys.ok_or_else(|| {
+            let takes = "holds a key of another kind; it takes RSA (RS256), EC P-256 (ES256), \
+                         Ed25519 (EdDSA) and oct (HS256) keys";
+            ConfigError::new("AUTH_JWKS", takes)
+        })?;
+        Ok(Verifier { keys })
+    }
+
+    /// Finds the caller's token and checks it.
+    ///
+    /// # Errors
+    /// Where there is none, or it does not let the caller in.
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        url_token: Option<&str>,
+    ) -> Result<Grant, TokenError> {
+        if let Some(token) = token_in(headers) {
+            return self.verify(token).map(|(grant, _)| grant);
+        }
+        let (grant, life) = self.verify(url_token.ok_or(TokenError::Missing)?)?;
+        match life {
+            Some(life) if life <= MAX_URL_TOKEN_LIFE => Ok(grant),
+            _ => Err(TokenError::TooLongLived),
+        }
+    }
+
+    /// Checks a token; returns what it grants and its life (`exp - iat`), where it says so.
+    fn verify(&self, token: &str) -> Result<(Grant, Option<Duration>), TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Invalid);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
+        let candidates = self.keys.iter().filter(|key| match (&header.kid, &key.id) {
+            (Some(named), Some(id)) => named == id,
+            _ => true,
+        });
+        // The key decides the algorithm; what the header says has to agree.
+        let decoded = candidates
+            .filter_map(|key| {
+                jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation).ok()
+            })
+            .next();
+        let claims = decoded.ok_or(TokenError::Invalid)?.claims;
+        if !claims.scope.holds(SCOPE) {
+            return Err(TokenError::Scope);
+        }
+        let life = claims.iat.and_then(|iat| claims.exp.checked_sub(iat));
+        let expires_at = UNIX_EPOCH.checked_add(Duration::from_secs(claims.exp));
+        let grant = Grant {
+            subject: claims.sub,
+            organization_id: claims.org,
+            projects: claims.projects,
+            expires_at: expires_at
+                .and_then(|at| at.checked_add(LEEWAY))
+                .ok_or(TokenError::Invalid)?,
+        };
+        Ok((grant, life.map(Duration::from_secs)))
+    }
+}
+
+/// The algorithm that a key is for; `None` where it is not supported.
+fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
+    let (algorithm, name) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        AlgorithmParameters::OctetKey(_) => (Algorithm::HS256, KeyAlgorithm::HS256),
+        _ => return None,
+    };
+    let said = jwk.common.key_algorithm.as_ref();
+    said.is_none_or(|said| *said == name).then_some(algorithm)
+}
+
+/// The token in `Authorization: Bearer`, else `X-Auth-Token`, else the cookie `runcast_token`.
+/// Behind `CloudFront` with origin access control, `Authorization` carries AWS's own signature.
+fn token_in(headers: &HeaderMap) -> Option<&str> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let bearer = text(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then_some(token.trim())
+    });
+    let cookie = || {
+        let lines = headers.get_all(header::COOKIE).into_iter();
+        lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .find_map(|pair| pair.trim().strip_prefix("runcast_token="))
+    };
+    let x_auth_token = http::HeaderName::from_static("x-auth-token");
+    bearer.or_else(|| text(x_auth_token)).or_else(cookie)
+}

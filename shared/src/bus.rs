@@ -1,0 +1,235 @@
+//! Redis pub/sub: one connection for the whole process, whose channels are subscribed to exactly as
+//! long as someone listens.
+//!
+//! Nothing here is trusted to be complete. A subscription tells when events may have been missed
+//! (a full buffer, a message that is not an event, a lost or restored connection); the log has
+//! them.
+
+mod driver;
+mod registry;
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{RedisResult, aio::MultiplexedConnection};
+use serde::Deserialize;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use self::{driver::Driver, registry::Registry};
+use crate::{
+    config,
+    execution::{Event, Id, Seq, State},
+    watch::Channel,
+};
+
+/// How long a subscriber waits for Redis before it goes on without.
+const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The process's connection to Redis.
+#[derive(Clone, Debug)]
+pub struct Bus {
+    registry: Registry,
+    requests: mpsc::UnboundedSender<Request>,
+    link: watch::Receiver<Option<MultiplexedConnection>>,
+}
+
+/// Asks the driver to subscribe to what the registry wants, and to unsubscribe from the rest. It
+/// answers whether it could.
+type Request = oneshot::Sender<bool>;
+
+/// What a subscriber is told.
+#[derive(Debug)]
+pub enum Signal {
+    /// An event, on one of the subscriber's tracks.
+    Event(usize, Arc<Event>),
+    /// Events may have been missed.
+    Nudge,
+    /// The connection is gone: nothing will come until it is restored.
+    Lost,
+    /// The connection is back; what was published meanwhile was missed.
+    Restored,
+    /// The viewer has left.
+    Closed,
+}
+
+impl Bus {
+    /// A bus at `redis`, which begins to connect at once. While someone listens, a connection that
+    /// is silent for `ping_after` is asked whether it lives.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    #[must_use]
+    pub fn new(redis: &config::Redis, ping_after: Duration) -> Self {
+        let registry = Registry::default();
+        let (requests, received) = mpsc::unbounded_channel();
+        let (link_tx, link) = watch::channel(None);
+        let connection = redis.connection.expose().clone();
+        let driver = Driver::new(connection, ping_after, registry.clone(), received, link_tx);
+        tokio::spawn(driver.run());
+        Bus {
+            registry,
+            requests,
+            link,
+        }
+    }
+
+    /// Subscribes; returns once Redis has acknowledged it, or is found to be away.
+    pub async fn subscribe(
+        &self,
+        channels: Vec<(Channel, usize)>,
+        close: Option<Channel>,
+    ) -> Subscription {
+        let (listener, signals) = self.registry.add(channels, close);
+        let mut subscription = Subscription {
+            acknowledgement: Some(self.synchronize()),
+            live: false,
+            signals,
+            listener,
+            bus: self.clone(),
+            link: self.link.clone(),
+        };
+        // Whatever comes of it, `recv` tells it.
+        let acknowledged = timeout(SUBSCRIBE_PATIENCE, subscription.acknowledged()).await;
+        // A connection that was made for it is no news, one that is lost already is no use.
+        let connected = subscription.link.borrow_and_update().is_some();
+        subscription.live = connected && acknowledged == Ok(true);
+        subscription
+    }
+
+    /// Publishes a message.
+    ///
+    /// # Errors
+    /// Where Redis is away.
+    pub async fn publish(&self, channel: &Channel, message: &str) -> RedisResult<()> {
+        let mut command = redis::cmd("PUBLISH");
+        self.query(command.arg(channel.name()).arg(message)).await
+    }
+
+    /// Asks Redis whether it is there.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub async fn ping(&self) -> RedisResult<()> {
+        self.query(&redis::cmd("PING")).await
+    }
+
+    async fn query(&self, command: &redis::Cmd) -> RedisResult<()> {
+        let away = || redis::RedisError::from((redis::ErrorKind::Io, "Redis is away"));
+        let synchronized = timeout(SUBSCRIBE_PATIENCE, self.synchronize()).await;
+        let (Ok(Ok(true)), Some(mut link)) = (synchronized, self.link.borrow().clone()) else {
+            return Err(away());
+        };
+        let answer = timeout(SUBSCRIBE_PATIENCE, command.exec_async(&mut link)).await;
+        answer.unwrap_or_else(|_| Err(away()))
+    }
+
+    fn synchronize(&self) -> oneshot::Receiver<bool> {
+        let (request, answer) = oneshot::channel();
+        // The driver ends with the process only.
+        let _ = self.requests.send(request);
+        answer
+    }
+}
+
+/// A listener's subscription. It ends with [`Subscription::close`], or when dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    acknowledgement: Option<oneshot::Receiver<bool>>,
+    live: bool,
+    signals: registry::Signals,
+    listener: u64,
+    bus: Bus,
+    link: watch::Receiver<Option<MultiplexedConnection>>,
+}
+
+impl Subscription {
+    /// Whether events come, as far as is known.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Waits for the next signal. Cancelling it loses nothing.
+    pub async fn recv(&mut self) -> Signal {
+        loop {
+            tokio::select! {
+                acknowledged = Self::answer(&mut self.acknowledgement) => {
+                    self.acknowledgement = None;
+                    self.live = acknowledged;
+                    return if acknowledged { Signal::Restored } else { Signal::Lost };
+                }
+                Ok(()) = self.link.changed() => {
+                    let live = self.link.borrow_and_update().is_some();
+                    // A late acknowledgement of the old connection says nothing of this one.
+                    self.acknowledgement = None;
+                    let was_live = std::mem::replace(&mut self.live, live);
+                    if live || was_live {
+                        return if live { Signal::Restored } else { Signal::Lost };
+                    }
+                }
+                signal = self.signals.recv() => return signal,
+            }
+        }
+    }
+
+    /// Ends the subscription; returns once Redis has acknowledged it, or is found to be away.
+    pub async fn close(self) {
+        self.bus.registry.remove(self.listener);
+        let _ = timeout(SUBSCRIBE_PATIENCE, self.bus.synchronize()).await;
+    }
+
+    async fn acknowledged(&mut self) -> bool {
+        let acknowledged = Self::answer(&mut self.acknowledgement).await;
+        self.acknowledgement = None;
+        acknowledged
+    }
+
+    async fn answer(acknowledgement: &mut Option<oneshot::Receiver<bool>>) -> bool {
+        match acknowledgement {
+            Some(answer) => answer.await.unwrap_or(false),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if self.bus.registry.remove(self.listener) {
+            drop(self.bus.synchronize());
+        }
+    }
+}
+
+/// A message on an event channel: the event's data, and whose it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Message {
+    organization_id: Id,
+    project_id: Id,
+    /// Only on a project's channel.
+    #[serde(default)]
+    project_seq: Seq,
+    #[serde(flatten)]
+    state: State,
+}
+
+impl Message {
+    /// Reads the event that `channel` carries; `None` where it is not one of this channel's.
+    fn read(channel: &Channel, payload: &[u8]) -> Option<Event> {
+        let message: Message = serde_json::from_slice(payload).ok()?;
+        let state = &message.state;
+        let event = Event {
+            kind: state.kind(),
+            id: state.id().clone(),
+            seq: state.seq(),
+            project_seq: message.project_seq,
+            status: state.status(),
+            data: state.to_json(),
+            organization_id: message.organization_id,
+            project_id: message.project_id,
+        };
+        Channel::of_event(&event).contains(channel).then_some(event)
+    }
+}

@@ -1,0 +1,277 @@
+//! Keeps the connection to Redis, and subscribed to what the registry wants.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, PushKind,
+    RedisResult, Value, aio::MultiplexedConnection,
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{Request, registry::Registry};
+
+/// How long Redis may say nothing at all after it was asked something, before it counts as dead.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a new connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// How many channels one command names.
+const CHANNELS_PER_COMMAND: usize = 500;
+
+pub(super) struct Driver {
+    address: ConnectionInfo,
+    ping_after: Duration,
+    registry: Registry,
+    requests: mpsc::UnboundedReceiver<Request>,
+    link: watch::Sender<Option<MultiplexedConnection>>,
+    connection: Option<Connection>,
+    backoff: ExponentialBackoff,
+    reconnect_at: Instant,
+}
+
+struct Connection {
+    handle: MultiplexedConnection,
+    pulse: Arc<Pulse>,
+    subscribed: HashSet<String>,
+}
+
+/// What is known of a connection's life.
+struct Pulse {
+    last_received: Mutex<Instant>,
+    closed: Notify,
+}
+
+impl Driver {
+    pub(super) fn new(
+        address: ConnectionInfo,
+        ping_after: Duration,
+        registry: Registry,
+        requests: mpsc::UnboundedReceiver<Request>,
+        link: watch::Sender<Option<MultiplexedConnection>>,
+    ) -> Self {
+        let settings = address.redis_settings().clone();
+        Driver {
+            address: address.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3)),
+            ping_after,
+            registry,
+            requests,
+            link,
+            connection: None,
+            backoff: backoff(),
+            reconnect_at: Instant::now(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.connect().await;
+        loop {
+            let ping_at = self.ping_at();
+            tokio::select! {
+                request = self.requests.recv() => {
+                    let Some(request) = request else { return };
+                    self.serve(request).await;
+                }
+                () = closed(self.connection.as_ref()) => self.lose("it was closed"),
+                () = sleep_until(ping_at), if self.connection.is_some() => self.ping().await,
+                () = sleep_until(self.reconnect_at), if self.connection.is_none() => {
+                    self.connect().await;
+                }
+            }
+        }
+    }
+
+    /// Answers this request and all that wait with it: one command serves them together.
+    async fn serve(&mut self, request: Request) {
+        let mut waiting = vec![request];
+        while let Ok(request) = self.requests.try_recv() {
+            waiting.push(request);
+        }
+        let mut synchronized = self.synchronize().await;
+        if !synchronized && self.reconnect_at <= Instant::now() {
+            synchronized = self.connect().await;
+        }
+        for request in waiting {
+            // Who no longer waits has dropped its end.
+            let _ = request.send(synchronized);
+        }
+    }
+
+    /// Makes a new connection, subscribed to all that is wanted.
+    async fn connect(&mut self) -> bool {
+        let pulse = Arc::new(Pulse {
+            last_received: Mutex::new(Instant::now()),
+            closed: Notify::new(),
+        });
+        match connect(&self.address, &self.registry, &pulse).await {
+            Ok(handle) => {
+                self.connection = Some(Connection {
+                    handle: handle.clone(),
+                    pulse,
+                    subscribed: HashSet::new(),
+                });
+                if self.synchronize().await {
+                    self.backoff = backoff();
+                    self.link.send_replace(Some(handle));
+                    return true;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "failed to connect to Redis"),
+        }
+        let wait = self.backoff.next().unwrap_or(Duration::from_secs(2));
+        self.reconnect_at = Instant::now() + wait;
+        false
+    }
+
+    /// Subscribes to what is wanted and unsubscribes from the rest.
+    async fn synchronize(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        let wanted = self.registry.channels();
+        let result = connection.subscribe_exactly(wanted).await;
+        if let Err(error) = &result {
+            self.lose(&error.to_string());
+        }
+        result.is_ok()
+    }
+
+    async fn ping(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let mut handle = connection.handle.clone();
+        let ping = async move { redis::cmd("PING").exec_async(&mut handle).await };
+        if let Err(error) = connection.pulse.answer(ping).await {
+            self.lose(&error.to_string());
+        }
+    }
+
+    /// When to ask whether Redis lives. While nobody listens it does not matter.
+    fn ping_at(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        match &self.connection {
+            Some(connection) if !self.registry.is_empty() => {
+                (connection.pulse.last_received() + self.ping_after).min(far)
+            }
+            _ => far,
+        }
+    }
+
+    fn lose(&mut self, cause: &str) {
+        self.connection = None;
+        self.reconnect_at = Instant::now();
+        if self.link.send_replace(None).is_some() {
+            tracing::warn!(cause, "the connection to Redis is lost");
+        }
+    }
+}
+
+impl Connection {
+    async fn subscribe_exactly(&mut self, wanted: HashSet<String>) -> RedisResult<()> {
+        let unwanted: Vec<_> = self.subscribed.difference(&wanted).cloned().collect();
+        let new: Vec<_> = wanted.difference(&self.subscribed).cloned().collect();
+        for names in unwanted.chunks(CHANNELS_PER_COMMAND) {
+            let mut handle = self.handle.clone();
+            self.pulse.answer(handle.unsubscribe(names)).await?;
+        }
+        for names in new.chunks(CHANNELS_PER_COMMAND) {
+            let mut handle = self.handle.clone();
+            self.pulse.answer(handle.subscribe(names)).await?;
+        }
+        self.subscribed = wanted;
+        Ok(())
+    }
+}
+
+impl Pulse {
+    fn last_received(&self) -> Instant {
+        *self
+            .last_received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn received(&self) {
+        let mut last = self
+            .last_received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Instant::now();
+    }
+
+    /// Waits for an answer for as long as anything comes at all: a busy connection is not a dead
+    /// one.
+    async fn answer<T>(&self, asked: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        tokio::pin!(asked);
+        let mut silent_since = Instant::now();
+        loop {
+            tokio::select! {
+                answer = &mut asked => {
+                    self.received();
+                    return answer;
+                }
+                () = sleep_until(silent_since + ANSWER_TIMEOUT) => {
+                    if self.last_received() <= silent_since {
+                        return Err((redis::ErrorKind::Io, "Redis does not answer").into());
+                    }
+                    silent_since = self.last_received();
+                }
+            }
+        }
+    }
+}
+
+async fn connect(
+    address: &ConnectionInfo,
+    registry: &Registry,
+    pulse: &Arc<Pulse>,
+) -> RedisResult<MultiplexedConnection> {
+    let registry = registry.clone();
+    let received = pulse.clone();
+    let take = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+        received.received();
+        match (push.kind, push.data.as_slice()) {
+            (PushKind::Disconnection, _) => received.closed.notify_one(),
+            (PushKind::Message, [Value::BulkString(channel), Value::BulkString(payload)]) => {
+                if let Ok(channel) = std::str::from_utf8(channel) {
+                    registry.dispatch(channel, payload);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    };
+    let config = AsyncConnectionConfig::new()
+        .set_push_sender(take)
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(None);
+    let client = Client::open(address.clone())?;
+    let connected = client.get_multiplexed_async_connection_with_config(&config);
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connected).await;
+    connected.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "Redis does not answer").into()))
+}
+
+async fn closed(connection: Option<&Connection>) {
+    match connection {
+        Some(connection) => connection.pulse.closed.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(2))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

@@ -1,0 +1,153 @@
+//! Who listens to which channel.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::mpsc;
+
+use super::{Message, Signal};
+use crate::watch::Channel;
+
+/// How many events wait for a listener; what does not fit, it reads from the log.
+const BUFFERED_EVENTS: usize = 64;
+
+/// Listeners by channel; shared by the driver, which subscribes to what they want, and the
+/// connection, which hands out what comes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Registry(Arc<Mutex<Listeners>>);
+
+#[derive(Debug, Default)]
+struct Listeners {
+    last_id: u64,
+    channels: HashMap<String, Listened>,
+    /// Each listener's channels.
+    names: HashMap<u64, Vec<String>>,
+}
+
+#[derive(Debug)]
+struct Listened {
+    channel: Channel,
+    listeners: Vec<Listener>,
+}
+
+#[derive(Clone, Debug)]
+struct Listener {
+    id: u64,
+    track: usize,
+    sender: mpsc::Sender<Signal>,
+    overflowed: Arc<AtomicBool>,
+}
+
+/// The receiving end of a listener.
+#[derive(Debug)]
+pub(super) struct Signals {
+    receiver: mpsc::Receiver<Signal>,
+    overflowed: Arc<AtomicBool>,
+}
+
+impl Signals {
+    pub(super) async fn recv(&mut self) -> Signal {
+        // What overflowed was sent after all that is buffered, and the buffer was full: so there
+        // is something to receive, and the flag is looked at after it.
+        if self.overflowed.swap(false, Ordering::AcqRel) {
+            return Signal::Nudge;
+        }
+        match self.receiver.recv().await {
+            Some(signal) => signal,
+            // No longer registered: nothing will come.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Registry {
+    /// Adds a listener; returns its id.
+    pub(super) fn add(
+        &self,
+        channels: Vec<(Channel, usize)>,
+        close: Option<Channel>,
+    ) -> (u64, Signals) {
+        let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
+        let overflowed = Arc::new(AtomicBool::new(false));
+        let mut listeners = self.lock();
+        listeners.last_id += 1;
+        let id = listeners.last_id;
+        let close = close.map(|channel| (channel, 0));
+        for (channel, track) in channels.into_iter().chain(close) {
+            let name = channel.name();
+            listeners.names.entry(id).or_default().push(name.clone());
+            let listener = Listener {
+                id,
+                track,
+                sender: sender.clone(),
+                overflowed: overflowed.clone(),
+            };
+            let new = || Listened {
+                channel,
+                listeners: Vec::new(),
+            };
+            let listened = listeners.channels.entry(name).or_insert_with(new);
+            listened.listeners.push(listener);
+        }
+        let signals = Signals {
+            receiver,
+            overflowed,
+        };
+        (id, signals)
+    }
+
+    /// Removes a listener; returns whether it was there.
+    pub(super) fn remove(&self, id: u64) -> bool {
+        let mut listeners = self.lock();
+        let Some(names) = listeners.names.remove(&id) else {
+            return false;
+        };
+        for name in names {
+            if let Some(listened) = listeners.channels.get_mut(&name) {
+                listened.listeners.retain(|listener| listener.id != id);
+                if listened.listeners.is_empty() {
+                    listeners.channels.remove(&name);
+                }
+            }
+        }
+        true
+    }
+
+    /// The channels that someone listens to.
+    pub(super) fn channels(&self) -> HashSet<String> {
+        self.lock().channels.keys().cloned().collect()
+    }
+
+    /// Whether nobody listens.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().names.is_empty()
+    }
+
+    /// Hands a message to everyone who listens. It is read once, however many they are.
+    pub(super) fn dispatch(&self, name: &str, payload: &[u8]) {
+        let (channel, listeners) = match self.lock().channels.get(name) {
+            Some(listened) => (listened.channel.clone(), listened.listeners.clone()),
+            None => return,
+        };
+        let event = Message::read(&channel, payload).map(Arc::new);
+        for listener in listeners {
+            let signal = match (&channel, &event) {
+                (Channel::Close(_), _) => Signal::Closed,
+                (_, Some(event)) => Signal::Event(listener.track, event.clone()),
+                (_, None) => Signal::Nudge,
+            };
+            if listener.sender.try_send(signal).is_err() {
+                listener.overflowed.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listeners> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,288 @@
+//! Configuration: every environment variable, read in one place.
+//!
+//! | variable | default | takes |
+//! |---|---|---|
+//! | `REDIS_URL` | required | `redis://` or `rediss://` |
+//! | `QUEUE_REDIS_URL` | `REDIS_URL` | where `BullMQ` lives |
+//! | `DATABASE_URL` | required | `postgres://user:password@host/database` |
+//! | `DATABASE_IDLE_SECONDS` | 10 | after how long an unused connection is closed |
+//! | `AUTH_JWKS` | required | a JSON Web Key Set (RFC 7517), inline |
+//! | `AUTH_ISSUER`, `AUTH_AUDIENCE` | required | the `iss` and `aud` that a token must have |
+//! | `CORS_ALLOWED_ORIGINS` | none | origins, comma separated |
+//! | `STREAM_WINDOW_SECONDS` | 120 | the longest a stream lives before it rotates |
+//! | `STREAM_HEARTBEAT_SECONDS` | 15 | silence before a ping |
+//! | `FALLBACK_POLL_SECONDS` | 15 | how often a healthy stream reads the log to make sure |
+//! | `FALLBACK_POLL_DEGRADED_SECONDS` | 1 | the same while Redis is away |
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use http::HeaderValue;
+use jsonwebtoken::jwk::JwkSet;
+use redis::IntoConnectionInfo;
+use thiserror::Error;
+
+/// A variable that is missing or has a value that it does not take.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{variable} {takes}")]
+pub struct ConfigError {
+    variable: &'static str,
+    takes: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(variable: &'static str, takes: impl Into<String>) -> Self {
+        let takes = takes.into();
+        ConfigError { variable, takes }
+    }
+}
+
+/// Environment variables, as of the process or of a test.
+#[derive(Clone, Debug, Default)]
+pub struct Env(HashMap<String, String>);
+
+impl Env {
+    /// The variables of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        std::env::vars().collect()
+    }
+
+    /// These variables, with others laid over them.
+    #[must_use]
+    pub fn with(&self, others: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.0.clone().into_iter().chain(others).collect()
+    }
+
+    /// Whether this process serves many invocations at once (Lambda Managed Instances).
+    #[must_use]
+    pub fn serves_many(&self) -> bool {
+        let concurrency = self.get("AWS_LAMBDA_MAX_CONCURRENCY");
+        concurrency.is_some_and(|text| text.parse().is_ok_and(|number: u32| number > 1))
+    }
+
+    fn get(&self, variable: &str) -> Option<&str> {
+        let value = self.0.get(variable)?.trim();
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// Reads a variable that must be there.
+    fn required<T>(
+        &self,
+        variable: &'static str,
+        takes: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        match self.get(variable) {
+            None => Err(ConfigError {
+                variable,
+                takes: format!("is not set; it takes {takes}"),
+            }),
+            // The value is not repeated: it may hold a secret.
+            Some(value) => read(value).ok_or_else(|| ConfigError {
+                variable,
+                takes: format!("has a value it does not take; it takes {takes}"),
+            }),
+        }
+    }
+
+    fn seconds(
+        &self,
+        variable: &'static str,
+        default: u64,
+        (least, most): (u64, u64),
+    ) -> Result<Duration, ConfigError> {
+        let takes = format!("a whole number of seconds from {least} to {most}");
+        match self.get(variable) {
+            None => Ok(Duration::from_secs(default)),
+            Some(_) => self.required(variable, &takes, |value| {
+                let number = value.parse().ok()?;
+                let allowed = (least..=most).contains(&number);
+                allowed.then(|| Duration::from_secs(number))
+            }),
+        }
+    }
+}
+
+impl FromIterator<(String, String)> for Env {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Env(variables.into_iter().collect())
+    }
+}
+
+/// A value that is never printed.
+#[derive(Clone)]
+pub struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    /// The value itself, where it is used.
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// How to reach Redis.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// Address and credentials.
+    pub connection: Secret<redis::ConnectionInfo>,
+}
+
+impl Redis {
+    /// Reads `REDIS_URL`.
+    ///
+    /// # Errors
+    /// Where it is missing or not a Redis URL.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let takes = "redis://[user:password@]host:port, or rediss:// for TLS";
+        env.required("REDIS_URL", takes, |url| url.into_connection_info().ok())
+            .map(|connection| Redis {
+                connection: Secret(connection),
+            })
+    }
+}
+
+/// How to reach Postgres.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Address and credentials.
+    pub connection: Secret<tokio_postgres::Config>,
+    /// After how long an unused connection is closed.
+    pub idle: Duration,
+}
+
+impl Database {
+    /// Reads `DATABASE_URL` and `DATABASE_IDLE_SECONDS`.
+    ///
+    /// # Errors
+    /// Where one has a value it does not take.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let takes = "postgres://user:password@host:port/database[?sslmode=require]";
+        let connection = env.required("DATABASE_URL", takes, |url| {
+            let config: tokio_postgres::Config = url.parse().ok()?;
+            (!config.get_hosts().is_empty()).then_some(config)
+        })?;
+        Ok(Database {
+            connection: Secret(connection),
+            idle: env.seconds("DATABASE_IDLE_SECONDS", 10, (1, 3600))?,
+        })
+    }
+}
+
+/// Who is let in.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The keys whose tokens are accepted.
+    pub jwks: Secret<JwkSet>,
+    /// The `iss` that a token must have.
+    pub issuer: String,
+    /// The `aud` that a token must have.
+    pub audience: String,
+    /// Origins that browsers may call from, with credentials.
+    pub cors_allowed_origins: Vec<HeaderValue>,
+}
+
+impl Access {
+    /// Reads `AUTH_JWKS`, `AUTH_ISSUER`, `AUTH_AUDIENCE` and `CORS_ALLOWED_ORIGINS`.
+    ///
+    /// # Errors
+    /// Where one is missing or has a value it does not take.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let takes = "a JSON Web Key Set, {\"keys\":[…]}, with at least one key";
+        let jwks = env.required("AUTH_JWKS", takes, |json| {
+            let jwks: JwkSet = serde_json::from_str(json).ok()?;
+            (!jwks.keys.is_empty()).then_some(jwks)
+        })?;
+        let origin = |text: &str| {
+            let text = text.trim();
+            let rest = text
+                .strip_prefix("https://")
+                .or(text.strip_prefix("http://"))?;
+            (!rest.is_empty() && !rest.contains('/'))
+                .then(|| HeaderValue::from_str(text).ok())
+                .flatten()
+        };
+        let cors_allowed_origins = match env.get("CORS_ALLOWED_ORIGINS") {
+            None => Vec::new(),
+            Some(_) => env.required(
+                "CORS_ALLOWED_ORIGINS",
+                "origins like https://app.example.com, comma separated, without a path",
+                |value| value.split(',').map(origin).collect(),
+            )?,
+        };
+        let text = |value: &str| Some(value.to_owned());
+        Ok(Access {
+            jwks: Secret(jwks),
+            issuer: env.required("AUTH_ISSUER", "the iss of the tokens", text)?,
+            audience: env.required("AUTH_AUDIENCE", "the aud of the tokens", text)?,
+            cors_allowed_origins,
+        })
+    }
+}
+
+/// How long streams live and how often they make sure.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    /// The longest a stream lives before it rotates.
+    pub window: Duration,
+    /// Silence before a ping.
+    pub heartbeat: Duration,
+    /// How often a healthy stream reads the log.
+    pub poll: Duration,
+    /// How often a stream reads the log while Redis is away.
+    pub poll_degraded: Duration,
+}
+
+impl Streams {
+    /// Reads `STREAM_*` and `FALLBACK_*`.
+    ///
+    /// # Errors
+    /// Where one has a value it does not take.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        Ok(Streams {
+            window: env.seconds("STREAM_WINDOW_SECONDS", 120, (1, 900))?,
+            heartbeat: env.seconds("STREAM_HEARTBEAT_SECONDS", 15, (1, 300))?,
+            poll: env.seconds("FALLBACK_POLL_SECONDS", 15, (1, 900))?,
+            poll_degraded: env.seconds("FALLBACK_POLL_DEGRADED_SECONDS", 1, (1, 900))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(variable: &str, value: &str) -> Env {
+        [(variable.to_owned(), value.to_owned())]
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn a_bad_value_is_answered_with_what_the_variable_takes() {
+        let error = Streams::from_env(&env("STREAM_WINDOW_SECONDS", "soon")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "STREAM_WINDOW_SECONDS has a value it does not take; it takes a whole number of \
+             seconds from 1 to 900"
+        );
+        let error = Redis::from_env(&Env::default()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("REDIS_URL is not set; it takes redis://"),
+            "{error}"
+        );
+        assert!(Redis::from_env(&env("REDIS_URL", "localhost")).is_err());
+        assert!(Database::from_env(&env("DATABASE_URL", "mysql://x")).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let redis = Redis::from_env(&env("REDIS_URL", "redis://:hunter2@localhost:1")).unwrap();
+        assert!(!format!("{redis:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,150 @@
+//! The rule of the log and the nudge, without any I/O.
+//!
+//! A [`Cursor`] knows where a client stands in one or several sequences (its *tracks*). Fed with
+//! the numbers of events, from Redis or from the log alike, it says what is delivered; asked, it
+//! says whether the log must be read. Redis lost a message, is away, or carried rubbish, a
+//! subscriber fell behind: all of them are one case, "my cursor may be behind", with one answer,
+//! "read what is after it".
+
+use std::fmt;
+
+use crate::execution::Seq;
+
+/// What to do with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the next one: send it. The cursor has moved onto it.
+    Deliver,
+    /// It was delivered before: drop it.
+    Stale,
+    /// Others come before it: drop it, the log has it and them.
+    Gap,
+}
+
+/// Where a client stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    tracks: Vec<Track>,
+    nudged: bool,
+    reading: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Track {
+    position: Seq,
+    /// The highest number seen behind a gap since the last read began.
+    beyond: Seq,
+}
+
+impl Cursor {
+    /// A cursor that has delivered everything up to `positions`, one for each track.
+    #[must_use]
+    pub fn new(positions: impl IntoIterator<Item = Seq>) -> Self {
+        let tracks = positions.into_iter().map(|position| Track {
+            position,
+            beyond: Seq::ZERO,
+        });
+        Cursor {
+            tracks: tracks.collect(),
+            nudged: false,
+            reading: false,
+        }
+    }
+
+    /// Positions as a client gave them (`3` or `3,0,7`); `None` where they are malformed or not
+    /// of `tracks` tracks.
+    #[must_use]
+    pub fn parse(text: &str, tracks: usize) -> Option<Vec<Seq>> {
+        let position = |part: &str| {
+            let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+            // Postgres counts in signed 64 bits.
+            let number = part.parse().ok().filter(|n| i64::try_from(*n).is_ok());
+            number.filter(|_| digits).map(Seq)
+        };
+        let positions: Vec<_> = text
+            .split(',')
+            .take(tracks + 1)
+            .map(position)
+            .collect::<Option<_>>()?;
+        (positions.len() == tracks).then_some(positions)
+    }
+
+    /// Offers the event with this number, from Redis or the log.
+    pub fn offer(&mut self, track: usize, seq: Seq) -> Verdict {
+        let Some(track) = self.tracks.get_mut(track) else {
+            return Verdict::Stale;
+        };
+        if seq <= track.position {
+            Verdict::Stale
+        } else if seq == track.position.next() {
+            track.position = seq;
+            Verdict::Deliver
+        } else {
+            track.beyond = track.beyond.max(seq);
+            Verdict::Gap
+        }
+    }
+
+    /// Something may have been missed: the subscription was lost or restored, a buffer was full, a
+    /// message was not an event, or it is time to make sure.
+    pub fn nudge(&mut self) {
+        self.nudged = true;
+    }
+
+    /// Whether the log must be read now.
+    #[must_use]
+    pub fn must_read(&self) -> bool {
+        !self.reading && (self.nudged || self.tracks.iter().any(Track::is_behind))
+    }
+
+    /// A read of the log begins; returns the positions after which to read.
+    ///
+    /// It answers every doubt that arose before it; one that arises while it is under way, it may
+    /// not, and leads to another.
+    pub fn start_read(&mut self) -> Vec<Seq> {
+        self.reading = true;
+        self.nudged = false;
+        for track in &mut self.tracks {
+            track.beyond = Seq::ZERO;
+        }
+        self.positions().collect()
+    }
+
+    /// The read ended and all it brought was offered. `whole`: it brought everything that the log
+    /// had; a page that was full, or a read that failed, did not.
+    pub fn finish_read(&mut self, whole: bool) {
+        self.reading = false;
+        self.nudged |= !whole;
+    }
+
+    /// Starts over from the current states, whose numbers these are.
+    pub fn reset(&mut self, positions: impl IntoIterator<Item = Seq>) {
+        for (track, position) in self.tracks.iter_mut().zip(positions) {
+            track.position = position;
+        }
+    }
+
+    /// The numbers of the last delivered events.
+    pub fn positions(&self) -> impl Iterator<Item = Seq> {
+        self.tracks.iter().map(|track| track.position)
+    }
+}
+
+impl Track {
+    fn is_behind(&self) -> bool {
+        self.beyond > self.position
+    }
+}
+
+/// The `id` of a frame: the positions, joined by commas.
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, position) in self.positions().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            position.fmt(f)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,397 @@
+//! The log and the bus, in order: what a viewer gets, event by event.
+//!
+//! It subscribes, waits for the acknowledgement, then reads the log, so that no event falls
+//! between. From there on the [`Cursor`] rules: the next event is delivered, and anything else
+//! (a gap, a nudge, a lost connection, a full buffer, the poll's tick) leads to the one recovery
+//! path, a read of the log after the cursor.
+
+use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
+
+use rand::RngExt;
+use thiserror::Error;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    access::grant::Grant,
+    bus::{Bus, Signal, Subscription},
+    config::Streams,
+    cursor::{Cursor, Verdict},
+    execution::{Event, Seq, State},
+    log::{After, Head, Log, LogError, States},
+    watch::{Channel, Watch},
+};
+
+/// How long a feed waits, at most, before it reads the log when Redis is back: so that a thousand
+/// feeds do not ask at once.
+const RESTORED_SPREAD: Duration = Duration::from_millis(250);
+
+/// The longest wait between tries to read the log, in degraded polls.
+const MAX_READ_BACKOFF: u32 = 4;
+
+/// An open feed.
+pub struct Feed {
+    log: Log,
+    watch: Watch,
+    grant: Grant,
+    settings: Streams,
+    subscription: Subscription,
+    cursor: Cursor,
+    /// Which tracks have come to their end.
+    ended: Vec<bool>,
+    ready: VecDeque<Frame>,
+    reading: Option<Reading>,
+    forbidden: bool,
+    poll_at: Instant,
+    read_not_before: Instant,
+    failures: u32,
+    stats: Stats,
+}
+
+/// What to send to the viewer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// The client's cursor is of no use: it starts over from the states that follow.
+    Reset,
+    /// A state.
+    State {
+        /// The cursor once it is sent; `None` where more belongs to it.
+        id: Option<String>,
+        /// The state, as JSON.
+        data: Arc<str>,
+    },
+    /// Nothing to show, only where the client stands.
+    Cursor(String),
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Something to send.
+    Frame(Frame),
+    /// All that is watched has ended, and everything was sent.
+    Complete,
+    /// The viewer has left, or what it waited for turned out not to be its.
+    Closed,
+}
+
+/// What happened in a feed's life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// States sent.
+    pub events: u64,
+    /// Reads of the log after the first.
+    pub reads: u64,
+    /// Events that came from the log after the first read: Redis had not brought them.
+    pub repaired: u64,
+}
+
+/// Why a feed cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Something on it is not the caller's.
+    #[error("not covered by the caller's token")]
+    NotTheirs,
+    /// The log can't be read.
+    #[error("failed to read the log")]
+    Log(#[from] LogError),
+}
+
+/// A feed as opened.
+pub enum Opened {
+    /// There is something to wait for, or to send.
+    Feed(Box<Feed>),
+    /// Everything was over at the client's cursor.
+    NothingLeft,
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Read, LogError>> + Send>>;
+
+/// What a read of the log brought.
+enum Read {
+    After(After),
+    States(States),
+}
+
+/// What a feed needs to open.
+#[derive(Debug)]
+pub struct Request {
+    /// What is watched.
+    pub watch: Watch,
+    /// For whom.
+    pub grant: Grant,
+    /// Where the client stands, as it says.
+    pub last_event_id: Option<String>,
+    /// On which channel its leaving is told.
+    pub close: Channel,
+}
+
+impl Feed {
+    /// Opens a feed: subscribes, then reads the log.
+    ///
+    /// # Errors
+    /// Where something is not the caller's, or the log can't be read.
+    pub async fn open(
+        log: &Log,
+        bus: &Bus,
+        settings: &Streams,
+        request: Request,
+    ) -> Result<Opened, OpenError> {
+        let Request {
+            watch,
+            grant,
+            last_event_id,
+            close,
+        } = request;
+        let tracks = watch.tracks();
+        let subscription = bus.subscribe(watch.channels(), Some(close)).await;
+        let now = Instant::now();
+        let mut feed = Feed {
+            log: log.clone(),
+            cursor: Cursor::new(vec![Seq::ZERO; tracks]),
+            ended: vec![false; tracks],
+            watch,
+            grant,
+            settings: settings.clone(),
+            subscription,
+            ready: VecDeque::new(),
+            reading: None,
+            forbidden: false,
+            poll_at: now,
+            read_not_before: now,
+            failures: 0,
+            stats: Stats::default(),
+        };
+        match feed.begin(last_event_id.as_deref()).await {
+            Ok(true) => Ok(Opened::Feed(Box::new(feed))),
+            Ok(false) => {
+                feed.close().await;
+                Ok(Opened::NothingLeft)
+            }
+            Err(error) => {
+                feed.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for what comes next. Once it was not [`Next::Frame`], the feed is over.
+    pub async fn next(&mut self) -> Next {
+        loop {
+            if self.forbidden {
+                return Next::Closed;
+            }
+            if let Some(frame) = self.ready.pop_front() {
+                self.stats.events += u64::from(matches!(frame, Frame::State { .. }));
+                return Next::Frame(frame);
+            }
+            if self.is_complete() {
+                return Next::Complete;
+            }
+            if self.cursor.must_read() && self.read_not_before <= Instant::now() {
+                let positions = self.cursor.start_read();
+                self.read_after(positions);
+            }
+            let wake_at = if self.cursor.must_read() {
+                self.read_not_before
+            } else {
+                self.poll_at
+            };
+            tokio::select! {
+                signal = self.subscription.recv() => match signal {
+                    Signal::Event(track, event) => self.offer(track, &event),
+                    Signal::Nudge => self.cursor.nudge(),
+                    Signal::Lost => self.cursor.nudge(),
+                    Signal::Restored => {
+                        self.cursor.nudge();
+                        let spread = RESTORED_SPREAD.mul_f64(rand::rng().random());
+                        self.read_not_before = Instant::now() + spread;
+                    }
+                    Signal::Closed => return Next::Closed,
+                },
+                read = reading(&mut self.reading) => {
+                    self.reading = None;
+                    self.take_in(read);
+                }
+                () = sleep_until(wake_at) => {
+                    if self.poll_at <= Instant::now() {
+                        self.cursor.nudge();
+                        self.schedule_poll();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the subscription; returns once Redis knows.
+    pub async fn close(self) -> Stats {
+        self.subscription.close().await;
+        self.stats
+    }
+
+    /// The first read. Returns whether there is anything to wait for, or to send.
+    async fn begin(&mut self, last_event_id: Option<&str>) -> Result<bool, OpenError> {
+        let tracks = self.watch.tracks();
+        let resumed = last_event_id.map(|id| Cursor::parse(id, tracks));
+        if let Some(Some(positions)) = resumed.clone() {
+            let after = self.log.after(&self.watch, &positions).await?;
+            let theirs = |head: &Head| self.grant.covers(&head.organization_id, &head.project_id);
+            if !after.heads.iter().flatten().all(theirs) {
+                return Err(OpenError::NotTheirs);
+            }
+            if after.continuous {
+                self.cursor.reset(positions);
+                self.cursor.start_read();
+                self.deliver(after);
+                self.schedule_poll();
+                return Ok(!(self.is_complete() && self.ready.is_empty()));
+            }
+        }
+        let states = self.log.states(&self.watch).await?;
+        let theirs = |event: &Event| self.grant.covers(&event.organization_id, &event.project_id);
+        if !states.events.iter().all(|(_, event)| theirs(event)) {
+            return Err(OpenError::NotTheirs);
+        }
+        if resumed.is_some() {
+            self.ready.push_back(Frame::Reset);
+        }
+        self.begin_from(states);
+        self.schedule_poll();
+        Ok(true)
+    }
+
+    fn is_complete(&self) -> bool {
+        matches!(self.watch, Watch::Executions { .. }) && self.ended.iter().all(|ended| *ended)
+    }
+
+    fn schedule_poll(&mut self) {
+        let interval = if self.subscription.is_live() {
+            self.settings.poll
+        } else {
+            self.settings.poll_degraded
+        };
+        self.poll_at = Instant::now() + jittered(interval);
+    }
+
+    fn read_after(&mut self, positions: Vec<Seq>) {
+        let (log, watch) = (self.log.clone(), self.watch.clone());
+        self.reading = Some(Box::pin(async move {
+            let after = log.after(&watch, &positions).await?;
+            if after.continuous {
+                return Ok(Read::After(after));
+            }
+            Ok(Read::States(log.states(&watch).await?))
+        }));
+    }
+
+    fn take_in(&mut self, read: Result<Read, LogError>) {
+        self.stats.reads += 1;
+        match read {
+            Ok(read) => {
+                self.failures = 0;
+                self.schedule_poll();
+                match read {
+                    Read::After(after) => {
+                        let before = self.ready.len();
+                        self.deliver(after);
+                        self.stats.repaired += (self.ready.len() - before) as u64;
+                        if self.ready.is_empty() && self.subscription.is_live() {
+                            self.log.release();
+                        }
+                    }
+                    Read::States(states) => {
+                        self.ready.push_back(Frame::Reset);
+                        self.begin_from(states);
+                        // What Redis brought meanwhile was before the reset.
+                        self.cursor.finish_read(false);
+                    }
+                }
+            }
+            Err(error) => {
+                if self.failures == 0 {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "failed to read the log; the stream goes on");
+                }
+                self.failures = (self.failures + 1).min(MAX_READ_BACKOFF);
+                let wait = self.settings.poll_degraded * self.failures;
+                self.read_not_before = Instant::now() + jittered(wait);
+                self.cursor.finish_read(false);
+            }
+        }
+    }
+
+    /// Offers what a read brought.
+    fn deliver(&mut self, after: After) {
+        for (track, event) in &after.events {
+            self.offer(*track, event);
+        }
+        let tracks = self.ended.iter_mut().zip(&after.heads);
+        for ((ended, head), position) in tracks.zip(self.cursor.positions()) {
+            *ended |= head
+                .as_ref()
+                .is_some_and(|head| head.ended && head.seq == position);
+        }
+        self.cursor.finish_read(after.whole);
+    }
+
+    fn offer(&mut self, track: usize, event: &Event) {
+        if self.cursor.offer(track, self.watch.seq_of(event)) != Verdict::Deliver {
+            return;
+        }
+        if !self.grant.covers(&event.organization_id, &event.project_id) {
+            self.forbidden = true;
+            return;
+        }
+        if let Some(ended) = self.ended.get_mut(track) {
+            *ended |= event.status.is_terminal();
+        }
+        self.ready.push_back(Frame::State {
+            id: Some(self.cursor.to_string()),
+            data: event.data.clone(),
+        });
+    }
+
+    /// Begins, or begins again, with current states; only the last carries the cursor, which then
+    /// covers all of them.
+    fn begin_from(&mut self, states: States) {
+        let mut events = states.events.iter().peekable();
+        let covered = |event: &Event| self.grant.covers(&event.organization_id, &event.project_id);
+        self.forbidden |= !states.events.iter().all(|(_, event)| covered(event));
+        let mut data = Vec::with_capacity(states.events.len());
+        match &self.watch {
+            Watch::Executions { kind, ids } => {
+                for (index, id) in ids.iter().enumerate() {
+                    match events.next_if(|(track, _)| *track == index) {
+                        Some((_, event)) => {
+                            self.ended[index] = event.status.is_terminal();
+                            data.push(event.data.clone());
+                        }
+                        None => data.push(State::unreported(*kind, id.clone()).to_json()),
+                    }
+                }
+            }
+            Watch::Project { .. } => data.extend(events.map(|(_, event)| event.data.clone())),
+        }
+        self.cursor.reset(states.heads);
+        let id = self.cursor.to_string();
+        let last = data.pop();
+        let earlier = data.into_iter().map(|data| Frame::State { id: None, data });
+        self.ready.extend(earlier);
+        self.ready.push_back(match last {
+            Some(data) => Frame::State { id: Some(id), data },
+            None => Frame::Cursor(id),
+        });
+    }
+}
+
+async fn reading(reading: &mut Option<Reading>) -> Result<Read, LogError> {
+    match reading {
+        Some(reading) => reading.await,
+        None => pending().await,
+    }
+}
+
+/// 80 to 100 % of a duration.
+#[must_use]
+pub fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(rand::rng().random_range(0.8..1.0))
+}

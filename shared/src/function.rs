@@ -1,0 +1,33 @@
+//! What every function's `main` does: logs, a runtime, and one line where it cannot start.
+
+use std::process::ExitCode;
+
+use crate::{config::Env, telemetry};
+
+/// Runs a function until Lambda ends it.
+///
+/// A function that cannot start says why in one line on stderr.
+pub fn run<F>(function: impl FnOnce(Env) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), lambda_runtime::Error>>,
+{
+    telemetry::init();
+    let env = Env::of_process();
+    // One invocation at a time needs one thread; many share all cores.
+    let mut runtime = if env.serves_many() {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let result = match runtime.enable_all().build() {
+        Ok(runtime) => runtime.block_on(function(env)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The schema of the log, and its retention.
+
+use std::sync::Arc;
+
+use tokio_postgres::Client;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::LogError;
+use crate::config;
+
+mod migrations {
+    refinery::embed_migrations!("../infra/migrations");
+}
+
+/// TLS with the public roots, for connections that ask for it (`sslmode`).
+pub(super) fn tls() -> MakeRustlsConnect {
+    let roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    #[expect(clippy::expect_used, reason = "ring has these versions")]
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS 1.2 and 1.3");
+    MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// What a prune deleted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// Events of the log.
+    pub events: u64,
+    /// Rejected updates.
+    pub rejected_updates: u64,
+}
+
+/// Brings the schema to this version; returns the names of the migrations that were applied.
+///
+/// # Errors
+/// Where Postgres is away, or a migration fails; it is then undone.
+pub async fn migrate(database: &config::Database) -> Result<Vec<String>, LogError> {
+    let mut client = connect(database).await?;
+    let report = migrations::migrations::runner()
+        .run_async(&mut client)
+        .await
+        .map_err(|error| LogError::Migrate(Box::new(error)))?;
+    let applied = report.applied_migrations().iter();
+    Ok(applied.map(ToString::to_string).collect())
+}
+
+/// Deletes events and rejected updates older than so many days. Executions keep their last state:
+/// that is what keeps a final status final.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn prune(database: &config::Database, older_than_days: u32) -> Result<Pruned, LogError> {
+    let client = connect(database).await?;
+    let days = i64::from(older_than_days);
+    let events = "DELETE FROM events WHERE recorded_at < now() - $1 * interval '1 day'";
+    let rejected = "DELETE FROM rejected_updates WHERE rejected_at < now() - $1 * interval '1 day'";
+    Ok(Pruned {
+        events: client.execute(events, &[&(days as f64)]).await?,
+        rejected_updates: client.execute(rejected, &[&(days as f64)]).await?,
+    })
+}
+
+async fn connect(database: &config::Database) -> Result<Client, LogError> {
+    let (client, connection) = database.connection.expose().connect(tls()).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(%error, "the connection to Postgres broke");
+        }
+    });
+    Ok(client)
+}

@@ -1,0 +1,107 @@
+//! Telling Redis what was committed. The log has it already: a publish that fails costs the
+//! watchers a moment, never an event.
+
+use std::time::Duration;
+
+use redis::{Client, RedisError, RedisResult, aio::MultiplexedConnection};
+use serde::Serialize;
+use tokio::{sync::Mutex, time::timeout};
+
+use crate::{
+    config,
+    execution::{Event, Id, Seq, Timestamp},
+    watch::Channel,
+};
+
+/// How often a publish is tried.
+const ATTEMPTS: u32 = 3;
+
+/// How long one try may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The worker's connection to Redis.
+#[derive(Debug)]
+pub struct Publisher {
+    redis: config::Redis,
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Publisher {
+    /// A publisher at `redis`; it connects when there is something to publish.
+    #[must_use]
+    pub fn new(redis: &config::Redis) -> Self {
+        Publisher {
+            redis: redis.clone(),
+            connection: Mutex::new(None),
+        }
+    }
+
+    /// Publishes committed events in order, in one round trip.
+    pub async fn publish(&self, events: &[Event]) {
+        if events.is_empty() {
+            return;
+        }
+        let mut pipeline = redis::pipe();
+        for event in events {
+            for channel in Channel::of_event(event) {
+                let message = message(event, &channel);
+                pipeline.publish(channel.name(), message).ignore();
+            }
+        }
+        let mut failure = None;
+        for _ in 0..ATTEMPTS {
+            match timeout(ATTEMPT_TIMEOUT, self.try_publish(&pipeline)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => failure = Some(error),
+                Err(_) => failure = Some((redis::ErrorKind::Io, "Redis does not answer").into()),
+            }
+        }
+        let cause = failure.as_ref().map(RedisError::to_string);
+        let events = events.len();
+        tracing::warn!(
+            cause,
+            events,
+            "failed to publish; watchers will read the log"
+        );
+        metrics::counter!("PublishFailures").increment(1);
+    }
+
+    async fn try_publish(&self, pipeline: &redis::Pipeline) -> RedisResult<()> {
+        let mut held = self.connection.lock().await;
+        // Taken out: a try that fails or is cancelled leaves no broken connection behind.
+        let mut connection = match held.take() {
+            Some(connection) => connection,
+            None => {
+                let client = Client::open(self.redis.connection.expose().clone())?;
+                client.get_multiplexed_async_connection().await?
+            }
+        };
+        pipeline.exec_async(&mut connection).await?;
+        *held = Some(connection);
+        Ok(())
+    }
+}
+
+/// The event's data, and whose it is; on a project's channel also its number there.
+fn message(event: &Event, channel: &Channel) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Envelope<'a> {
+        organization_id: &'a Id,
+        project_id: &'a Id,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        project_seq: Option<Seq>,
+        published_at: Timestamp,
+    }
+    let envelope = Envelope {
+        organization_id: &event.organization_id,
+        project_id: &event.project_id,
+        project_seq: matches!(channel, Channel::Project { .. }).then_some(event.project_seq),
+        published_at: Timestamp::now(),
+    };
+    #[expect(clippy::expect_used, reason = "ids and numbers always encode")]
+    let envelope = serde_json::to_string(&envelope).expect("an envelope encodes");
+    // Two JSON objects made one.
+    let data = event.data.strip_suffix('}').unwrap_or(&event.data);
+    format!("{data},{}", envelope.strip_prefix('{').unwrap_or(&envelope))
+}

@@ -1,0 +1,161 @@
+//! What producers send: one status update of one execution.
+
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+
+use crate::execution::{Id, InvalidWord, Kind, Progress, Status, Timestamp};
+
+/// The largest update that is read, in bytes.
+pub const MAX_UPDATE_BYTES: usize = 128 * 1024;
+
+/// The longest `errorDetails` or `error` that is kept, in bytes; the rest is cut off with a mark.
+pub const MAX_ERROR_BYTES: usize = 16 * 1024;
+
+/// A valid update. Optional values that a producer leaves out keep what they were.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the contract's fields, named by themselves")]
+pub struct Update {
+    #[serde(deserialize_with = "event_id")]
+    pub event_id: String,
+    pub kind: Kind,
+    pub id: Id,
+    pub organization_id: Id,
+    pub project_id: Id,
+    #[serde(deserialize_with = "status")]
+    pub status: Status,
+    pub occurred_at: Option<Timestamp>,
+    pub job_id: Option<Id>,
+    pub run_id: Option<Id>,
+    pub progress: Option<Progress>,
+    pub started_at: Option<Timestamp>,
+    pub completed_at: Option<Timestamp>,
+    pub duration_ms: Option<u64>,
+    #[serde(default, deserialize_with = "error_text")]
+    pub error_details: Option<String>,
+    pub artifact_paths: Option<Vec<String>>,
+    pub report_path: Option<String>,
+    pub s3_url: Option<String>,
+    #[serde(default, deserialize_with = "error_text")]
+    pub error: Option<String>,
+}
+
+/// Why an update can never succeed.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Invalid {
+    /// Larger than [`MAX_UPDATE_BYTES`].
+    #[error("an update has at most {MAX_UPDATE_BYTES} bytes; this one has {0}")]
+    TooLarge(usize),
+    /// Not JSON, or not of the right shape; says which field.
+    #[error("not a valid update: {0}")]
+    Malformed(String),
+}
+
+impl Update {
+    /// Reads one update from JSON.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it can never succeed, however often it is sent.
+    pub fn parse(json: &str) -> Result<Self, Invalid> {
+        if json.len() > MAX_UPDATE_BYTES {
+            return Err(Invalid::TooLarge(json.len()));
+        }
+        serde_json::from_str(json).map_err(|error| Invalid::Malformed(error.to_string()))
+    }
+}
+
+/// The `eventId` of a JSON text that is not a valid update, where it has one.
+#[must_use]
+pub fn event_id_of(json: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Identified {
+        #[serde(deserialize_with = "event_id")]
+        event_id: String,
+    }
+    let identified: Identified = serde_json::from_str(json).ok()?;
+    Some(identified.event_id)
+}
+
+fn event_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text)
+    } else {
+        Err(de::Error::custom(
+            "eventId is 1 to 128 visible ASCII characters",
+        ))
+    }
+}
+
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(|error: InvalidWord| de::Error::custom(error))
+}
+
+/// A string, or any other JSON kept as its text: an error's form must not cost its status.
+fn error_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(
+        match Option::<serde_json::Value>::deserialize(deserializer)? {
+            None => None,
+            Some(serde_json::Value::String(text)) => Some(cut(text)),
+            Some(other) => Some(cut(other.to_string())),
+        },
+    )
+}
+
+fn cut(mut text: String) -> String {
+    let length = text.len();
+    if length > MAX_ERROR_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES));
+        text.push_str(&format!("… [cut: {length} bytes in all]"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = r#"{"eventId":"e1","kind":"job","id":"r1","organizationId":"o","projectId":"p","status":"Active"}"#;
+
+    #[test]
+    fn a_minimal_update_is_enough() {
+        let update = Update::parse(MINIMAL).unwrap();
+        assert_eq!(update.status, Status::Running);
+        assert_eq!(update.progress, None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (from, to, says) in [
+            ("Active", "flying", "unknown status"),
+            ("\"r1\"", "\"r:1\"", "an id is"),
+            ("\"job\"", "\"cron\"", "unknown variant `cron`"),
+            ("\"eventId\":\"e1\",", "", "missing field `eventId`"),
+            ("\"e1\"", "\"\"", "eventId is"),
+        ] {
+            let error = Update::parse(&MINIMAL.replace(from, to)).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_long_error_is_cut_with_a_mark() {
+        let long = "ä".repeat(MAX_ERROR_BYTES);
+        let json = MINIMAL.replace('}', &format!(r#","errorDetails":"{long}"}}"#));
+        let details = Update::parse(&json).unwrap().error_details.unwrap();
+        assert!(details.len() < MAX_ERROR_BYTES + 64);
+        assert!(details.ends_with("[cut: 32768 bytes in all]"), "{details}");
+    }
+
+    #[test]
+    fn an_oversized_update_is_refused_unread() {
+        let json = " ".repeat(MAX_UPDATE_BYTES + 1);
+        assert_eq!(
+            Update::parse(&json).unwrap_err(),
+            Invalid::TooLarge(MAX_UPDATE_BYTES + 1)
+        );
+    }
+}
