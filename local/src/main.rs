@@ -43,7 +43,7 @@ enum Command {
     /// Start everything: Valkey, Postgres, and every function under its real lifecycle
     Up(up::Options),
     /// Send one status update through the worker, and print its answer
-    Publish(client::publish::Options),
+    Publish(Box<client::publish::Options>),
     /// Print a stream, resuming where it ends too early
     Tail(client::tail::Options),
     /// Print a token signed by the running stack's key
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Up(options) => up::run(options).await,
-            Command::Publish(options) => client::publish::run(options).await,
+            Command::Publish(options) => client::publish::run(*options).await,
             Command::Tail(options) => client::tail::run(options).await,
             Command::Token(options) => client::token::run(options).await,
             Command::Guard(_) => Ok(ExitCode::SUCCESS),

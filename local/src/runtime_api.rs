@@ -88,12 +88,8 @@ impl RuntimeApi {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, id: &str) -> Result<Arc<Invocation>, Response> {
-        let found = self.current().get(id).cloned();
-        found.ok_or_else(|| {
-            let body = json!({"errorType": "InvalidRequestID", "errorMessage": "no such request"});
-            (StatusCode::BAD_REQUEST, Json(body)).into_response()
-        })
+    fn find(&self, id: &str) -> Option<Arc<Invocation>> {
+        self.current().get(id).cloned()
     }
 }
 
@@ -181,9 +177,9 @@ async fn take_answer(
     is_error: bool,
     mut body: Body,
 ) -> Response {
-    let invocation = match api.find(id) {
-        Ok(invocation) => invocation,
-        Err(response) => return response,
+    let Some(invocation) = api.find(id) else {
+        let body = json!({"errorType": "InvalidRequestID", "errorMessage": "no such request"});
+        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
     };
     let Some(chunks) = invocation.begin_answer(headers, is_error) else {
         return StatusCode::BAD_REQUEST.into_response();

@@ -71,6 +71,20 @@ const FUNCTIONS: [(&str, u32); 5] = [
     ("migrate", 128),
 ];
 
+/// What the streaming functions may do in Redis: listen, and pass a close beacon on.
+const STREAM_RULES: [&str; 7] = [
+    "+subscribe",
+    "+unsubscribe",
+    "&test:*",
+    "&job:*",
+    "&project:*",
+    "&stream:*",
+    "(+publish &stream:*)",
+];
+
+/// What the worker may do in Redis: publish.
+const WORKER_RULES: [&str; 4] = ["+publish", "&test:*", "&job:*", "&project:*"];
+
 const ISSUER: &str = "runcast-local";
 const AUDIENCE: &str = "runcast";
 
@@ -167,32 +181,26 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
         group,
         report: Report::default(),
         variables: vec![
-            ("REDIS_URL".to_owned(), redis_url.clone()),
             ("AUTH_JWKS".to_owned(), jwks),
             ("AUTH_ISSUER".to_owned(), issuer),
             ("AUTH_AUDIENCE".to_owned(), audience),
         ],
     };
-    check(&env, &common.variables, &database_url)?;
+    let owner = Servers {
+        redis_url: redis_url.clone(),
+        database_url: database_url.clone(),
+    };
+    check(&env, &common.variables, &owner)?;
 
-    let migrate = common.lambda("migrate", &database_url)?;
+    let migrate = common.lambda("migrate", &owner)?;
     started.lambdas.push(migrate.clone());
     eprintln!("runcast: migrating the schema");
     invoke(&migrate, &json!({"action": "migrate"})).await?;
-    let (reader_url, writer_url) = match &started.postgres {
-        Some(postgres) => (
-            postgres.login("runcast_reader").await?,
-            postgres.login("runcast_writer").await?,
-        ),
-        None => (database_url.clone(), database_url.clone()),
-    };
+    let streams = login(started, &owner, "streams", &STREAM_RULES, "runcast_reader").await?;
+    let worker = login(started, &owner, "worker", &WORKER_RULES, "runcast_writer").await?;
     for (name, _) in FUNCTIONS.iter().filter(|(name, _)| *name != "migrate") {
-        let url = if *name == "worker" {
-            &writer_url
-        } else {
-            &reader_url
-        };
-        let lambda = common.lambda(name, url)?;
+        let servers = if *name == "worker" { &worker } else { &streams };
+        let lambda = common.lambda(name, servers)?;
         lambda.prepare().await?;
         started.lambdas.push(lambda);
     }
@@ -259,14 +267,50 @@ async fn start_postgres(
         .map(Some)
 }
 
+/// Where a function finds Redis and Postgres.
+#[derive(Clone)]
+struct Servers {
+    redis_url: String,
+    database_url: String,
+}
+
+impl Servers {
+    fn variables(&self) -> [(String, String); 2] {
+        [
+            ("REDIS_URL".to_owned(), self.redis_url.clone()),
+            ("DATABASE_URL".to_owned(), self.database_url.clone()),
+        ]
+    }
+}
+
+/// Users of the functions' own, who may do what they do and no more. Servers that were given are
+/// used as given.
+async fn login(
+    started: &Started,
+    owner: &Servers,
+    user: &str,
+    rules: &[&str],
+    role: &str,
+) -> Result<Servers, Error> {
+    Ok(Servers {
+        redis_url: match &started.valkey {
+            Some(valkey) => valkey.login(user, rules).await?,
+            None => owner.redis_url.clone(),
+        },
+        database_url: match &started.postgres {
+            Some(postgres) => postgres.login(role).await?,
+            None => owner.database_url.clone(),
+        },
+    })
+}
+
 /// Stops here, with one line, where a function would stop at its start.
 fn check(
     env: &config::Env,
     variables: &[(String, String)],
-    database_url: &str,
+    servers: &Servers,
 ) -> Result<(), Error> {
-    let database = ("DATABASE_URL".to_owned(), database_url.to_owned());
-    let env = env.with(variables.iter().cloned().chain([database]));
+    let env = env.with(variables.iter().cloned().chain(servers.variables()));
     config::Redis::from_env(&env)?;
     config::Database::from_env(&env)?;
     config::Streams::from_env(&env)?;
@@ -283,7 +327,7 @@ struct Functions<'a> {
 }
 
 impl Functions<'_> {
-    fn lambda(&self, name: &'static str, database_url: &str) -> Result<Lambda, Error> {
+    fn lambda(&self, name: &'static str, servers: &Servers) -> Result<Lambda, Error> {
         let binary = std::env::current_exe()?.with_file_name(name);
         if !binary.exists() {
             let binary = binary.display();
@@ -293,7 +337,7 @@ impl Functions<'_> {
         let streams = !matches!(name, "worker" | "migrate");
         let managed = self.options.managed.filter(|_| streams);
         let mut variables = self.variables.clone();
-        variables.push(("DATABASE_URL".to_owned(), database_url.to_owned()));
+        variables.extend(servers.variables());
         let spec = Spec {
             name,
             binary,

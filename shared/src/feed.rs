@@ -199,8 +199,7 @@ impl Feed {
             tokio::select! {
                 signal = self.subscription.recv() => match signal {
                     Signal::Event(track, event) => self.offer(track, &event),
-                    Signal::Nudge => self.cursor.nudge(),
-                    Signal::Lost => self.cursor.nudge(),
+                    Signal::Nudge | Signal::Lost => self.cursor.nudge(),
                     Signal::Restored => {
                         self.cursor.nudge();
                         let spread = RESTORED_SPREAD.mul_f64(rand::rng().random());

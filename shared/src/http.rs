@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, reque
 use lambda_http::RequestExt;
 use rand::RngExt;
 use serde_json::json;
+use tower::{Layer, util::MapResponseLayer};
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
     set_header::SetResponseHeaderLayer,
@@ -90,7 +91,13 @@ pub async fn run(kind: Kind, env: Env) -> Result<(), lambda_http::Error> {
         // The first request finds an open connection, or opens it itself.
         let _ = warm.log.ping().await;
     });
-    lambda_http::run_with_streaming_response_concurrent(router(app, &access)).await
+    // The answer is streamed: a length that axum knows would only be renamed on the way.
+    let unmeasured = MapResponseLayer::new(|mut response: Response| {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        response
+    });
+    let service = unmeasured.layer(router(app, &access));
+    lambda_http::run_with_streaming_response_concurrent(service).await
 }
 
 impl App {
@@ -133,7 +140,7 @@ pub fn router(app: Arc<App>, access: &Access) -> Router {
             HeaderName::from_static("x-auth-token"),
         ])
         .allow_credentials(true)
-        .max_age(Duration::from_secs(3600));
+        .max_age(Duration::from_hours(1));
     Router::new()
         .route(&format!("{base}/events"), get(watch_many))
         .route(&format!("{base}/events/{{id}}"), get(watch_one))

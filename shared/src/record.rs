@@ -181,9 +181,9 @@ impl Execution {
                 $state.status = update.status;
                 $state.seq = $state.seq.next();
                 $state.occurred_at = Some(occurred_at);
-                keep(&mut $state.progress, &update.progress);
-                keep(&mut $state.started_at, &update.started_at);
-                keep(&mut $state.completed_at, &update.completed_at);
+                keep(&mut $state.progress, update.progress.as_ref());
+                keep(&mut $state.started_at, update.started_at.as_ref());
+                keep(&mut $state.completed_at, update.completed_at.as_ref());
                 if update.status != Status::Waiting {
                     $state.started_at.get_or_insert(occurred_at);
                 }
@@ -193,22 +193,25 @@ impl Execution {
                 let measured = $state.started_at.zip($state.completed_at);
                 let measured = measured.map(|(start, end)| (end.0 - start.0).num_milliseconds());
                 let measured = measured.and_then(|span| u64::try_from(span).ok());
-                keep(&mut $state.duration_ms, &update.duration_ms.or(measured));
+                keep(
+                    &mut $state.duration_ms,
+                    update.duration_ms.or(measured).as_ref(),
+                );
                 $state.duration = $state.duration_ms.map(duration_in_words);
             }};
         }
         match &mut self.state {
             State::Job(job) => {
                 merge_common!(job);
-                keep(&mut job.job_id, &update.job_id);
-                keep(&mut job.error_details, &update.error_details);
-                keep(&mut job.artifact_paths, &update.artifact_paths);
+                keep(&mut job.job_id, update.job_id.as_ref());
+                keep(&mut job.error_details, update.error_details.as_ref());
+                keep(&mut job.artifact_paths, update.artifact_paths.as_ref());
             }
             State::Test(test) => {
                 merge_common!(test);
-                keep(&mut test.report_path, &update.report_path);
-                keep(&mut test.s3_url, &update.s3_url);
-                keep(&mut test.error, &update.error);
+                keep(&mut test.report_path, update.report_path.as_ref());
+                keep(&mut test.s3_url, update.s3_url.as_ref());
+                keep(&mut test.error, update.error.as_ref());
             }
         }
     }
@@ -254,9 +257,9 @@ impl Execution {
     }
 }
 
-fn keep<T: Clone>(old: &mut Option<T>, new: &Option<T>) {
-    if new.is_some() {
-        old.clone_from(new);
+fn keep<T: Clone>(old: &mut Option<T>, new: Option<&T>) {
+    if let Some(new) = new {
+        *old = Some(new.clone());
     }
 }
 

@@ -149,7 +149,7 @@ impl Ends {
         let now = Instant::now();
         let until = |time: SystemTime| {
             let left = time.duration_since(SystemTime::now()).unwrap_or_default();
-            left.min(Duration::from_secs(24 * 3600))
+            left.min(Duration::from_hours(24))
         };
         let mut window = jittered(window);
         // A deadline in the past is none: `cargo lambda watch` sends one of 1970.
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_ends_before_the_deadline_and_a_past_one_counts_as_none() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let now = SystemTime::now();
         let ends = |deadline| {
             let expires_at = now + 100 * minute;

@@ -43,6 +43,7 @@ impl Watch {
     }
 
     /// The channels to subscribe to, each with its track.
+    #[must_use]
     pub fn channels(&self) -> Vec<(Channel, usize)> {
         match self {
             Watch::Executions { kind, ids } => {

@@ -1,1 +1,55 @@
-//! The harness.
+//! What the integration tests share: a stack of their own, viewers, and patience.
+//!
+//! A test that waits, waits for a condition. How long it does so at most is no measurement: it only
+//! keeps a broken build from hanging.
+
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+
+pub mod stack;
+pub mod viewer;
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use tokio::time::Instant;
+
+/// How long a test waits for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` yields a value.
+///
+/// # Panics
+/// When it does not within [`PATIENCE`].
+pub async fn eventually<T, F>(what: &str, mut condition: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < give_up, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A path of the checkout.
+#[must_use]
+pub fn checkout(path: &str) -> PathBuf {
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("the checkout").join(path)
+}
+
+/// One of the workspace's binaries, as `make build` leaves it beside the tests.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test's path");
+    let profile = test.parent().and_then(|deps| deps.parent());
+    let path = profile.expect("target/<profile>").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `make build`",
+        path.display()
+    );
+    path
+}

@@ -181,7 +181,7 @@ async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result
 
 /// Reads a stream to its end, or until it is silent for 2.5 heartbeats.
 async fn read(response: Response, options: &mut Options, summary: &mut Summary) -> Ended {
-    let mut silence = Duration::from_secs(60);
+    let mut silence = Duration::from_mins(1);
     // Pings are no events: what counts as silence is seen below the parser.
     let bytes = response.bytes_stream();
     let (alive, mut heard) = tokio::sync::watch::channel(());

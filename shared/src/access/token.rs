@@ -23,7 +23,7 @@ const MAX_TOKEN_BYTES: usize = 8 * 1024;
 const LEEWAY: Duration = Duration::from_secs(5);
 
 /// The longest life of a token that may stand in a URL, where logs and histories keep it.
-const MAX_URL_TOKEN_LIFE: Duration = Duration::from_secs(300);
+const MAX_URL_TOKEN_LIFE: Duration = Duration::from_mins(5);
 
 /// The scope that a token needs.
 const SCOPE: &str = "status:read";
@@ -156,16 +156,14 @@ impl Verifier {
             return Err(TokenError::Invalid);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
-        let candidates = self.keys.iter().filter(|key| match (&header.kid, &key.id) {
+        let mut candidates = self.keys.iter().filter(|key| match (&header.kid, &key.id) {
             (Some(named), Some(id)) => named == id,
             _ => true,
         });
         // The key decides the algorithm; what the header says has to agree.
-        let decoded = candidates
-            .filter_map(|key| {
-                jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation).ok()
-            })
-            .next();
+        let decoded = candidates.find_map(|key| {
+            jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation).ok()
+        });
         let claims = decoded.ok_or(TokenError::Invalid)?.claims;
         if !claims.scope.holds(SCOPE) {
             return Err(TokenError::Scope);

@@ -157,7 +157,7 @@ impl Driver {
 
     /// When to ask whether Redis lives. While nobody listens it does not matter.
     fn ping_at(&self) -> Instant {
-        let far = Instant::now() + Duration::from_secs(3600);
+        let far = Instant::now() + Duration::from_hours(1);
         match &self.connection {
             Some(connection) if !self.registry.is_empty() => {
                 (connection.pulse.last_received() + self.ping_after).min(far)

@@ -222,7 +222,7 @@ async fn lock(client: &Client, updates: &[Update]) -> Result<(Executions, KnownE
             .collect(),
     ];
     // Futures that are polled in order are sent in order, without waiting for each other.
-    let (_, _, test_rows, _, job_rows, known) = tokio::try_join!(
+    let ((), _, test_rows, _, job_rows, known) = tokio::try_join!(
         biased;
         client.batch_execute("BEGIN"),
         insert(Kind::Test, &tests),

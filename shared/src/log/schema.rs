@@ -55,12 +55,12 @@ pub async fn migrate(database: &config::Database) -> Result<Vec<String>, LogErro
 /// Where Postgres is away.
 pub async fn prune(database: &config::Database, older_than_days: u32) -> Result<Pruned, LogError> {
     let client = connect(database).await?;
-    let days = i64::from(older_than_days);
+    let days = f64::from(older_than_days);
     let events = "DELETE FROM events WHERE recorded_at < now() - $1 * interval '1 day'";
     let rejected = "DELETE FROM rejected_updates WHERE rejected_at < now() - $1 * interval '1 day'";
     Ok(Pruned {
-        events: client.execute(events, &[&(days as f64)]).await?,
-        rejected_updates: client.execute(rejected, &[&(days as f64)]).await?,
+        events: client.execute(events, &[&days]).await?,
+        rejected_updates: client.execute(rejected, &[&days]).await?,
     })
 }
 

@@ -1,0 +1,274 @@
+//! A stack of one test's own: `runcast up`.
+
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use redis::aio::MultiplexedConnection;
+use reqwest::Response;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::{binary, eventually, viewer::Viewer};
+
+/// A running stack. Dropped, it ends.
+pub struct Stack {
+    /// Where function URLs are served.
+    pub url: String,
+    /// Its Valkey; may do everything.
+    pub redis_url: String,
+    /// Its Postgres; may do everything.
+    pub database_url: String,
+    /// Reads everything of the organization `demo`.
+    pub token: String,
+    /// The process.
+    pub child: Child,
+    /// What the functions and the stack said.
+    pub log: tempfile::NamedTempFile,
+}
+
+impl Stack {
+    /// A stack with the defaults.
+    pub async fn start() -> Self {
+        Self::with(&[], &[]).await
+    }
+
+    /// A stack with these options and variables.
+    pub async fn with(options: &[&str], variables: &[(&str, &str)]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut child = Command::new(binary("runcast"))
+            .args(["up", "--port", "0"])
+            .args(options)
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(log.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap();
+        let line = line.unwrap_or_else(|| {
+            panic!(
+                "no stack:\n{}",
+                std::fs::read_to_string(log.path()).unwrap()
+            )
+        });
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        let text = |name: &str| ready[name].as_str().unwrap().to_owned();
+        Stack {
+            url: text("url"),
+            redis_url: text("redisUrl"),
+            database_url: text("databaseUrl"),
+            token: text("token"),
+            child,
+            log,
+        }
+    }
+
+    /// Runs a command of `runcast` against this stack.
+    pub async fn runcast(&self, arguments: &[&str]) -> Output {
+        let command = Command::new(binary("runcast"))
+            .args(arguments)
+            .env("RUNCAST_URL", &self.url)
+            .kill_on_drop(true)
+            .output();
+        tokio::time::timeout(crate::PATIENCE, command)
+            .await
+            .expect("the command ends")
+            .unwrap()
+    }
+
+    /// Sends updates through the worker; returns its answer.
+    pub async fn send(&self, updates: Value) -> Value {
+        self.invoke("worker", &json!({"updates": updates})).await
+    }
+
+    /// Sends one status of an execution of `demo`/`demo`.
+    pub async fn publish(&self, kind: &str, id: &str, status: &str) {
+        let answer = self.send(json!([update(kind, id, status)])).await;
+        assert_eq!(answer["accepted"], 1, "{answer}");
+    }
+
+    /// Invokes a function; returns its answer as JSON.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> Value {
+        let response = self.invoke_raw(function, payload.to_string()).await;
+        response.json().await.unwrap()
+    }
+
+    /// Invokes a function.
+    pub async fn invoke_raw(&self, function: &str, payload: String) -> Response {
+        let url = format!("{}/2015-03-31/functions/{function}/invocations", self.url);
+        reqwest::Client::new()
+            .post(url)
+            .body(payload)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Opens a stream with the stack's token, and asserts that it opens.
+    pub async fn watch(&self, path: &str) -> Viewer {
+        self.resume(path, None).await
+    }
+
+    /// The same for a path made on the way.
+    pub async fn watch_owned(&self, path: String) -> Viewer {
+        self.watch(&path).await
+    }
+
+    /// Opens a stream after a cursor.
+    pub async fn resume(&self, path: &str, last_event_id: Option<&str>) -> Viewer {
+        let response = self.get(path, last_event_id).await;
+        assert_eq!(response.status(), 200, "{path}");
+        Viewer::new(response)
+    }
+
+    /// Asks for a path with the stack's token.
+    pub async fn get(&self, path: &str, last_event_id: Option<&str>) -> Response {
+        let mut request = reqwest::Client::new()
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(&self.token);
+        if let Some(id) = last_event_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        request.send().await.unwrap()
+    }
+
+    /// A token for an organization, with these claims laid over it by `runcast token`'s options.
+    pub async fn token(&self, options: &[&str]) -> String {
+        let output = self.runcast(&[&["token"], options].concat()).await;
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// What Lambda would have billed.
+    pub async fn report(&self) -> Value {
+        let url = format!("{}/_local/report", self.url);
+        reqwest::get(url).await.unwrap().json().await.unwrap()
+    }
+
+    /// The ids of a function's processes.
+    pub async fn pids(&self, function: &str) -> Vec<Pid> {
+        let report = self.report().await;
+        let processes = report["functions"][function]["processes"]
+            .as_array()
+            .unwrap()
+            .clone();
+        let pid = |process: &Value| i32::try_from(process["pid"].as_i64().unwrap()).unwrap();
+        processes
+            .iter()
+            .map(|process| Pid::from_raw(pid(process)))
+            .collect()
+    }
+
+    /// A connection to the stack's Valkey.
+    pub async fn redis(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.redis_url.as_str()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// A connection to the stack's Postgres.
+    pub async fn postgres(&self) -> tokio_postgres::Client {
+        let connected = tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls).await;
+        let (client, connection) = connected.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// The stack's process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id().expect("running")).unwrap())
+    }
+
+    /// The process of the stack's Valkey.
+    pub async fn valkey_pid(&self) -> Pid {
+        let mut redis = self.redis().await;
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        let pid = info
+            .lines()
+            .find_map(|line| line.strip_prefix("process_id:"));
+        Pid::from_raw(pid.unwrap().trim().parse().unwrap())
+    }
+
+    /// How many listeners the channels of an execution have.
+    pub async fn subscribers(&self, kind: &str, id: &str) -> u64 {
+        let mut redis = self.redis().await;
+        let mut command = redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg(format!("{kind}:{id}:status"));
+        let (_, count): (String, u64) = command.query_async(&mut redis).await.unwrap();
+        count
+    }
+
+    /// Ends the stack as Ctrl-C does, and waits for it.
+    pub async fn stop(mut self) {
+        signal(self.pid(), Signal::SIGINT);
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+        ended.expect("the stack ends").unwrap();
+    }
+
+    /// What the functions and the stack have said so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap_or_default()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if let Some(pid) = self.child.id() {
+            signal(
+                Pid::from_raw(i32::try_from(pid).unwrap_or(0)),
+                Signal::SIGTERM,
+            );
+        }
+    }
+}
+
+/// Sends a signal to a process that may have gone.
+pub fn signal(pid: Pid, signal: Signal) {
+    if pid.as_raw() > 1 {
+        let _ = kill(pid, signal);
+    }
+}
+
+/// Whether a process is stopped (frozen).
+#[must_use]
+pub fn is_frozen(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| rest.starts_with('T'))
+}
+
+/// Waits until a process is gone.
+pub async fn gone(pid: Pid) {
+    eventually("the process ends", async || {
+        kill(pid, None).is_err().then_some(())
+    })
+    .await;
+}
+
+/// A minimal update of an execution of `demo`/`demo`.
+#[must_use]
+pub fn update(kind: &str, id: &str, status: &str) -> Value {
+    json!({
+        "eventId": format!("{:032x}", rand::random::<u128>()),
+        "kind": kind,
+        "id": id,
+        "organizationId": "demo",
+        "projectId": "demo",
+        "status": status,
+    })
+}

@@ -1,0 +1,244 @@
+//! Who gets in, and what a bad request is told.
+
+use integration::stack::{Stack, update};
+use reqwest::{Method, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+async fn ask(stack: &Stack, path: &str, headers: &[(&str, &str)]) -> Response {
+    let mut request = reqwest::Client::new().get(format!("{}{path}", stack.url));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+async fn assert_problem(response: Response, status: u16, says: &str) {
+    assert_eq!(response.status(), status);
+    assert_eq!(
+        response.headers()[header::CONTENT_TYPE],
+        "application/problem+json"
+    );
+    assert!(
+        !response
+            .headers()
+            .contains_key("x-amzn-remapped-content-length")
+    );
+    let problem: Value = response.json().await.unwrap();
+    let keys: Vec<_> = problem.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["detail", "requestId", "status", "title", "type"]);
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["requestId"].as_str().unwrap().len(), 36);
+    assert!(
+        problem["detail"].as_str().unwrap().contains(says),
+        "{problem}"
+    );
+}
+
+#[tokio::test]
+async fn a_token_is_taken_from_four_places() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r", "passed").await;
+    let path = "/api/job-status/events/r";
+    let token = stack.token(&["--org", "demo"]).await;
+    let bearer = format!("Bearer {token}");
+    let cookie = format!("a=b; runcast_token={token}; c=d");
+    for headers in [
+        &[("Authorization", bearer.as_str())][..],
+        &[("X-Auth-Token", token.as_str())],
+        &[("Cookie", cookie.as_str())],
+        // As CloudFront signs it.
+        &[
+            ("Authorization", "AWS4-HMAC-SHA256 Credential=x"),
+            ("X-Auth-Token", token.as_str()),
+        ],
+    ] {
+        assert_eq!(
+            ask(&stack, path, headers).await.status(),
+            200,
+            "{headers:?}"
+        );
+    }
+    let in_url = format!("{path}?token={token}");
+    assert_problem(ask(&stack, &in_url, &[]).await, 401, "at most 300 s").await;
+    let short = stack.token(&["--org", "demo", "--ttl", "300"]).await;
+    let in_url = format!("{path}?token={short}");
+    assert_eq!(ask(&stack, &in_url, &[]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn without_a_valid_token_nobody_gets_in() {
+    let stack = Stack::start().await;
+    let path = "/api/test-status/events/t";
+    assert_problem(ask(&stack, path, &[]).await, 401, "A token is needed").await;
+    let token = stack.token(&["--org", "demo"]).await;
+    let (head, signature) = token.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { "B" } else { "A" };
+    let forged = format!("{head}.{other}{}", &signature[1..]);
+    let expired = stack.token(&["--org", "demo", "--ttl", "0"]).await;
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    for bad in ["x", &forged, &expired, &"x".repeat(9000)] {
+        let response = ask(&stack, path, &[("X-Auth-Token", bad)]).await;
+        assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+        assert_problem(response, 401, "not valid").await;
+    }
+}
+
+#[tokio::test]
+async fn a_shared_secret_and_other_keys_work_too() {
+    let jwks = json!({"keys": [{"kty": "oct", "kid": "shared", "alg": "HS256",
+                                "k": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]});
+    let stack = Stack::with(&[], &[("AUTH_JWKS", &jwks.to_string())]).await;
+    // {"alg":"HS256","kid":"shared"}, {"sub":"s","org":"demo","scope":"status:read",
+    // "iss":"runcast-local","aud":"runcast","exp":4102444800}
+    let token = "eyJhbGciOiJIUzI1NiIsImtpZCI6InNoYXJlZCJ9.\
+        eyJzdWIiOiJzIiwib3JnIjoiZGVtbyIsInNjb3BlIjoic3RhdHVzOnJlYWQiLCJpc3MiOiJydW5jYXN0LWxvY2FsIiwiYXVkIjoicnVuY2FzdCIsImV4cCI6NDEwMjQ0NDgwMH0.\
+        FLicn8ozC97YjkdaeTBqTMnp1UmmsuW95z4oQmBZDf0";
+    stack.publish("job", "r", "passed").await;
+    let path = "/api/job-status/events/r";
+    assert_eq!(
+        ask(&stack, path, &[("X-Auth-Token", token)]).await.status(),
+        200
+    );
+    // The stack's own key, EdDSA, still works beside it.
+    assert_eq!(stack.get(path, None).await.status(), 200);
+}
+
+#[tokio::test]
+async fn what_is_not_yours_is_not_found() {
+    let stack = Stack::start().await;
+    let mut theirs = update("job", "theirs", "running");
+    theirs["organizationId"] = json!("other");
+    let mut hidden = update("job", "hidden", "running");
+    hidden["projectId"] = json!("hidden");
+    stack.send(json!([theirs, hidden])).await;
+    let token = stack.token(&["--org", "demo", "--projects", "demo"]).await;
+    for path in [
+        "/api/job-status/events/theirs",
+        "/api/job-status/events/hidden",
+        "/api/job-status/events?runId=new&runId=theirs",
+        "/api/job-status/events?projectId=hidden",
+    ] {
+        for cursor in [None, Some("1"), Some("0,1")] {
+            let mut headers = vec![("X-Auth-Token", token.as_str())];
+            headers.extend(cursor.map(|cursor| ("Last-Event-ID", cursor)));
+            assert_problem(ask(&stack, path, &headers).await, 404, "no such thing").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_where_what_it_waited_for_turns_out_not_to_be_its() {
+    let stack = Stack::start().await;
+    let mut viewer = stack.watch("/api/job-status/events/later").await;
+    viewer.state().await;
+    let mut theirs = update("job", "later", "running");
+    theirs["organizationId"] = json!("other");
+    stack.send(json!([theirs])).await;
+    let (seqs, reason) = viewer.rest().await;
+    assert_eq!((seqs, reason.as_deref()), (vec![], Some("closed")));
+    assert!(!viewer.text().contains("running"), "{}", viewer.text());
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_runs_out() {
+    let stack = Stack::start().await;
+    let token = stack.token(&["--org", "demo", "--ttl", "1"]).await;
+    let response = ask(
+        &stack,
+        "/api/job-status/events/r",
+        &[("X-Auth-Token", &token)],
+    )
+    .await;
+    let mut viewer = integration::viewer::Viewer::new(response);
+    assert_eq!(viewer.rest().await.1.as_deref(), Some("expired"));
+}
+
+#[tokio::test]
+async fn a_bad_request_is_told_what_is_wrong() {
+    let stack = Stack::start().await;
+    let many: Vec<_> = (0..51).map(|n| format!("runId=r{n}")).collect();
+    let many = format!("/api/job-status/events?{}", many.join("&"));
+    for (path, status, says) in [
+        ("/api/job-status/events/a%3Ab", 400, "an id is 1 to 128"),
+        ("/api/job-status/events/%FF", 400, ""),
+        (
+            "/api/job-status/events",
+            400,
+            "Say what to watch: 1 to 50 times runId",
+        ),
+        ("/api/test-status/events?runId=x", 400, "times testId"),
+        (
+            "/api/job-status/events?runId=x&projectId=p",
+            400,
+            "Say what to watch",
+        ),
+        ("/api/job-status/events?runId=", 400, "an id is"),
+        (&many, 400, "at most 50"),
+        ("/api/job-status/nothing", 404, "no such thing"),
+    ] {
+        assert_problem(stack.get(path, None).await, status, says).await;
+    }
+    for (method, path) in [
+        (Method::POST, "/api/job-status/events/r"),
+        (Method::DELETE, "/api/job-status/events"),
+        (Method::GET, "/api/job-status/streams/s/close"),
+    ] {
+        let url = format!("{}{path}", stack.url);
+        let response = reqwest::Client::new()
+            .request(method, url)
+            .send()
+            .await
+            .unwrap();
+        assert_problem(response, 405, "does not take").await;
+    }
+}
+
+#[tokio::test]
+async fn browsers_of_allowed_origins_get_in() {
+    let origin = "https://app.example.com";
+    let stack = Stack::with(&[], &[("CORS_ALLOWED_ORIGINS", origin)]).await;
+    let url = format!("{}/api/job-status/events/r", stack.url);
+    let preflight = |origin: &str| {
+        let request = reqwest::Client::new().request(Method::OPTIONS, &url);
+        request
+            .header("Origin", origin)
+            .header("Access-Control-Request-Method", "GET")
+            .header(
+                "Access-Control-Request-Headers",
+                "authorization,last-event-id",
+            )
+            .send()
+    };
+    let allowed = preflight(origin).await.unwrap();
+    assert_eq!(allowed.status(), StatusCode::OK);
+    assert_eq!(allowed.headers()["access-control-allow-origin"], origin);
+    assert_eq!(
+        allowed.headers()["access-control-allow-credentials"],
+        "true"
+    );
+    let other = preflight("https://evil.example.com").await.unwrap();
+    assert!(!other.headers().contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn health_and_readiness_say_no_more_than_that() {
+    let stack = Stack::start().await;
+    assert_eq!(
+        ask(&stack, "/api/test-status/health", &[]).await.status(),
+        200
+    );
+    assert_eq!(
+        ask(&stack, "/api/job-status/ready", &[]).await.status(),
+        200
+    );
+    let valkey = stack.valkey_pid().await;
+    nix::sys::signal::kill(valkey, nix::sys::signal::Signal::SIGKILL).unwrap();
+    integration::stack::gone(valkey).await;
+    let response = ask(&stack, "/api/job-status/ready", &[]).await;
+    assert!(response.headers().contains_key(header::RETRY_AFTER));
+    assert_problem(response, 503, "Redis cannot be reached.").await;
+    assert_eq!(
+        ask(&stack, "/api/job-status/health", &[]).await.status(),
+        200
+    );
+}

@@ -1,0 +1,279 @@
+//! Streams: frames as the contract has them, from the first to the last.
+
+use integration::{
+    eventually,
+    stack::{Stack, update},
+    viewer::Viewer,
+};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_runs_life_arrives_byte_for_byte() {
+    let stack = Stack::start().await;
+    let response = stack.get("/api/job-status/events/r1", None).await;
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("content-security-policy", "default-src 'none'"),
+    ] {
+        assert_eq!(header(name), value);
+    }
+    assert!(header("strict-transport-security").starts_with("max-age="));
+    for name in [
+        "content-length",
+        "connection",
+        "x-amzn-remapped-content-length",
+    ] {
+        assert!(!response.headers().contains_key(name), "{name}");
+    }
+
+    let mut viewer = Viewer::new(response);
+    assert_eq!(viewer.status().await, ("waiting".to_owned(), 0));
+    let mut running = update("job", "r1", "running");
+    running["occurredAt"] = json!("2026-01-31T12:00:00Z");
+    stack.send(json!([running])).await;
+    viewer.state().await;
+    let mut passed = update("job", "r1", "passed");
+    passed["occurredAt"] = json!("2026-01-31T13:01:05+01:00");
+    stack.send(json!([passed])).await;
+    viewer.closed().await;
+
+    let text = viewer.text();
+    let (opening, rest) = text.split_once("\n\n").unwrap();
+    let opening: Vec<_> = opening.lines().collect();
+    assert!(opening[0].starts_with("retry: "), "{opening:?}");
+    assert_eq!(opening[1], "event: stream");
+    let stream: Value = serde_json::from_str(opening[2].strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(stream["streamId"].as_str().unwrap().len(), 32);
+    assert_eq!(stream["heartbeatSeconds"], 15);
+    assert_eq!(
+        rest,
+        "id: 0\n\
+         data: {\"kind\":\"job\",\"runId\":\"r1\",\"jobId\":null,\"status\":\"waiting\",\"seq\":0,\
+         \"progress\":null,\"tests\":null,\"duration\":null,\"durationMs\":null,\
+         \"startedAt\":null,\"completedAt\":null,\"errorDetails\":null,\"artifactPaths\":null,\
+         \"occurredAt\":null}\n\n\
+         id: 1\n\
+         data: {\"kind\":\"job\",\"runId\":\"r1\",\"jobId\":null,\"status\":\"running\",\"seq\":1,\
+         \"progress\":null,\"tests\":null,\"duration\":null,\"durationMs\":null,\
+         \"startedAt\":\"2026-01-31T12:00:00.000Z\",\"completedAt\":null,\"errorDetails\":null,\
+         \"artifactPaths\":null,\"occurredAt\":\"2026-01-31T12:00:00.000Z\"}\n\n\
+         id: 2\n\
+         data: {\"kind\":\"job\",\"runId\":\"r1\",\"jobId\":null,\"status\":\"passed\",\"seq\":2,\
+         \"progress\":null,\"tests\":null,\"duration\":\"1m 5s\",\"durationMs\":65000,\
+         \"startedAt\":\"2026-01-31T12:00:00.000Z\",\"completedAt\":\"2026-01-31T12:01:05.000Z\",\
+         \"errorDetails\":null,\"artifactPaths\":null,\"occurredAt\":\"2026-01-31T12:01:05.000Z\"}\n\n\
+         event: end\n\
+         data: {\"reason\":\"complete\"}\n\n"
+    );
+}
+
+#[tokio::test]
+async fn an_execution_that_ends_while_a_viewer_connects_ends_its_stream() {
+    // Long before the poll would find it.
+    let stack = Stack::with(&[], &[("FALLBACK_POLL_SECONDS", "600")]).await;
+    let stack = std::sync::Arc::new(stack);
+    for round in 0..40 {
+        let id = format!("t{round}");
+        let publisher = stack.clone();
+        let publish = tokio::spawn({
+            let id = id.clone();
+            async move { publisher.publish("test", &id, "passed").await }
+        });
+        let mut viewer = stack.watch(&format!("/api/test-status/events/{id}")).await;
+        let (seqs, reason) = viewer.rest().await;
+        assert!(seqs.ends_with(&[1]), "{seqs:?}");
+        assert_eq!(reason.as_deref(), Some("complete"));
+        publish.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_resumes_and_a_finished_one_is_answered_with_204() {
+    let stack = Stack::start().await;
+    for status in ["waiting", "running", "failed"] {
+        stack.publish("job", "r", status).await;
+    }
+    let path = "/api/job-status/events/r";
+    assert_eq!(stack.resume(path, Some("1")).await.rest().await.0, [2, 3]);
+    let by_parameter = format!("{path}?lastEventId=2");
+    assert_eq!(stack.watch(&by_parameter).await.rest().await.0, [3]);
+    let done = stack.get(path, Some("3")).await;
+    assert_eq!(done.status(), 204);
+    assert_eq!(done.text().await.unwrap(), "");
+    // A fresh viewer gets the state at once, and the end.
+    let (seqs, reason) = stack.watch(path).await.rest().await;
+    assert_eq!((seqs, reason.as_deref()), (vec![3], Some("complete")));
+}
+
+#[tokio::test]
+async fn a_cursor_of_no_use_starts_over() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r", "running").await;
+    for bad in ["x", "-1", "1,1", "7", "99999999999999999999", "1 "] {
+        let mut viewer = stack.resume("/api/job-status/events/r", Some(bad)).await;
+        viewer.event().await;
+        assert_eq!(viewer.event().await.unwrap().event, "reset", "{bad:?}");
+        assert_eq!(viewer.status().await, ("running".to_owned(), 1), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pruned_history_starts_over() {
+    let stack = Stack::start().await;
+    for status in ["waiting", "running", "running"] {
+        stack.publish("job", "r", status).await;
+    }
+    let postgres = stack.postgres().await;
+    let age = "UPDATE events SET recorded_at = now() - interval '40 days' WHERE seq < 3";
+    assert_eq!(postgres.execute(age, &[]).await.unwrap(), 2);
+    let order = json!({"action": "prune", "olderThanDays": 30});
+    assert_eq!(stack.invoke("migrate", &order).await["prunedEvents"], 2);
+
+    let mut viewer = stack.resume("/api/job-status/events/r", Some("1")).await;
+    viewer.event().await;
+    assert_eq!(viewer.event().await.unwrap().event, "reset");
+    assert_eq!(viewer.status().await, ("running".to_owned(), 3));
+    // What was not pruned is resumed as ever.
+    stack.publish("job", "r", "passed").await;
+    let mut viewer = stack.resume("/api/job-status/events/r", Some("2")).await;
+    assert_eq!(viewer.rest().await.0, [3, 4]);
+}
+
+#[tokio::test]
+async fn a_silent_stream_pings() {
+    let stack = Stack::with(&[], &[("STREAM_HEARTBEAT_SECONDS", "1")]).await;
+    let mut viewer = stack.watch("/api/test-status/events/t").await;
+    viewer.state().await;
+    // Pings are no events: reading goes on below until the state comes.
+    let reader = tokio::spawn(async move {
+        viewer.state().await;
+        viewer.text()
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    stack.publish("test", "t", "running").await;
+    let text = reader.await.unwrap();
+    assert_eq!(text.matches("\n\n: ping\n\n").count(), 2, "{text}");
+}
+
+#[tokio::test]
+async fn a_stream_rotates_and_its_resume_misses_nothing() {
+    let stack = Stack::with(&[], &[("STREAM_WINDOW_SECONDS", "1")]).await;
+    let path = "/api/job-status/events/r";
+    let mut seen = Vec::new();
+    let mut reasons = Vec::new();
+    let mut cursor = None;
+    for round in 0..5 {
+        stack.publish("job", "r", "running").await;
+        let mut viewer = stack.resume(path, cursor.as_deref()).await;
+        let publish = async {
+            stack
+                .publish("job", "r", if round == 4 { "passed" } else { "running" })
+                .await;
+        };
+        let ((seqs, reason), ()) = tokio::join!(viewer.rest(), publish);
+        seen.extend(seqs);
+        reasons.extend(reason);
+        cursor = viewer.last_event_id.take();
+    }
+    assert_eq!(
+        reasons,
+        ["rotate", "rotate", "rotate", "rotate", "complete"]
+    );
+    // Where the first stream began is a race; from there on, nothing is missing or twice.
+    let expected: Vec<_> = (seen[0]..=10).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn the_close_beacon_ends_a_stream_at_once() {
+    let stack = Stack::start().await;
+    let mut viewer = stack.watch("/api/job-status/events/r").await;
+    let opening: Value = serde_json::from_str(&viewer.event().await.unwrap().data).unwrap();
+    let id = opening["streamId"].as_str().unwrap();
+    let close = format!("{}/api/job-status/streams/{id}/close", stack.url);
+    let beacon = || reqwest::Client::new().post(&close).send();
+    assert_eq!(beacon().await.unwrap().status(), 204);
+    assert_eq!(viewer.rest().await.1.as_deref(), Some("closed"));
+    // Whether or not it still runs.
+    assert_eq!(beacon().await.unwrap().status(), 204);
+    eventually("the subscription is gone", async || {
+        (stack.subscribers("job", "r").await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn several_executions_share_a_stream() {
+    let stack = Stack::start().await;
+    stack.publish("job", "a", "passed").await;
+    let path = "/api/job-status/events?runId=a&runId=b&runId=c&runId=a";
+    let mut viewer = stack.watch(path).await;
+    let mut states = Vec::new();
+    for _ in 0..3 {
+        states.push(viewer.status().await);
+    }
+    assert_eq!(viewer.last_event_id.as_deref(), Some("1,0,0"));
+    stack.publish("job", "c", "running").await;
+    viewer.state().await;
+    assert_eq!(viewer.last_event_id.as_deref(), Some("1,0,1"));
+    drop(viewer);
+    stack.publish("job", "b", "failed").await;
+    stack.publish("job", "c", "passed").await;
+    let mut viewer = stack.resume(path, Some("1,0,1")).await;
+    let (seqs, reason) = viewer.rest().await;
+    assert_eq!((seqs, reason.as_deref()), (vec![1, 2], Some("complete")));
+    assert_eq!(viewer.last_event_id.as_deref(), Some("1,1,2"));
+    assert_eq!(stack.get(path, Some("1,1,2")).await.status(), 204);
+}
+
+#[tokio::test]
+async fn a_projects_stream_learns_of_new_executions() {
+    let stack = Stack::start().await;
+    let path = "/api/test-status/events?projectId=demo";
+    let mut viewer = stack.watch(path).await;
+    viewer.event().await;
+    let cursor = viewer.event().await;
+    // Nothing there yet: a frame with an id alone is not dispatched, but its id counts.
+    let read = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        let mut next = cursor;
+        while let Some(event) = next {
+            let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+            seen.push(data["testId"].as_str().unwrap_or_default().to_owned());
+            if seen.len() == 3 {
+                break;
+            }
+            next = viewer.event().await;
+        }
+        (seen, viewer)
+    });
+    // Neither another project's nor another kind's execution shows.
+    let mut other = update("test", "elsewhere", "running");
+    other["projectId"] = json!("other");
+    stack
+        .send(json!([other, update("job", "j", "running")]))
+        .await;
+    eventually("the stream is subscribed", async || {
+        let mut redis = stack.redis().await;
+        let mut command = redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg("project:demo:demo:test");
+        let (_, count): (String, u64) = command.query_async(&mut redis).await.unwrap();
+        (count == 1).then_some(())
+    })
+    .await;
+    stack.publish("test", "x", "running").await;
+    stack.publish("test", "y", "passed").await;
+    stack.publish("test", "x", "passed").await;
+    let (seen, viewer) = read.await.unwrap();
+    assert_eq!(seen, ["x", "y", "x"]);
+    assert!(viewer.text().contains("id: 0\n\n"), "{}", viewer.text());
+    assert_eq!(viewer.last_event_id.as_deref(), Some("3"));
+    let mut resumed = stack.resume(path, Some("1")).await;
+    assert_eq!(resumed.status().await, ("passed".to_owned(), 1));
+    assert_eq!(resumed.status().await, ("passed".to_owned(), 2));
+}

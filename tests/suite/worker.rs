@@ -1,0 +1,211 @@
+//! The worker: what becomes of updates.
+
+use std::collections::BTreeSet;
+
+use integration::stack::{Stack, update};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde_json::{Value, json};
+
+fn sqs(updates: &[Value]) -> Value {
+    let record = |(index, update): (usize, &Value)| {
+        json!({"messageId": format!("m{index}"), "body": update.to_string(),
+               "eventSource": "aws:sqs"})
+    };
+    let records: Vec<_> = updates.iter().enumerate().map(record).collect();
+    json!({"Records": records})
+}
+
+#[tokio::test]
+async fn an_answer_says_what_became_of_each_update() {
+    let stack = Stack::start().await;
+    let running = update("job", "r", "ACTIVE");
+    let mut theirs = update("job", "r", "running");
+    theirs["organizationId"] = json!("other");
+    let updates = json!([
+        running,
+        running,
+        update("job", "r", "flying"),
+        theirs,
+        update("job", "r", "done"),
+        update("job", "r", "running"),
+        {"status": "no more"},
+    ]);
+    let answer = stack.send(updates).await;
+    assert_eq!(
+        (&answer["accepted"], &answer["duplicates"]),
+        (&json!(2), &json!(1))
+    );
+    let rejected = answer["rejected"].as_array().unwrap();
+    let indexes: Vec<_> = rejected
+        .iter()
+        .map(|one| one["index"].as_u64().unwrap())
+        .collect();
+    assert_eq!(indexes, [2, 3, 5, 6]);
+    assert!(
+        rejected[0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("unknown status")
+    );
+    assert_eq!(rejected[3]["eventId"], Value::Null);
+    let kept = "SELECT count(*) FROM rejected_updates WHERE reason <> '' AND body <> ''";
+    let kept: i64 = stack
+        .postgres()
+        .await
+        .query_one(kept, &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(kept, 4);
+}
+
+#[tokio::test]
+async fn a_poison_message_is_recorded_and_acknowledged() {
+    let stack = Stack::start().await;
+    let poison = json!({"status": "\u{0}"});
+    let answer = stack
+        .invoke("worker", &sqs(&[poison, update("job", "r", "passed")]))
+        .await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let mut viewer = stack.watch("/api/job-status/events/r").await;
+    assert_eq!(viewer.rest().await.0, [1]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_committed_now_goes_back_to_the_queue() {
+    let stack = Stack::start().await;
+    let postgres = stack.postgres().await;
+    let refuse = "REVOKE INSERT ON events FROM runcast_writer";
+    postgres.batch_execute(refuse).await.unwrap();
+    let updates = [update("job", "a", "running"), update("job", "b", "running")];
+    let answer = stack.invoke("worker", &sqs(&updates)).await;
+    let failures = json!([{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]);
+    assert_eq!(answer, json!({"batchItemFailures": failures}));
+    // A direct invocation fails, and says what to do.
+    let response = stack
+        .invoke_raw("worker", json!({"updates": updates}).to_string())
+        .await;
+    assert_eq!(response.headers()["x-amz-function-error"], "Unhandled");
+    assert!(
+        response
+            .text()
+            .await
+            .unwrap()
+            .contains("send the same ones again")
+    );
+    postgres
+        .batch_execute("GRANT INSERT ON events TO runcast_writer")
+        .await
+        .unwrap();
+    let answer = stack.invoke("worker", &sqs(&updates)).await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+}
+
+#[tokio::test]
+async fn workers_at_once_give_every_number_once_and_leave_no_hole() {
+    let stack = Stack::start().await;
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    // Each update is sent twice, in batches that cross each other.
+    let mut updates: Vec<Value> = (0..300)
+        .map(|_| {
+            let id = format!("x{}", random.random_range(0..8));
+            let kind = if random.random() { "test" } else { "job" };
+            let mut update = update(kind, &id, ["waiting", "running"][random.random_range(0..2)]);
+            if kind == "test" {
+                update["runId"] = json!(format!("x{}", random.random_range(0..8)));
+            }
+            update["projectId"] = json!("demo");
+            update
+        })
+        .flat_map(|update| [update.clone(), update])
+        .collect();
+    updates.shuffle(&mut random);
+    let batches = updates.chunks(20).map(|batch| stack.send(json!(batch)));
+    let answers = futures_util::future::join_all(batches).await;
+    let count = |name: &str| {
+        answers
+            .iter()
+            .filter_map(|answer| answer[name].as_u64())
+            .sum::<u64>()
+    };
+    assert_eq!(
+        (count("accepted"), count("duplicates")),
+        (300, 300),
+        "{answers:?}"
+    );
+
+    let postgres = stack.postgres().await;
+    for sequence in [
+        "SELECT kind || id, array_agg(seq ORDER BY seq) FROM events GROUP BY 1",
+        "SELECT kind, array_agg(project_seq ORDER BY project_seq) FROM events GROUP BY 1",
+    ] {
+        for row in postgres.query(sequence, &[]).await.unwrap() {
+            let numbers: Vec<i64> = row.get(1);
+            let expected: Vec<_> = (1..).take(numbers.len()).collect();
+            assert_eq!(numbers, expected);
+        }
+    }
+    // Each run's counts are those of the tests that name it.
+    let runs = postgres
+        .query(
+            "SELECT (j.state::json->'tests'->>'total')::bigint,
+                    (SELECT count(*) FROM executions t WHERE t.kind = 'test' AND t.run_id = j.id)
+             FROM executions j WHERE j.kind = 'job' AND j.state::json->>'tests' IS NOT NULL",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert!(!runs.is_empty());
+    for run in runs {
+        assert_eq!(run.get::<_, i64>(0), run.get::<_, i64>(1));
+    }
+}
+
+#[tokio::test]
+async fn a_redelivery_publishes_again_what_a_killed_worker_did_not() {
+    let stack = Stack::with(&[], &[("FALLBACK_POLL_SECONDS", "600")]).await;
+    let mut viewer = stack.watch("/api/job-status/events/r").await;
+    viewer.state().await;
+    // Committed, but never published: as if the worker was killed in between.
+    let passed = update("job", "r", "passed");
+    let mut redis = stack.redis().await;
+    let pause = redis::cmd("ACL")
+        .arg("SETUSER")
+        .arg("worker")
+        .arg("-publish")
+        .to_owned();
+    pause.exec_async(&mut redis).await.unwrap();
+    assert_eq!(stack.send(json!([passed])).await["accepted"], 1);
+    let resume = redis::cmd("ACL")
+        .arg("SETUSER")
+        .arg("worker")
+        .arg("+publish")
+        .to_owned();
+    resume.exec_async(&mut redis).await.unwrap();
+    assert_eq!(stack.send(json!([passed])).await["duplicates"], 1);
+    assert_eq!(viewer.rest().await.0, [1]);
+}
+
+#[tokio::test]
+async fn a_batch_takes_the_same_statements_whatever_its_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let stack = Stack::with(&["--state-dir", dir.path().to_str().unwrap()], &[]).await;
+    let logged = "ALTER ROLE runcast_writer SET log_statement = 'all'";
+    stack.postgres().await.batch_execute(logged).await.unwrap();
+    let statements = || {
+        let log = std::fs::read_to_string(dir.path().join("postgres/postgres.log")).unwrap();
+        log.matches("LOG:  execute ").count() + log.matches("LOG:  statement: ").count()
+    };
+    let mut counts = BTreeSet::new();
+    for size in [1, 10, 200] {
+        let before = statements();
+        let updates: Vec<_> = (0..size)
+            .map(|n| update("test", &format!("s{size}-{n}"), "running"))
+            .collect();
+        assert_eq!(stack.send(json!(updates)).await["accepted"], size);
+        counts.insert(statements() - before);
+    }
+    assert_eq!(counts, BTreeSet::from([8]));
+}
