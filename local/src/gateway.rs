@@ -50,11 +50,11 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
 /// A function URL.
 async fn call_url(
     State(gateway): State<Arc<Gateway>>,
-    Path((function, _)): Path<(String, String)>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let Some(lambda) = gateway.lambda(&function) else {
+    let function = request.uri().path().split('/').nth(2).unwrap_or_default();
+    let Some(lambda) = gateway.lambda(function).cloned() else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let (parts, body) = request.into_parts();

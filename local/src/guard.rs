@@ -5,7 +5,6 @@
 //! the end of its standard input.
 
 use std::{
-    io::Read,
     path::PathBuf,
     process::{ExitCode, Stdio},
     time::Duration,
@@ -13,8 +12,9 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill, killpg},
-    unistd::{Pid, getpgrp},
+    unistd::getpgrp,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Error, postgres, process};
 
@@ -54,24 +54,26 @@ impl Guard {
 }
 
 /// Waits for the parent's end, then ends the stack.
-pub(crate) fn run(options: &Options) -> ExitCode {
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+pub(crate) async fn run(options: &Options) -> Result<ExitCode, Error> {
+    // A group that loses its parent while some of it is frozen gets SIGHUP (POSIX, `_exit`). It
+    // must not end the guard before its work is done.
+    let _hangup = signal(SignalKind::hangup())?;
+    tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await?;
     // Postgres ends in order, and frees its shared memory, where it is asked to.
     if let Some(pid) = postgres::pid(&options.state_dir) {
-        let _ = kill(pid, Signal::SIGCONT);
-        let _ = kill(pid, Signal::SIGINT);
+        process::signal(pid, Signal::SIGCONT);
+        process::signal(pid, Signal::SIGINT);
         for _ in 0..50 {
             if kill(pid, None).is_err() {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(50));
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
     if options.remove {
         let _ = std::fs::remove_dir_all(&options.state_dir);
     }
     // Everything else, and this process too.
-    let group: Pid = getpgrp();
-    let _ = killpg(group, Signal::SIGKILL);
-    ExitCode::SUCCESS
+    killpg(getpgrp(), Signal::SIGKILL)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -57,9 +57,6 @@ fn main() -> ExitCode {
     // Only one provider is compiled in; installed by hand, since reqwest asks for it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
-    if let Command::Guard(options) = cli.command {
-        return guard::run(&options);
-    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -73,7 +70,7 @@ fn main() -> ExitCode {
             Command::Publish(options) => client::publish::run(*options).await,
             Command::Tail(options) => client::tail::run(options).await,
             Command::Token(options) => client::token::run(options).await,
-            Command::Guard(_) => Ok(ExitCode::SUCCESS),
+            Command::Guard(options) => guard::run(&options).await,
         }
     });
     // Whatever still blocks a thread must not hold up the end.

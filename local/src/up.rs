@@ -71,8 +71,13 @@ const FUNCTIONS: [(&str, u32); 5] = [
     ("migrate", 128),
 ];
 
-/// What the streaming functions may do in Redis: listen, and pass a close beacon on.
-const STREAM_RULES: [&str; 7] = [
+/// What the streaming functions may do in Redis: listen, pass a close beacon on, and count what is
+/// in the queues.
+const STREAM_RULES: [&str; 11] = [
+    "+llen",
+    "+zcard",
+    "+xread",
+    "+xrevrange",
     "+subscribe",
     "+unsubscribe",
     "&test:*",
@@ -196,7 +201,9 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
     started.lambdas.push(migrate.clone());
     eprintln!("runcast: migrating the schema");
     invoke(&migrate, &json!({"action": "migrate"})).await?;
-    let streams = login(started, &owner, "streams", &STREAM_RULES, "runcast_reader").await?;
+    let queue_keys = format!("%R~{}:*", variable("QUEUE_PREFIX", "bull"));
+    let stream_rules = [&STREAM_RULES[..], &[queue_keys.as_str()]].concat();
+    let streams = login(started, &owner, "streams", &stream_rules, "runcast_reader").await?;
     let worker = login(started, &owner, "worker", &WORKER_RULES, "runcast_writer").await?;
     for (name, _) in FUNCTIONS.iter().filter(|(name, _)| *name != "migrate") {
         let servers = if *name == "worker" { &worker } else { &streams };
@@ -314,6 +321,7 @@ fn check(
     config::Redis::from_env(&env)?;
     config::Database::from_env(&env)?;
     config::Streams::from_env(&env)?;
+    config::Queues::from_env(&env)?;
     shared::access::token::Verifier::new(&config::Access::from_env(&env)?)?;
     Ok(())
 }

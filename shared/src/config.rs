@@ -13,6 +13,9 @@
 //! | `STREAM_HEARTBEAT_SECONDS` | 15 | silence before a ping |
 //! | `FALLBACK_POLL_SECONDS` | 15 | how often a healthy stream reads the log to make sure |
 //! | `FALLBACK_POLL_DEGRADED_SECONDS` | 1 | the same while Redis is away |
+//! | `QUEUE_NAMES` | none | `BullMQ` queues, comma separated |
+//! | `QUEUE_PREFIX` | `bull` | the prefix of their keys |
+//! | `RUNNING_CAPACITY`, `QUEUED_CAPACITY` | 5, 50 | how many jobs can run, and wait |
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -82,6 +85,13 @@ impl Env {
                 variable,
                 takes: format!("has a value it does not take; it takes {takes}"),
             }),
+        }
+    }
+
+    fn number(&self, variable: &'static str, default: u64) -> Result<u64, ConfigError> {
+        match self.get(variable) {
+            None => Ok(default),
+            Some(_) => self.required(variable, "a whole number", |value| value.parse().ok()),
         }
     }
 
@@ -250,6 +260,64 @@ impl Streams {
             poll: env.seconds("FALLBACK_POLL_SECONDS", 15, (1, 900))?,
             poll_degraded: env.seconds("FALLBACK_POLL_DEGRADED_SECONDS", 1, (1, 900))?,
         })
+    }
+}
+
+/// The queues whose statistics are shown.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    /// Where they live.
+    pub connection: Secret<redis::ConnectionInfo>,
+    /// Their names.
+    pub names: Vec<String>,
+    /// The prefix of their keys.
+    pub prefix: String,
+    /// How many jobs can run at once.
+    pub running_capacity: u64,
+    /// How many can wait.
+    pub queued_capacity: u64,
+}
+
+impl Queues {
+    /// Reads `QUEUE_*`, `RUNNING_CAPACITY` and `QUEUED_CAPACITY`.
+    ///
+    /// # Errors
+    /// Where one has a value it does not take.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let takes = "redis://[user:password@]host:port, or rediss:// for TLS";
+        let connection = match env.get("QUEUE_REDIS_URL") {
+            None => Redis::from_env(env)?.connection,
+            Some(_) => env
+                .required("QUEUE_REDIS_URL", takes, |url| {
+                    url.into_connection_info().ok()
+                })
+                .map(Secret)?,
+        };
+        let name = |text: &str| {
+            let text = text.trim();
+            (!text.is_empty() && !text.contains(':')).then(|| text.to_owned())
+        };
+        let names = match env.get("QUEUE_NAMES") {
+            None => Vec::new(),
+            Some(_) => {
+                env.required("QUEUE_NAMES", "names of queues, comma separated", |value| {
+                    value.split(',').map(name).collect()
+                })?
+            }
+        };
+        Ok(Queues {
+            connection,
+            names,
+            prefix: env.get("QUEUE_PREFIX").unwrap_or("bull").to_owned(),
+            running_capacity: env.number("RUNNING_CAPACITY", 5)?,
+            queued_capacity: env.number("QUEUED_CAPACITY", 50)?,
+        })
+    }
+
+    /// A key of a queue.
+    #[must_use]
+    pub fn key(&self, queue: &str, suffix: &str) -> String {
+        format!("{}:{queue}:{suffix}", self.prefix)
     }
 }
 

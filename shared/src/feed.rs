@@ -5,7 +5,7 @@
 //! (a gap, a nudge, a lost connection, a full buffer, the poll's tick) leads to the one recovery
 //! path, a read of the log after the cursor.
 
-use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::pending, pin::Pin, time::Duration};
 
 use rand::RngExt;
 use thiserror::Error;
@@ -18,6 +18,7 @@ use crate::{
     cursor::{Cursor, Verdict},
     execution::{Event, Seq, State},
     log::{After, Head, Log, LogError, States},
+    stream::{Frame, Next, Source, Stats, jittered},
     watch::{Channel, Watch},
 };
 
@@ -45,44 +46,6 @@ pub struct Feed {
     read_not_before: Instant,
     failures: u32,
     stats: Stats,
-}
-
-/// What to send to the viewer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
-    /// The client's cursor is of no use: it starts over from the states that follow.
-    Reset,
-    /// A state.
-    State {
-        /// The cursor once it is sent; `None` where more belongs to it.
-        id: Option<String>,
-        /// The state, as JSON.
-        data: Arc<str>,
-    },
-    /// Nothing to show, only where the client stands.
-    Cursor(String),
-}
-
-/// What comes next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Something to send.
-    Frame(Frame),
-    /// All that is watched has ended, and everything was sent.
-    Complete,
-    /// The viewer has left, or what it waited for turned out not to be its.
-    Closed,
-}
-
-/// What happened in a feed's life.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stats {
-    /// States sent.
-    pub events: u64,
-    /// Reads of the log after the first.
-    pub reads: u64,
-    /// Events that came from the log after the first read: Redis had not brought them.
-    pub repaired: u64,
 }
 
 /// Why a feed cannot be opened.
@@ -172,59 +135,6 @@ impl Feed {
                 Err(error)
             }
         }
-    }
-
-    /// Waits for what comes next. Once it was not [`Next::Frame`], the feed is over.
-    pub async fn next(&mut self) -> Next {
-        loop {
-            if self.forbidden {
-                return Next::Closed;
-            }
-            if let Some(frame) = self.ready.pop_front() {
-                self.stats.events += u64::from(matches!(frame, Frame::State { .. }));
-                return Next::Frame(frame);
-            }
-            if self.is_complete() {
-                return Next::Complete;
-            }
-            if self.cursor.must_read() && self.read_not_before <= Instant::now() {
-                let positions = self.cursor.start_read();
-                self.read_after(positions);
-            }
-            let wake_at = if self.cursor.must_read() {
-                self.read_not_before
-            } else {
-                self.poll_at
-            };
-            tokio::select! {
-                signal = self.subscription.recv() => match signal {
-                    Signal::Event(track, event) => self.offer(track, &event),
-                    Signal::Nudge | Signal::Lost => self.cursor.nudge(),
-                    Signal::Restored => {
-                        self.cursor.nudge();
-                        let spread = RESTORED_SPREAD.mul_f64(rand::rng().random());
-                        self.read_not_before = Instant::now() + spread;
-                    }
-                    Signal::Closed => return Next::Closed,
-                },
-                read = reading(&mut self.reading) => {
-                    self.reading = None;
-                    self.take_in(read);
-                }
-                () = sleep_until(wake_at) => {
-                    if self.poll_at <= Instant::now() {
-                        self.cursor.nudge();
-                        self.schedule_poll();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends the subscription; returns once Redis knows.
-    pub async fn close(self) -> Stats {
-        self.subscription.close().await;
-        self.stats
     }
 
     /// The first read. Returns whether there is anything to wait for, or to send.
@@ -382,15 +292,62 @@ impl Feed {
     }
 }
 
+impl Source for Feed {
+    async fn next(&mut self) -> Next {
+        loop {
+            if self.forbidden {
+                return Next::Closed;
+            }
+            if let Some(frame) = self.ready.pop_front() {
+                self.stats.events += u64::from(matches!(frame, Frame::State { .. }));
+                return Next::Frame(frame);
+            }
+            if self.is_complete() {
+                return Next::Complete;
+            }
+            if self.cursor.must_read() && self.read_not_before <= Instant::now() {
+                let positions = self.cursor.start_read();
+                self.read_after(positions);
+            }
+            let wake_at = if self.cursor.must_read() {
+                self.read_not_before
+            } else {
+                self.poll_at
+            };
+            tokio::select! {
+                signal = self.subscription.recv() => match signal {
+                    Signal::Event(track, event) => self.offer(track, &event),
+                    Signal::Nudge | Signal::Lost => self.cursor.nudge(),
+                    Signal::Restored => {
+                        self.cursor.nudge();
+                        let spread = RESTORED_SPREAD.mul_f64(rand::rng().random());
+                        self.read_not_before = Instant::now() + spread;
+                    }
+                    Signal::Closed => return Next::Closed,
+                },
+                read = reading(&mut self.reading) => {
+                    self.reading = None;
+                    self.take_in(read);
+                }
+                () = sleep_until(wake_at) => {
+                    if self.poll_at <= Instant::now() {
+                        self.cursor.nudge();
+                        self.schedule_poll();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn close(self) -> Stats {
+        self.subscription.close().await;
+        self.stats
+    }
+}
+
 async fn reading(reading: &mut Option<Reading>) -> Result<Read, LogError> {
     match reading {
         Some(reading) => reading.await,
         None => pending().await,
     }
-}
-
-/// 80 to 100 % of a duration.
-#[must_use]
-pub fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(rand::rng().random_range(0.8..1.0))
 }

@@ -1,4 +1,8 @@
-//! The HTTP face of the status functions: from a request to a stream or a problem.
+//! The HTTP face of the streaming functions: what they all have, from headers to health. What each
+//! streams, is in [`status`] and [`queues`].
+
+pub mod queues;
+pub mod status;
 
 use std::{
     sync::Arc,
@@ -14,7 +18,6 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use lambda_http::RequestExt;
-use rand::RngExt;
 use serde_json::json;
 use tower::{Layer, util::MapResponseLayer};
 use tower_http::{
@@ -23,28 +26,96 @@ use tower_http::{
 };
 
 use crate::{
-    access::token::{TokenError, Verifier},
+    access::{
+        grant::Grant,
+        token::{TokenError, Verifier},
+    },
     bus::Bus,
-    config::{Access, ConfigError, Database, Env, Redis, Streams},
+    config::{Access, ConfigError, Env, Redis, Streams},
     error::Problem,
-    execution::{Id, Kind},
-    feed::{Feed, OpenError, Opened},
-    log::Log,
-    stream::{self, Lifetime},
-    watch::{Channel, Watch},
+    stream::Lifetime,
+    watch::Channel,
 };
 
-/// The most executions that one stream carries.
-const MAX_EXECUTIONS: usize = 50;
+/// What every streaming function has.
+#[derive(Debug)]
+pub struct Edge {
+    verifier: Verifier,
+    streams: Streams,
+    bus: Bus,
+    cors_allowed_origins: Vec<HeaderValue>,
+}
 
-/// How many connections to Postgres a process holds at most. One that serves one stream at a time
-/// needs one, and another for `ready`.
-const CONNECTIONS: usize = 2;
+impl Edge {
+    /// Reads the configuration and begins to connect to Redis.
+    ///
+    /// # Errors
+    /// Where a variable has a value that it does not take.
+    pub fn from_env(env: &Env) -> Result<Arc<Self>, ConfigError> {
+        let (redis, access) = (Redis::from_env(env)?, Access::from_env(env)?);
+        let streams = Streams::from_env(env)?;
+        Ok(Arc::new(Edge {
+            verifier: Verifier::new(&access)?,
+            // A dead connection is found before the poll would find what it lost.
+            bus: Bus::new(&redis, streams.poll.mul_f64(0.6)),
+            streams,
+            cors_allowed_origins: access.cors_allowed_origins,
+        }))
+    }
 
-/// The same for one that serves many (Lambda Managed Instances).
-const CONNECTIONS_SHARED: usize = 8;
+    /// Finds and checks the caller's token.
+    fn authenticate(&self, asked: &Asked) -> Result<Grant, Problem> {
+        let token = asked.parameter("token");
+        Ok(self.verifier.authenticate(&asked.headers, token)?)
+    }
+}
 
-const NO_STORE: &str = "no-cache, no-transform";
+/// Serves a function's own routes, and those that every streaming function has, below
+/// `/api/{name}`.
+async fn serve(name: &str, edge: Arc<Edge>, own: Router) -> Result<(), lambda_http::Error> {
+    // The answer is streamed: a length that axum knows would only be renamed on the way.
+    let unmeasured = MapResponseLayer::new(|mut response: Response| {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        response
+    });
+    let service = unmeasured.layer(router(name, edge, own));
+    lambda_http::run_with_streaming_response_concurrent(service).await
+}
+
+fn router(name: &str, edge: Arc<Edge>, own: Router) -> Router {
+    let fixed =
+        |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(edge.cors_allowed_origins.clone()))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CACHE_CONTROL,
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("x-auth-token"),
+        ])
+        .allow_credentials(true)
+        .max_age(Duration::from_hours(1));
+    let common = Router::new()
+        .route("/streams/{id}/close", post(close))
+        .route("/health", get(health))
+        .with_state(edge);
+    Router::new()
+        .nest(&format!("/api/{name}"), own.merge(common))
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(write_problems))
+        .layer(cors)
+        .layer(fixed(header::CACHE_CONTROL, "no-cache, no-transform"))
+        .layer(fixed(HeaderName::from_static("x-accel-buffering"), "no"))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'"))
+        .layer(fixed(
+            header::STRICT_TRANSPORT_SECURITY,
+            "max-age=63072000; includeSubDomains",
+        ))
+}
 
 /// What a stream's request says, beside its path.
 struct Asked {
@@ -52,6 +123,30 @@ struct Asked {
     headers: HeaderMap,
     /// When Lambda kills the function.
     deadline: Option<SystemTime>,
+}
+
+impl Asked {
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(parameter, _)| parameter == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Where the client stands, as it says: the header that `EventSource` sends, or the parameter
+    /// of a client that cannot set it. An empty one says nothing.
+    fn last_event_id(&self) -> Option<String> {
+        let header = self.headers.get("last-event-id").map(HeaderValue::as_bytes);
+        let header = header.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let parameter = || self.parameter("lastEventId").map(str::to_owned);
+        header.or_else(parameter).filter(|id| !id.is_empty())
+    }
+
+    /// How long the stream may live for a caller with this grant.
+    fn lifetime(&self, grant: &Grant) -> Lifetime {
+        Lifetime {
+            expires_at: grant.expires_at,
+            deadline: self.deadline,
+        }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Asked {
@@ -70,138 +165,16 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     }
 }
 
-/// What the requests of one process share.
-#[derive(Debug)]
-pub struct App {
-    kind: Kind,
-    verifier: Verifier,
-    streams: Streams,
-    bus: Bus,
-    log: Log,
-}
-
-/// Runs a status function: reads the configuration, begins to connect, serves.
-///
-/// # Errors
-/// Where a variable has a value that it does not take, or the Lambda runtime fails.
-pub async fn run(kind: Kind, env: Env) -> Result<(), lambda_http::Error> {
-    let (app, access) = App::from_env(kind, &env)?;
-    let warm = app.clone();
-    tokio::spawn(async move {
-        // The first request finds an open connection, or opens it itself.
-        let _ = warm.log.ping().await;
-    });
-    // The answer is streamed: a length that axum knows would only be renamed on the way.
-    let unmeasured = MapResponseLayer::new(|mut response: Response| {
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        response
-    });
-    let service = unmeasured.layer(router(app, &access));
-    lambda_http::run_with_streaming_response_concurrent(service).await
-}
-
-impl App {
-    /// Reads the configuration and begins to connect.
-    ///
-    /// # Errors
-    /// Where a variable has a value that it does not take.
-    pub fn from_env(kind: Kind, env: &Env) -> Result<(Arc<Self>, Access), ConfigError> {
-        let (redis, database) = (Redis::from_env(env)?, Database::from_env(env)?);
-        let (access, streams) = (Access::from_env(env)?, Streams::from_env(env)?);
-        let connections = if env.serves_many() {
-            CONNECTIONS_SHARED
-        } else {
-            CONNECTIONS
-        };
-        let app = App {
-            kind,
-            verifier: Verifier::new(&access)?,
-            // A dead connection is found before the poll would find what it lost.
-            bus: Bus::new(&redis, streams.poll.mul_f64(0.6)),
-            log: Log::new(&database, connections),
-            streams,
-        };
-        Ok((Arc::new(app), access))
-    }
-}
-
-/// The routes of a status function.
-pub fn router(app: Arc<App>, access: &Access) -> Router {
-    let base = format!("/api/{}-status", app.kind);
-    let fixed =
-        |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    let cors = CorsLayer::new()
-        .allow_origin(AllowOrigin::list(access.cors_allowed_origins.clone()))
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CACHE_CONTROL,
-            HeaderName::from_static("last-event-id"),
-            HeaderName::from_static("x-auth-token"),
-        ])
-        .allow_credentials(true)
-        .max_age(Duration::from_hours(1));
-    Router::new()
-        .route(&format!("{base}/events"), get(watch_many))
-        .route(&format!("{base}/events/{{id}}"), get(watch_one))
-        .route(&format!("{base}/streams/{{id}}/close"), post(close))
-        .route(&format!("{base}/health"), get(health))
-        .route(&format!("{base}/ready"), get(ready))
-        .fallback(async || Problem::not_found())
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(write_problems))
-        .layer(cors)
-        .layer(fixed(header::CACHE_CONTROL, NO_STORE))
-        .layer(fixed(HeaderName::from_static("x-accel-buffering"), "no"))
-        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
-        .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'"))
-        .layer(fixed(
-            header::STRICT_TRANSPORT_SECURITY,
-            "max-age=63072000; includeSubDomains",
-        ))
-        .with_state(app)
-}
-
-async fn watch_one(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    asked: Asked,
-) -> Result<Response, Problem> {
-    let watch = Watch::Executions {
-        kind: app.kind,
-        ids: vec![parse_id(&id)?],
-    };
-    app.open(|_| Ok(watch), &asked).await
-}
-
-async fn watch_many(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    let watch = |organization_id: &Id| watch_of(app.kind, organization_id, &asked.query);
-    app.open(watch, &asked).await
-}
-
-async fn close(State(app): State<Arc<App>>, Path(stream_id): Path<String>) -> Response {
+async fn close(State(edge): State<Arc<Edge>>, Path(stream_id): Path<String>) -> Response {
     if let Ok(stream_id) = stream_id.parse() {
         // Where Redis is away, the stream ends with its window.
-        let _ = app.bus.publish(&Channel::Close(stream_id), "").await;
+        let _ = edge.bus.publish(&Channel::Close(stream_id), "").await;
     }
     StatusCode::NO_CONTENT.into_response()
 }
 
 async fn health() -> Response {
     axum::Json(json!({"status": "ok"})).into_response()
-}
-
-async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let (redis, postgres) = tokio::join!(app.bus.ping(), app.log.ping());
-    match (redis, postgres) {
-        (Ok(()), Ok(())) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
-        (Err(_), Ok(())) => Err(Problem::unavailable("Redis cannot be reached.")),
-        (Ok(()), Err(_)) => Err(Problem::unavailable("Postgres cannot be reached.")),
-        (Err(_), Err(_)) => Err(Problem::unavailable(
-            "Redis and Postgres cannot be reached.",
-        )),
-    }
 }
 
 async fn method_not_allowed(method: Method) -> Problem {
@@ -211,115 +184,10 @@ async fn method_not_allowed(method: Method) -> Problem {
     )
 }
 
-impl App {
-    /// From a request to a stream: token, feed, frames.
-    async fn open(
-        &self,
-        watch: impl FnOnce(&Id) -> Result<Watch, Problem>,
-        asked: &Asked,
-    ) -> Result<Response, Problem> {
-        let Asked { query, headers, .. } = asked;
-        let grant = self.verifier.authenticate(headers, first(query, "token"))?;
-        let watch = watch(&grant.organization_id)?;
-        if let Watch::Project { project_id, .. } = &watch
-            && !grant.covers_project(project_id)
-        {
-            return Err(Problem::not_found());
-        }
-        let stream_id = new_stream_id();
-        let lifetime = Lifetime {
-            expires_at: grant.expires_at,
-            deadline: asked.deadline,
-        };
-        let feed = crate::feed::Request {
-            watch,
-            grant,
-            last_event_id: last_event_id(headers, query),
-            close: Channel::Close(stream_id.clone()),
-        };
-        match Feed::open(&self.log, &self.bus, &self.streams, feed).await {
-            Ok(Opened::Feed(feed)) => Ok(stream::serve(*feed, stream_id, &self.streams, &lifetime)),
-            Ok(Opened::NothingLeft) => Ok(StatusCode::NO_CONTENT.into_response()),
-            Err(OpenError::NotTheirs) => Err(Problem::not_found()),
-            Err(error @ OpenError::Log(_)) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "failed to open a stream"
-                );
-                Err(Problem::unavailable(
-                    "Current state cannot be read now: try again soon.",
-                ))
-            }
-        }
-    }
-}
-
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         Problem::new(StatusCode::UNAUTHORIZED, error.to_string())
     }
-}
-
-/// What `?runId=…&runId=…`, `?testId=…` or `?projectId=…` asks for.
-fn watch_of(
-    kind: Kind,
-    organization_id: &Id,
-    query: &[(String, String)],
-) -> Result<Watch, Problem> {
-    let name = match kind {
-        Kind::Job => "runId",
-        Kind::Test => "testId",
-    };
-    let mut ids: Vec<Id> = Vec::new();
-    for (_, value) in query.iter().filter(|(parameter, _)| parameter == name) {
-        let id = parse_id(value)?;
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-        if ids.len() > MAX_EXECUTIONS {
-            return Err(Problem::bad_request(format!(
-                "A stream carries at most {MAX_EXECUTIONS} executions: open another for the rest."
-            )));
-        }
-    }
-    match (first(query, "projectId"), ids.is_empty()) {
-        (Some(project_id), true) => Ok(Watch::Project {
-            kind,
-            organization_id: organization_id.clone(),
-            project_id: parse_id(project_id)?,
-        }),
-        (None, false) => Ok(Watch::Executions { kind, ids }),
-        (None, true) | (Some(_), false) => Err(Problem::bad_request(format!(
-            "Say what to watch: 1 to {MAX_EXECUTIONS} times {name}, or one projectId."
-        ))),
-    }
-}
-
-fn parse_id(text: &str) -> Result<Id, Problem> {
-    text.parse()
-        .map_err(|error| Problem::bad_request(format!("Not a valid id: {error}.")))
-}
-
-fn first<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let found = query.iter().find(|(parameter, _)| parameter == name);
-    found.map(|(_, value)| value.as_str())
-}
-
-/// Where the client stands, as it says: the header that `EventSource` sends, or the parameter of
-/// a client that cannot set it. An empty one says nothing.
-fn last_event_id(headers: &HeaderMap, query: &[(String, String)]) -> Option<String> {
-    let header = headers.get("last-event-id").map(HeaderValue::as_bytes);
-    let header = header.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let parameter = || first(query, "lastEventId").map(str::to_owned);
-    header.or_else(parameter).filter(|id| !id.is_empty())
-}
-
-/// 128 random bits.
-fn new_stream_id() -> Id {
-    #[expect(clippy::expect_used, reason = "hexadecimal digits make an id")]
-    format!("{:032x}", rand::rng().random::<u128>())
-        .parse()
-        .expect("a stream id")
 }
 
 /// Writes problems where the request's id is known: it helps to find the cause in the logs.

@@ -18,6 +18,7 @@ pub mod function;
 pub mod http;
 pub mod log;
 pub mod publish;
+pub mod queue;
 pub mod record;
 pub mod stream;
 pub mod telemetry;

@@ -1,7 +1,8 @@
-//! A feed as Server-Sent Events (WHATWG HTML, section 9.2): frames, heartbeat, window and end.
+//! Server-Sent Events (WHATWG HTML, section 9.2): frames, heartbeat, window and end.
 
 use std::{
     convert::Infallible,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -20,7 +21,6 @@ use tokio::{
 use crate::{
     config::Streams,
     execution::{Id, Timestamp},
-    feed::{Feed, Frame, Next, jittered},
 };
 
 /// How many frames wait for a slow reader; the rest waits in the log.
@@ -29,7 +29,54 @@ const BUFFERED_FRAMES: usize = 16;
 /// How long the last frame waits for a reader that does not read.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a stream lives, beyond its feed.
+/// Where a stream's frames come from.
+pub trait Source: Send + 'static {
+    /// Waits for what comes next. Once it was not [`Next::Frame`], the source is over.
+    fn next(&mut self) -> impl Future<Output = Next> + Send;
+
+    /// Ends its subscription; returns once Redis knows.
+    fn close(self) -> impl Future<Output = Stats> + Send;
+}
+
+/// What to send to the viewer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// The client's cursor is of no use: it starts over from the states that follow.
+    Reset,
+    /// A state.
+    State {
+        /// The cursor once it is sent; `None` where more belongs to it, or there is none.
+        id: Option<String>,
+        /// The state, as JSON.
+        data: Arc<str>,
+    },
+    /// Nothing to show, only where the client stands.
+    Cursor(String),
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Something to send.
+    Frame(Frame),
+    /// All that is watched has ended, and everything was sent.
+    Complete,
+    /// The viewer has left, or what it waited for turned out not to be its.
+    Closed,
+}
+
+/// What happened in a source's life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// States sent.
+    pub events: u64,
+    /// Reads of the log after the first.
+    pub reads: u64,
+    /// Events that came from the log after the first read: Redis had not brought them.
+    pub repaired: u64,
+}
+
+/// How long a stream lives, beyond its source.
 #[derive(Debug)]
 pub struct Lifetime {
     /// When the caller's token runs out.
@@ -60,10 +107,15 @@ struct Opening<'a> {
     ends_at: Timestamp,
 }
 
-/// Serves a feed. The subscription is gone, and everything written, before the body ends: after
+/// Serves a source. The subscription is gone, and everything written, before the body ends: after
 /// it, Lambda freezes the process.
 #[must_use]
-pub fn serve(feed: Feed, stream_id: Id, settings: &Streams, lifetime: &Lifetime) -> Response {
+pub fn serve(
+    source: impl Source,
+    stream_id: Id,
+    settings: &Streams,
+    lifetime: &Lifetime,
+) -> Response {
     let ends = Ends::new(settings.window, lifetime);
     let opening = Opening {
         stream_id: &stream_id,
@@ -77,21 +129,21 @@ pub fn serve(feed: Feed, stream_id: Id, settings: &Streams, lifetime: &Lifetime)
         .data(json(&opening));
     let (sender, mut receiver) = mpsc::channel(BUFFERED_FRAMES);
     let _ = sender.try_send(opening);
-    tokio::spawn(run(feed, stream_id, sender, ends));
+    tokio::spawn(run(source, stream_id, sender, ends));
 
     let frames = poll_fn(move |context| receiver.poll_recv(context)).map(Ok::<_, Infallible>);
     let heartbeat = KeepAlive::new().interval(settings.heartbeat).text("ping");
     Sse::new(frames).keep_alive(heartbeat).into_response()
 }
 
-async fn run(mut feed: Feed, stream_id: Id, sender: mpsc::Sender<SseEvent>, ends: Ends) {
+async fn run(mut source: impl Source, stream_id: Id, sender: mpsc::Sender<SseEvent>, ends: Ends) {
     let opened = Instant::now();
     let reason = tokio::select! {
         biased;
         () = sender.closed() => Reason::Gone,
         () = sleep_until(ends.expired_at) => Reason::Expired,
         () = sleep_until(ends.rotate_at) => Reason::Rotate,
-        reason = pump(&mut feed, &sender) => reason,
+        reason = pump(&mut source, &sender) => reason,
     };
     let farewell = async {
         if reason != Reason::Gone {
@@ -103,7 +155,7 @@ async fn run(mut feed: Feed, stream_id: Id, sender: mpsc::Sender<SseEvent>, ends
             let _ = timeout(FAREWELL_TIMEOUT, sender.send(end)).await;
         }
     };
-    let ((), stats) = tokio::join!(farewell, feed.close());
+    let ((), stats) = tokio::join!(farewell, source.close());
     tracing::info!(
         %stream_id,
         ?reason,
@@ -116,10 +168,10 @@ async fn run(mut feed: Feed, stream_id: Id, sender: mpsc::Sender<SseEvent>, ends
     drop(sender);
 }
 
-/// Passes frames on until the feed is over or the viewer gone.
-async fn pump(feed: &mut Feed, sender: &mpsc::Sender<SseEvent>) -> Reason {
+/// Passes frames on until the source is over or the viewer gone.
+async fn pump(source: &mut impl Source, sender: &mpsc::Sender<SseEvent>) -> Reason {
     loop {
-        let frame = match feed.next().await {
+        let frame = match source.next().await {
             Next::Frame(frame) => frame,
             Next::Complete => return Reason::Complete,
             Next::Closed => return Reason::Closed,
@@ -167,6 +219,21 @@ impl Ends {
         let first = self.rotate_at.min(self.expired_at);
         SystemTime::now() + first.saturating_duration_since(Instant::now())
     }
+}
+
+/// 80 to 100 % of a duration: what began together shall not come back together.
+#[must_use]
+pub fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(rand::rng().random_range(0.8..1.0))
+}
+
+/// A new stream's id: 128 random bits.
+#[must_use]
+pub fn new_id() -> Id {
+    #[expect(clippy::expect_used, reason = "hexadecimal digits make an id")]
+    format!("{:032x}", rand::rng().random::<u128>())
+        .parse()
+        .expect("a stream id")
 }
 
 #[expect(clippy::expect_used, reason = "strings and numbers always encode")]

@@ -246,18 +246,19 @@ pub fn signal(pid: Pid, signal: Signal) {
 /// Whether a process is stopped (frozen).
 #[must_use]
 pub fn is_frozen(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ")
-        .next()
-        .is_some_and(|rest| rest.starts_with('T'))
+    state(pid) == Some('T')
 }
 
-/// Waits until a process is gone.
+/// Waits until a process has ended, whether or not anyone has asked how.
 pub async fn gone(pid: Pid) {
-    eventually("the process ends", async || {
-        kill(pid, None).is_err().then_some(())
-    })
-    .await;
+    let ended = async || matches!(state(pid), None | Some('Z')).then_some(());
+    eventually("the process ends", ended).await;
+}
+
+/// The state of a process, as `ps` names it.
+fn state(pid: Pid) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
 }
 
 /// A minimal update of an execution of `demo`/`demo`.

@@ -1,5 +1,11 @@
 //! The integration tests. Each starts a stack of its own; each shows one behaviour.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic, and prints its seed"
+)]
+
 mod access;
 mod commands;
 mod environments;

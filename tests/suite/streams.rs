@@ -114,7 +114,7 @@ async fn a_cursor_resumes_and_a_finished_one_is_answered_with_204() {
 async fn a_cursor_of_no_use_starts_over() {
     let stack = Stack::start().await;
     stack.publish("job", "r", "running").await;
-    for bad in ["x", "-1", "1,1", "7", "99999999999999999999", "1 "] {
+    for bad in ["x", "-1", "1,1", "7", "99999999999999999999", "1x"] {
         let mut viewer = stack.resume("/api/job-status/events/r", Some(bad)).await;
         viewer.event().await;
         assert_eq!(viewer.event().await.unwrap().event, "reset", "{bad:?}");
@@ -157,7 +157,7 @@ async fn a_silent_stream_pings() {
     tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
     stack.publish("test", "t", "running").await;
     let text = reader.await.unwrap();
-    assert_eq!(text.matches("\n\n: ping\n\n").count(), 2, "{text}");
+    assert_eq!(text.matches(": ping\n\n").count(), 2, "{text}");
 }
 
 #[tokio::test]
@@ -237,18 +237,15 @@ async fn a_projects_stream_learns_of_new_executions() {
     let path = "/api/test-status/events?projectId=demo";
     let mut viewer = stack.watch(path).await;
     viewer.event().await;
-    let cursor = viewer.event().await;
     // Nothing there yet: a frame with an id alone is not dispatched, but its id counts.
     let read = tokio::spawn(async move {
         let mut seen = Vec::new();
-        let mut next = cursor;
-        while let Some(event) = next {
+        while let Some(event) = viewer.event().await {
             let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
             seen.push(data["testId"].as_str().unwrap_or_default().to_owned());
             if seen.len() == 3 {
                 break;
             }
-            next = viewer.event().await;
         }
         (seen, viewer)
     });

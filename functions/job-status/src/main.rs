@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use shared::{execution::Kind, function, http};
+use shared::{execution::Kind, function, http::status};
 
 fn main() -> ExitCode {
-    function::run(|env| http::run(Kind::Job, env))
+    function::run(|env| status::run(Kind::Job, env))
 }

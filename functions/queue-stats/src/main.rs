@@ -1,3 +1,9 @@
 //! The SSE endpoint for live statistics of the queues.
 
-fn main() {}
+use std::process::ExitCode;
+
+use shared::{function, http::queues};
+
+fn main() -> ExitCode {
+    function::run(queues::run)
+}

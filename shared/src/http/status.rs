@@ -1,0 +1,180 @@
+//! The status of tests and job runs: from a request to a stream or a problem.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::StatusCode;
+use serde_json::json;
+
+use super::{Asked, Edge};
+use crate::{
+    config::{Database, Env},
+    error::Problem,
+    execution::{Id, Kind},
+    feed::{Feed, OpenError, Opened},
+    log::Log,
+    stream,
+    watch::{Channel, Watch},
+};
+
+/// The most executions that one stream carries.
+const MAX_EXECUTIONS: usize = 50;
+
+/// How many connections to Postgres a process holds at most. One that serves one stream at a time
+/// needs one, and another for `ready`.
+const CONNECTIONS: usize = 2;
+
+/// The same for one that serves many (Lambda Managed Instances).
+const CONNECTIONS_SHARED: usize = 8;
+
+/// What the requests of one process share.
+struct App {
+    kind: Kind,
+    edge: Arc<Edge>,
+    log: Log,
+}
+
+/// Runs a status function: reads the configuration, begins to connect, serves.
+///
+/// # Errors
+/// Where a variable has a value that it does not take, or the Lambda runtime fails.
+pub async fn run(kind: Kind, env: Env) -> Result<(), lambda_http::Error> {
+    let database = Database::from_env(&env)?;
+    let edge = Edge::from_env(&env)?;
+    let connections = if env.serves_many() {
+        CONNECTIONS_SHARED
+    } else {
+        CONNECTIONS
+    };
+    let log = Log::new(&database, connections);
+    let warm = log.clone();
+    tokio::spawn(async move {
+        // The first request finds an open connection, or opens it itself.
+        let _ = warm.ping().await;
+    });
+    let app = Arc::new(App {
+        kind,
+        edge: edge.clone(),
+        log,
+    });
+    let own = Router::new()
+        .route("/events", get(watch_many))
+        .route("/events/{id}", get(watch_one))
+        .route("/ready", get(ready))
+        .with_state(app);
+    super::serve(&format!("{kind}-status"), edge, own).await
+}
+
+async fn watch_one(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let watch = Watch::Executions {
+        kind: app.kind,
+        ids: vec![parse_id(&id)?],
+    };
+    app.open(|_| Ok(watch), &asked).await
+}
+
+async fn watch_many(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
+    let watch = |organization_id: &Id| watch_of(app.kind, organization_id, &asked);
+    app.open(watch, &asked).await
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let (redis, postgres) = tokio::join!(app.edge.bus.ping(), app.log.ping());
+    match (redis, postgres) {
+        (Ok(()), Ok(())) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
+        (Err(_), Ok(())) => Err(Problem::unavailable("Redis cannot be reached.")),
+        (Ok(()), Err(_)) => Err(Problem::unavailable("Postgres cannot be reached.")),
+        (Err(_), Err(_)) => Err(Problem::unavailable(
+            "Redis and Postgres cannot be reached.",
+        )),
+    }
+}
+
+impl App {
+    /// From a request to a stream: token, feed, frames.
+    async fn open(
+        &self,
+        watch: impl FnOnce(&Id) -> Result<Watch, Problem>,
+        asked: &Asked,
+    ) -> Result<Response, Problem> {
+        let grant = self.edge.authenticate(asked)?;
+        let watch = watch(&grant.organization_id)?;
+        if let Watch::Project { project_id, .. } = &watch
+            && !grant.covers_project(project_id)
+        {
+            return Err(Problem::not_found());
+        }
+        let stream_id = stream::new_id();
+        let lifetime = asked.lifetime(&grant);
+        let request = crate::feed::Request {
+            watch,
+            grant,
+            last_event_id: asked.last_event_id(),
+            close: Channel::Close(stream_id.clone()),
+        };
+        let (bus, streams) = (&self.edge.bus, &self.edge.streams);
+        match Feed::open(&self.log, bus, streams, request).await {
+            Ok(Opened::Feed(feed)) => Ok(stream::serve(*feed, stream_id, streams, &lifetime)),
+            Ok(Opened::NothingLeft) => Ok(StatusCode::NO_CONTENT.into_response()),
+            Err(OpenError::NotTheirs) => Err(Problem::not_found()),
+            Err(error @ OpenError::Log(_)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "failed to open a stream"
+                );
+                Err(Problem::unavailable(
+                    "Current state cannot be read now: try again soon.",
+                ))
+            }
+        }
+    }
+}
+
+/// What `?runId=…&runId=…`, `?testId=…` or `?projectId=…` asks for.
+fn watch_of(kind: Kind, organization_id: &Id, asked: &Asked) -> Result<Watch, Problem> {
+    let name = match kind {
+        Kind::Job => "runId",
+        Kind::Test => "testId",
+    };
+    let mut ids: Vec<Id> = Vec::new();
+    for (_, value) in asked
+        .query
+        .iter()
+        .filter(|(parameter, _)| parameter == name)
+    {
+        let id = parse_id(value)?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+        if ids.len() > MAX_EXECUTIONS {
+            return Err(Problem::bad_request(format!(
+                "A stream carries at most {MAX_EXECUTIONS} executions: open another for the rest."
+            )));
+        }
+    }
+    match (asked.parameter("projectId"), ids.is_empty()) {
+        (Some(project_id), true) => Ok(Watch::Project {
+            kind,
+            organization_id: organization_id.clone(),
+            project_id: parse_id(project_id)?,
+        }),
+        (None, false) => Ok(Watch::Executions { kind, ids }),
+        (None, true) | (Some(_), false) => Err(Problem::bad_request(format!(
+            "Say what to watch: 1 to {MAX_EXECUTIONS} times {name}, or one projectId."
+        ))),
+    }
+}
+
+fn parse_id(text: &str) -> Result<Id, Problem> {
+    text.parse()
+        .map_err(|error| Problem::bad_request(format!("Not a valid id: {error}.")))
+}
