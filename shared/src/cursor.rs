@@ -22,14 +22,14 @@ pub enum Verdict {
 }
 
 /// Where a client stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
     tracks: Vec<Track>,
     nudged: bool,
     reading: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Track {
     position: Seq,
     /// The highest number seen behind a gap since the last read began.
@@ -148,3 +148,6 @@ impl fmt::Display for Cursor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
