@@ -3,6 +3,7 @@
 
 mod client;
 mod dashboard;
+mod demo;
 mod environment;
 mod function_url;
 mod gateway;
@@ -42,6 +43,8 @@ struct Cli {
 enum Command {
     /// Start everything: Valkey, Postgres, and every function under its real lifecycle
     Up(up::Options),
+    /// Start everything, and play a lively scene
+    Demo(demo::Options),
     /// Send one status update through the worker, and print its answer
     Publish(Box<client::publish::Options>),
     /// Print a stream, resuming where it ends too early
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Up(options) => up::run(options).await,
+            Command::Demo(options) => demo::run(options).await,
             Command::Publish(options) => client::publish::run(*options).await,
             Command::Tail(options) => client::tail::run(options).await,
             Command::Token(options) => client::token::run(options).await,

@@ -24,19 +24,22 @@ impl Valkey {
         let port = process::free_port()?;
         let password = process::password();
         let log = dir.join("valkey.log");
+        // In files, so that a server that is started again is the same.
+        let config = dir.join("valkey.conf");
+        std::fs::write(
+            dir.join("users.acl"),
+            format!("user default on >{password} ~* &* +@all\n"),
+        )?;
+        std::fs::write(
+            &config,
+            format!(
+                "bind 127.0.0.1\nport {port}\naclfile users.acl\nsave \"\"\nappendonly no\n\
+                 maxclients 20000\nlogfile valkey.log\n"
+            ),
+        )?;
         let child = Command::new(binary()?)
             .current_dir(&dir)
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args([
-                "--requirepass",
-                &password,
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
-            .args(["--maxclients", "20000", "--logfile"])
-            .arg(&log)
+            .arg(&config)
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .process_group(guard.group)

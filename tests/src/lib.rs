@@ -5,6 +5,8 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+pub mod proxy;
+pub mod server;
 pub mod stack;
 pub mod viewer;
 

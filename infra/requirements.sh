@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Says clearly which of the things that this project cannot install itself is missing.
+set -euo pipefail
+missing=0
+lacks() {
+    echo "runcast needs $1: $2" >&2
+    missing=1
+}
+command -v cargo >/dev/null || lacks "Rust 1.95" "install it from https://rustup.rs"
+command -v npm >/dev/null && node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null \
+    || lacks "Node 20 or newer, with npm" "install it from https://nodejs.org"
+command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null \
+    || lacks "Python 3.9 or newer" "install it from https://www.python.org or your system's packages"
+python3 -c 'import venv, ensurepip' 2>/dev/null \
+    || lacks "Python's venv" "on Debian and Ubuntu: apt-get install python3-venv"
+exit "$missing"

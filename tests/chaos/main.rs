@@ -1,0 +1,49 @@
+//! Everything breaks at random, and nothing is lost, doubled, reordered or stuck.
+//!
+//! In waves: executions are born and live while viewers of one, of many and of whole projects
+//! come, go and resume; meanwhile faults strike, alone and together. Then the faults stop, and
+//! every viewer has to come to the end with exactly what the log has.
+//!
+//! `CHAOS_SEED` replays a schedule, `CHAOS_MINUTES` sets how long it goes on.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic, and prints its seed"
+)]
+
+mod faults;
+mod watcher;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use crate::world::World;
+
+/// How long it goes on where nothing is said.
+const SHORT: Duration = Duration::from_secs(40);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_reordered_or_stuck() {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let seed = variable("CHAOS_SEED").map_or_else(rand::random, |seed| seed.parse().unwrap());
+    let minutes = variable("CHAOS_MINUTES").map(|minutes| minutes.parse::<f64>().unwrap());
+    let length = minutes.map_or(SHORT, |minutes| Duration::from_secs_f64(minutes * 60.0));
+    println!("CHAOS_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let began = Instant::now();
+    let mut world = World::start().await;
+    for wave in 1.. {
+        let tally = world.wave(wave, random.random()).await;
+        println!(
+            "{:>5.0} s  wave {wave}: {tally}",
+            began.elapsed().as_secs_f64()
+        );
+        if began.elapsed() > length {
+            break;
+        }
+    }
+    println!("in all: {}", world.total());
+}

@@ -1,0 +1,143 @@
+//! Servers of a stack that a test kills, freezes and starts again.
+
+use std::{os::unix::process::CommandExt, path::PathBuf, process::Command};
+
+use nix::{
+    sys::signal::Signal,
+    unistd::{Pid, Uid, User},
+};
+
+use crate::stack::{Stack, gone, signal};
+
+/// A Valkey or Postgres of a stack, with what is needed to start it again.
+pub struct Server {
+    pid: Pid,
+    command_line: Vec<String>,
+    folder: PathBuf,
+    /// Who it runs as, where that is not the test's own user.
+    user: Option<User>,
+    restarted: Option<std::process::Child>,
+}
+
+impl Server {
+    /// The stack's Valkey.
+    pub async fn valkey(stack: &Stack) -> Self {
+        let mut redis = stack.redis().await;
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        let field = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap().trim().to_owned()
+        };
+        let mut server = Self::of(stack.valkey_pid().await, None);
+        // Its process renames itself.
+        server.command_line = vec![field("executable:"), field("config_file:")];
+        server
+    }
+
+    /// The stack's Postgres.
+    pub async fn postgres(stack: &Stack) -> Self {
+        let directory = "SELECT current_setting('data_directory')";
+        let row = stack
+            .postgres()
+            .await
+            .query_one(directory, &[])
+            .await
+            .unwrap();
+        let data: String = row.get(0);
+        let lines = std::fs::read_to_string(format!("{data}/postmaster.pid")).unwrap();
+        let pid = lines.lines().next().unwrap().parse().unwrap();
+        let root = Uid::effective().is_root();
+        let user = root.then(|| User::from_name("nobody").unwrap().unwrap());
+        Self::of(Pid::from_raw(pid), user)
+    }
+
+    fn of(pid: Pid, user: Option<User>) -> Self {
+        let command_line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        let words = command_line.trim_end_matches('\0').split('\0');
+        Server {
+            pid,
+            command_line: words.map(str::to_owned).collect(),
+            folder: std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap(),
+            user,
+            restarted: None,
+        }
+    }
+
+    /// Stops it at once: `SIGKILL` for Valkey; for Postgres, its own immediate shutdown.
+    pub async fn kill(&mut self) {
+        let how = if self.is_postgres() {
+            Signal::SIGQUIT
+        } else {
+            Signal::SIGKILL
+        };
+        signal(self.pid, Signal::SIGCONT);
+        signal(self.pid, how);
+        gone(self.pid).await;
+        if let Some(mut child) = self.restarted.take() {
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again, at the same place.
+    pub fn start(&mut self) {
+        let mut command = Command::new(&self.command_line[0]);
+        command
+            .args(&self.command_line[1..])
+            .current_dir(&self.folder);
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        if let Some(user) = &self.user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        let child = command.spawn().unwrap();
+        self.pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        self.restarted = Some(child);
+    }
+
+    /// Freezes it: connections stay open, nothing is answered.
+    pub fn freeze(&self) {
+        self.signal_all(Signal::SIGSTOP);
+    }
+
+    /// Ends a freeze.
+    pub fn thaw(&self) {
+        self.signal_all(Signal::SIGCONT);
+    }
+
+    /// Postgres answers by a process for each connection: its children are meant too.
+    fn signal_all(&self, what: Signal) {
+        signal(self.pid, what);
+        let children = format!("/proc/{0}/task/{0}/children", self.pid);
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        for child in children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+        {
+            signal(Pid::from_raw(child), what);
+        }
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.command_line[0].ends_with("postgres")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.thaw();
+        if let Some(mut child) = self.restarted.take() {
+            let how = if self.is_postgres() {
+                Signal::SIGQUIT
+            } else {
+                Signal::SIGKILL
+            };
+            signal(self.pid, how);
+            let _ = child.wait();
+        }
+    }
+}
