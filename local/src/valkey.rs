@@ -69,6 +69,10 @@ impl Valkey {
             .arg(rules)
             .exec_async(&mut connection)
             .await?;
+        redis::cmd("ACL")
+            .arg("SAVE")
+            .exec_async(&mut connection)
+            .await?;
         Ok(format!(
             "redis://{user}:{password}@127.0.0.1:{}/",
             self.port
