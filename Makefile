@@ -51,7 +51,18 @@ node_modules/.servers: package-lock.json | requirements
 	@touch $@
 
 .PHONY: setup-tests setup-check
-setup-tests: setup ## What only the tests need
+setup-tests: setup .venv/.tools tests/browser/node_modules/.installed ## What only the tests need
+	@command -v $(or $(CHROMIUM),chromium) >/dev/null || { echo "the tests need Chromium: install Debian's chromium, or name one with CHROMIUM=" >&2; exit 1; }
+
+.venv/.tools: requirements-dev.txt .venv/.servers
+	@echo "installing cargo-lambda and the AWS SAM CLI (PyPI)"
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+tests/%/node_modules/.installed: tests/%/package-lock.json
+	npm ci --prefix tests/$* --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
 setup-check: .tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 
 .tools/bin/cargo-deny-$(CARGO_DENY_VERSION):

@@ -1,5 +1,5 @@
 //! The log in Postgres: the truth about every execution. All that is read of it is here; what is
-//! written, in [`append`].
+//! written, in `append`.
 
 mod append;
 pub mod schema;

@@ -7,7 +7,9 @@
 )]
 
 mod access;
+mod browser;
 mod commands;
 mod environments;
+mod faults;
 mod streams;
 mod worker;
