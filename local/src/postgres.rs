@@ -67,12 +67,25 @@ impl Postgres {
             initialize(&package, &data, &password_file, user.as_ref()).await?;
         }
         let password = fs::read_to_string(&password_file)?;
+        let start = async |port| {
+            let command = command(&package, "postgres", user.as_ref());
+            Self::start_at(command, &dir, port, connections, &password, guard).await
+        };
+        process::on_a_free_port(start).await
+    }
 
-        let port = process::free_port()?;
+    async fn start_at(
+        mut command: Command,
+        dir: &Path,
+        port: u16,
+        connections: usize,
+        password: &str,
+        guard: &Guard,
+    ) -> Result<Self, Error> {
         let log = fs::File::create(dir.join("postgres.log"))?;
-        let child = command(&package, "postgres", user.as_ref())
+        let child = command
             .arg("-D")
-            .arg(&data)
+            .arg(dir.join("data"))
             .args([
                 "-c",
                 "listen_addresses=127.0.0.1",
@@ -92,7 +105,7 @@ impl Postgres {
             port,
             url: format!("postgres://runcast:{password}@127.0.0.1:{port}/postgres"),
         };
-        postgres.wait_until_ready(&dir).await?;
+        postgres.wait_until_ready(dir).await?;
         Ok(postgres)
     }
 

@@ -37,10 +37,24 @@ pub(crate) fn find(what: &str, candidates: &[PathBuf]) -> Result<PathBuf, Error>
     })
 }
 
-/// A port on 127.0.0.1 that is free now.
-pub(crate) fn free_port() -> Result<u16, Error> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-    Ok(listener.local_addr()?.port())
+/// Starts a server on a port of 127.0.0.1 that is free, and on another where someone was faster.
+///
+/// The ports are below those that the system gives to outgoing connections.
+pub(crate) async fn on_a_free_port<T>(
+    start: impl AsyncFn(u16) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut attempts_left = 5;
+    loop {
+        let port = rand::random_range(20_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_err() {
+            continue;
+        }
+        attempts_left -= 1;
+        match start(port).await {
+            Err(_) if attempts_left > 0 => {}
+            result => return result,
+        }
+    }
 }
 
 /// A random password.

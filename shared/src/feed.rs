@@ -151,7 +151,7 @@ impl Feed {
                 self.cursor.reset(positions);
                 self.cursor.start_read();
                 self.deliver(after);
-                self.schedule_poll();
+                self.schedule_first_poll();
                 return Ok(!(self.is_complete() && self.ready.is_empty()));
             }
         }
@@ -164,7 +164,7 @@ impl Feed {
             self.ready.push_back(Frame::Reset);
         }
         self.begin_from(states);
-        self.schedule_poll();
+        self.schedule_first_poll();
         Ok(true)
     }
 
@@ -173,12 +173,21 @@ impl Feed {
     }
 
     fn schedule_poll(&mut self) {
-        let interval = if self.subscription.is_live() {
+        self.poll_at = Instant::now() + jittered(self.poll_interval());
+    }
+
+    /// Feeds that open together shall not poll together.
+    fn schedule_first_poll(&mut self) {
+        let spread = rand::rng().random_range(0.1..1.0);
+        self.poll_at = Instant::now() + self.poll_interval().mul_f64(spread);
+    }
+
+    fn poll_interval(&self) -> Duration {
+        if self.subscription.is_live() {
             self.settings.poll
         } else {
             self.settings.poll_degraded
-        };
-        self.poll_at = Instant::now() + jittered(interval);
+        }
     }
 
     fn read_after(&mut self, positions: Vec<Seq>) {

@@ -29,7 +29,7 @@ use crate::{
 const READ_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How long a connection that only a poll uses stays open after it.
-const POLL_LINGER: Duration = Duration::from_millis(250);
+const POLL_LINGER: Duration = Duration::from_millis(100);
 
 /// How many executions that have ended a project's stream begins with.
 const RECENTLY_FINISHED: i64 = 20;

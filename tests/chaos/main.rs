@@ -34,7 +34,16 @@ async fn nothing_is_lost_doubled_reordered_or_stuck() {
     println!("CHAOS_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let began = Instant::now();
-    let mut world = World::start().await;
+    let managed = random.random();
+    println!(
+        "{}",
+        if managed {
+            "one process for all streams"
+        } else {
+            "a process a stream"
+        }
+    );
+    let mut world = World::start(managed).await;
     for wave in 1.. {
         let tally = world.wave(wave, random.random()).await;
         println!(

@@ -28,7 +28,7 @@ const EXECUTIONS: usize = 50;
 const VIEWERS_OF_MANY: usize = 24;
 
 /// How long after the last fault everyone may take to come to the end.
-const LIVENESS: Duration = Duration::from_secs(60);
+const LIVENESS: Duration = Duration::from_mins(1);
 
 /// What breaks, and what must not.
 pub(crate) struct World {
@@ -68,22 +68,25 @@ impl fmt::Display for Tally {
 pub(crate) struct Life {
     pub(crate) id: String,
     events: u64,
+    /// The longest pause between two.
+    pause: Duration,
 }
 
 impl World {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(managed: bool) -> Self {
         let owner = Stack::start().await;
         let (redis, redis_url) = Proxy::before(&owner.redis_url).await;
         let (database, database_url) = Proxy::before(&owner.database_url).await;
         let options = ["--redis-url", &redis_url, "--database-url", &database_url];
         let limits = ["--timeout-seconds", "30", "--max-environments", "120"];
+        let managed: &[&str] = if managed { &["--managed", "200"] } else { &[] };
         let variables = [
             ("STREAM_WINDOW_SECONDS", "12"),
             ("STREAM_HEARTBEAT_SECONDS", "2"),
             ("FALLBACK_POLL_SECONDS", "3"),
             ("DATABASE_IDLE_SECONDS", "1"),
         ];
-        let stack = Stack::with(&[&options[..], &limits[..]].concat(), &variables).await;
+        let stack = Stack::with(&[&options[..], &limits[..], managed].concat(), &variables).await;
         let (valkey, postgres) = (Server::valkey(&owner).await, Server::postgres(&owner).await);
         World {
             stack: Arc::new(stack),
@@ -105,10 +108,17 @@ impl World {
         let mut random = StdRng::seed_from_u64(seed);
         let kind = if random.random() { "job" } else { "test" };
         let project = format!("p{wave}");
+        // Every fourth wave, long lives.
+        let (least, most, pause) = if wave.is_multiple_of(4) {
+            (40, 41, 400)
+        } else {
+            (6, 13, 1_000)
+        };
         let lives: Vec<_> = (0..EXECUTIONS)
             .map(|number| Life {
                 id: format!("w{wave}-{number}"),
-                events: random.random_range(6..13),
+                events: random.random_range(least..most),
+                pause: Duration::from_millis(pause),
             })
             .collect();
         let ids: Vec<_> = lives.iter().map(|life| life.id.clone()).collect();
@@ -256,7 +266,7 @@ async fn live(stack: Arc<Stack>, kind: &str, project: String, life: Life, mut ra
             // At least once, as queues deliver; and at the same time.
             tokio::join!(send(&stack, &update), send(&stack, &update));
         }
-        sleep(Duration::from_millis(random.random_range(0..1_000))).await;
+        sleep(life.pause.mul_f64(random.random())).await;
     }
 }
 

@@ -274,3 +274,85 @@ async fn a_projects_stream_learns_of_new_executions() {
     assert_eq!(resumed.status().await, ("passed".to_owned(), 1));
     assert_eq!(resumed.status().await, ("passed".to_owned(), 2));
 }
+
+#[tokio::test]
+async fn fifty_executions_take_one_environment_one_redis_connection_and_one_query() {
+    let dir = tempfile::tempdir().unwrap();
+    let stack = Stack::with(&["--state-dir", dir.path().to_str().unwrap()], &[]).await;
+    let logged = "ALTER ROLE runcast_reader SET log_statement = 'all'";
+    stack.postgres().await.batch_execute(logged).await.unwrap();
+    let ids: Vec<_> = (0..50).map(|n| format!("runId=r{n}")).collect();
+    let mut viewer = stack
+        .watch(&format!("/api/job-status/events?{}", ids.join("&")))
+        .await;
+    for _ in 0..50 {
+        viewer.state().await;
+    }
+    let log = std::fs::read_to_string(dir.path().join("postgres/postgres.log")).unwrap();
+    let queries = log.lines().filter(|line| line.contains("LOG:  execute"));
+    // The environment's start opens its connection with a first one.
+    let queries: Vec<_> = queries.filter(|line| !line.ends_with("SELECT 1")).collect();
+    assert_eq!(queries.len(), 1, "{queries:?}");
+
+    for round in 1..=40 {
+        let status = if round == 40 { "passed" } else { "running" };
+        let updates: Vec<_> = (0..50)
+            .map(|n| update("job", &format!("r{n}"), status))
+            .collect();
+        assert_eq!(stack.send(json!(updates)).await["accepted"], 50);
+    }
+    let (seqs, reason) = viewer.rest().await;
+    assert_eq!((seqs.len(), reason.as_deref()), (2_000, Some("complete")));
+    let cursor = vec!["40"; 50].join(",");
+    assert_eq!(viewer.last_event_id, Some(cursor));
+    assert_eq!(
+        stack.report().await["functions"]["job-status"]["environments"],
+        1
+    );
+    let mut redis = stack.redis().await;
+    let clients = redis::cmd("CLIENT").arg("LIST").to_owned();
+    let clients: String = clients.query_async(&mut redis).await.unwrap();
+    assert_eq!(clients.matches("user=streams").count(), 1, "{clients}");
+}
+
+#[tokio::test]
+async fn a_project_with_many_finished_executions_shows_the_last_twenty() {
+    let stack = Stack::start().await;
+    stack.publish("job", "open", "running").await;
+    for batch in 0..10 {
+        let ended = |n| update("job", &format!("b{batch}-{n}"), "passed");
+        let updates: Vec<_> = (0..100).map(ended).collect();
+        assert_eq!(stack.send(json!(updates)).await["accepted"], 100);
+    }
+    let mut viewer = stack.watch("/api/job-status/events?projectId=demo").await;
+    let mut shown = Vec::new();
+    while viewer.last_event_id.is_none() {
+        shown.push(viewer.state().await["runId"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(shown[0], "open");
+    let expected: Vec<_> = (80..100).map(|n| format!("b9-{n}")).collect();
+    assert_eq!(shown[1..], expected);
+    assert_eq!(viewer.last_event_id.as_deref(), Some("1001"));
+    // However many have ended: an index finds the last ones.
+    let postgres = stack.postgres().await;
+    postgres
+        .batch_execute("ANALYZE executions; SET enable_seqscan = off")
+        .await
+        .unwrap();
+    let plan = postgres
+        .query(
+            "EXPLAIN SELECT id FROM executions
+             WHERE organization_id = 'demo' AND project_id = 'demo' AND kind = 'job'
+               AND seq > 0 AND status NOT IN ('waiting', 'running')
+             ORDER BY project_seq DESC LIMIT 20",
+            &[],
+        )
+        .await
+        .unwrap();
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    assert!(
+        plan.iter().any(|line| line.contains("executions_finished")),
+        "{plan:?}"
+    );
+    assert!(!plan.iter().any(|line| line.contains("Sort")), "{plan:?}");
+}
