@@ -15,6 +15,7 @@ mod prelude;
 mod process;
 mod report;
 mod runtime_api;
+mod servers;
 mod signer;
 mod up;
 mod valkey;

@@ -23,10 +23,9 @@ use crate::{
     gateway::{self, Gateway},
     guard::Guard,
     lambda::Lambda,
-    postgres::Postgres,
     report::Report,
+    servers::{Addresses, Given, Servers},
     signer::{Signer, TokenRequest},
-    valkey::Valkey,
 };
 
 #[derive(clap::Args)]
@@ -37,7 +36,7 @@ Examples:
   runcast up --managed 100                       # as on Lambda Managed Instances
   STREAM_WINDOW_SECONDS=20 runcast up            # variables reach the functions
 
-Prints one JSON line on stdout when ready; ends with Ctrl-C, or with its parent.")]
+Prints one JSON line on stdout when ready; ends with Ctrl-C.")]
 pub(crate) struct Options {
     /// Where function URLs, the Invoke API and the dashboard are served; 0 takes a free port
     #[arg(long, default_value_t = 8787)]
@@ -71,25 +70,6 @@ const FUNCTIONS: [(&str, u32); 5] = [
     ("migrate", 128),
 ];
 
-/// What the streaming functions may do in Redis: listen, pass a close beacon on, and count what is
-/// in the queues.
-const STREAM_RULES: [&str; 11] = [
-    "+llen",
-    "+zcard",
-    "+xread",
-    "+xrevrange",
-    "+subscribe",
-    "+unsubscribe",
-    "&test:*",
-    "&job:*",
-    "&project:*",
-    "&stream:*",
-    "(+publish &stream:*)",
-];
-
-/// What the worker may do in Redis: publish.
-const WORKER_RULES: [&str; 4] = ["+publish", "&test:*", "&job:*", "&project:*"];
-
 const ISSUER: &str = "runcast-local";
 const AUDIENCE: &str = "runcast";
 
@@ -110,22 +90,28 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
 #[derive(Default)]
 struct Started {
     lambdas: Vec<Lambda>,
-    valkey: Option<Valkey>,
-    postgres: Option<Postgres>,
+    servers: Option<Servers>,
     guard: Option<Guard>,
     state_dir: Option<tempfile::TempDir>,
 }
 
 impl Started {
+    /// Where data is kept: the folder that was named, or one that is removed in the end.
+    fn state_dir(&mut self, named: Option<&Path>) -> Result<PathBuf, Error> {
+        if let Some(dir) = named {
+            std::fs::create_dir_all(dir)?;
+            return Ok(std::fs::canonicalize(dir)?);
+        }
+        let dir = tempfile::Builder::new().prefix("runcast-").tempdir()?;
+        Ok(self.state_dir.insert(dir).path().to_owned())
+    }
+
     async fn stop(self) {
         for lambda in &self.lambdas {
             lambda.stop();
         }
-        if let Some(valkey) = self.valkey {
-            valkey.stop().await;
-        }
-        if let Some(postgres) = self.postgres {
-            postgres.stop().await;
+        if let Some(servers) = self.servers {
+            servers.stop().await;
         }
         drop(self.state_dir);
         drop(self.guard);
@@ -143,36 +129,19 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
     })?;
     let url = format!("http://{}", listener.local_addr()?);
 
-    let state_dir = match &options.state_dir {
-        Some(dir) => {
-            std::fs::create_dir_all(dir)?;
-            std::fs::canonicalize(dir)?
-        }
-        None => {
-            let dir = tempfile::Builder::new().prefix("runcast-").tempdir()?;
-            let path = dir.path().to_owned();
-            started.state_dir = Some(dir);
-            path
-        }
-    };
+    let state_dir = started.state_dir(options.state_dir.as_deref())?;
     let guard = Guard::start(&state_dir, options.state_dir.is_none())?;
     let group = guard.group;
     let guard = started.guard.insert(guard);
-
-    let (valkey, postgres) = tokio::try_join!(
-        start_valkey(options, &state_dir, guard),
-        start_postgres(options, &state_dir, guard),
-    )?;
-    let redis_url = match (&valkey, &options.redis_url) {
-        (Some(valkey), _) => valkey.url.clone(),
-        (None, url) => url.clone().unwrap_or_default(),
+    // Every environment may open a connection at once.
+    let connections = options.max_environments.clamp(100, 2000) + 50;
+    let given = Given {
+        redis_url: options.redis_url.clone(),
+        database_url: options.database_url.clone(),
     };
-    let database_url = match (&postgres, &options.database_url) {
-        (Some(postgres), _) => postgres.url.clone(),
-        (None, url) => url.clone().unwrap_or_default(),
-    };
-    started.valkey = valkey;
-    started.postgres = postgres;
+    let servers = Servers::start(&given, connections, &state_dir, guard).await?;
+    let servers = started.servers.insert(servers);
+    let owner = servers.owner.clone();
 
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
     let (issuer, audience) = (
@@ -181,7 +150,7 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
     );
     let signer = Signer::new(issuer.clone(), audience.clone())?;
     let jwks = signer.key_set(std::env::var("AUTH_JWKS").ok().as_deref());
-    let common = Functions {
+    let functions = Functions {
         options,
         group,
         report: Report::default(),
@@ -191,23 +160,18 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
             ("AUTH_AUDIENCE".to_owned(), audience),
         ],
     };
-    let owner = Servers {
-        redis_url: redis_url.clone(),
-        database_url: database_url.clone(),
-    };
-    check(&env, &common.variables, &owner)?;
-
-    let migrate = common.lambda("migrate", &owner)?;
+    check(&env, &functions.variables, &owner)?;
+    let migrate = functions.lambda("migrate", &owner)?;
     started.lambdas.push(migrate.clone());
     eprintln!("runcast: migrating the schema");
     invoke(&migrate, &json!({"action": "migrate"})).await?;
-    let queue_keys = format!("%R~{}:*", variable("QUEUE_PREFIX", "bull"));
-    let stream_rules = [&STREAM_RULES[..], &[queue_keys.as_str()]].concat();
-    let streams = login(started, &owner, "streams", &stream_rules, "runcast_reader").await?;
-    let worker = login(started, &owner, "worker", &WORKER_RULES, "runcast_writer").await?;
+    let streams = servers
+        .for_streams(&variable("QUEUE_PREFIX", "bull"))
+        .await?;
+    let worker = servers.for_worker().await?;
     for (name, _) in FUNCTIONS.iter().filter(|(name, _)| *name != "migrate") {
-        let servers = if *name == "worker" { &worker } else { &streams };
-        let lambda = common.lambda(name, servers)?;
+        let addresses = if *name == "worker" { &worker } else { &streams };
+        let lambda = functions.lambda(name, addresses)?;
         lambda.prepare().await?;
         started.lambdas.push(lambda);
     }
@@ -219,14 +183,14 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
     };
     let ready = json!({
         "url": url,
-        "redisUrl": redis_url,
-        "databaseUrl": database_url,
+        "redisUrl": owner.redis_url,
+        "databaseUrl": owner.database_url,
         "token": signer.sign(&everything)?,
         "pid": std::process::id(),
     });
     let gateway = Arc::new(Gateway {
         lambdas: started.lambdas.clone(),
-        report: common.report,
+        report: functions.report,
         signer,
     });
     let router = gateway::router(gateway);
@@ -246,76 +210,11 @@ fn announce(ready: &Value) -> Result<(), Error> {
     Ok(std::io::stdout().flush()?)
 }
 
-async fn start_valkey(
-    options: &Options,
-    state_dir: &Path,
-    guard: &Guard,
-) -> Result<Option<Valkey>, Error> {
-    if options.redis_url.is_some() {
-        return Ok(None);
-    }
-    eprintln!("runcast: starting Valkey");
-    Valkey::start(state_dir, guard).await.map(Some)
-}
-
-async fn start_postgres(
-    options: &Options,
-    state_dir: &Path,
-    guard: &Guard,
-) -> Result<Option<Postgres>, Error> {
-    if options.database_url.is_some() {
-        return Ok(None);
-    }
-    eprintln!("runcast: starting Postgres");
-    // Every environment may open one at once.
-    let connections = options.max_environments.clamp(100, 2000) + 50;
-    Postgres::start(state_dir, connections, guard)
-        .await
-        .map(Some)
-}
-
-/// Where a function finds Redis and Postgres.
-#[derive(Clone)]
-struct Servers {
-    redis_url: String,
-    database_url: String,
-}
-
-impl Servers {
-    fn variables(&self) -> [(String, String); 2] {
-        [
-            ("REDIS_URL".to_owned(), self.redis_url.clone()),
-            ("DATABASE_URL".to_owned(), self.database_url.clone()),
-        ]
-    }
-}
-
-/// Users of the functions' own, who may do what they do and no more. Servers that were given are
-/// used as given.
-async fn login(
-    started: &Started,
-    owner: &Servers,
-    user: &str,
-    rules: &[&str],
-    role: &str,
-) -> Result<Servers, Error> {
-    Ok(Servers {
-        redis_url: match &started.valkey {
-            Some(valkey) => valkey.login(user, rules).await?,
-            None => owner.redis_url.clone(),
-        },
-        database_url: match &started.postgres {
-            Some(postgres) => postgres.login(role).await?,
-            None => owner.database_url.clone(),
-        },
-    })
-}
-
 /// Stops here, with one line, where a function would stop at its start.
 fn check(
     env: &config::Env,
     variables: &[(String, String)],
-    servers: &Servers,
+    servers: &Addresses,
 ) -> Result<(), Error> {
     let env = env.with(variables.iter().cloned().chain(servers.variables()));
     config::Redis::from_env(&env)?;
@@ -335,7 +234,7 @@ struct Functions<'a> {
 }
 
 impl Functions<'_> {
-    fn lambda(&self, name: &'static str, servers: &Servers) -> Result<Lambda, Error> {
+    fn lambda(&self, name: &'static str, servers: &Addresses) -> Result<Lambda, Error> {
         let binary = std::env::current_exe()?.with_file_name(name);
         if !binary.exists() {
             let binary = binary.display();

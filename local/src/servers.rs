@@ -1,0 +1,132 @@
+//! The servers of a stack: embedded ones, or those that were given.
+
+use std::path::Path;
+
+use crate::{Error, guard::Guard, postgres::Postgres, valkey::Valkey};
+
+/// What the streaming functions may do in Redis: listen, pass a close beacon on, and count what is
+/// in the queues, whose keys are added.
+const STREAM_RULES: [&str; 11] = [
+    "+llen",
+    "+zcard",
+    "+xread",
+    "+xrevrange",
+    "+subscribe",
+    "+unsubscribe",
+    "&test:*",
+    "&job:*",
+    "&project:*",
+    "&stream:*",
+    "(+publish &stream:*)",
+];
+
+/// What the worker may do in Redis: publish.
+const WORKER_RULES: [&str; 4] = ["+publish", "&test:*", "&job:*", "&project:*"];
+
+/// Servers that were given, by their URLs.
+pub(crate) struct Given {
+    pub(crate) redis_url: Option<String>,
+    pub(crate) database_url: Option<String>,
+}
+
+/// Where a function, or a person, finds Redis and Postgres.
+#[derive(Clone)]
+pub(crate) struct Addresses {
+    pub(crate) redis_url: String,
+    pub(crate) database_url: String,
+}
+
+impl Addresses {
+    /// The variables that tell a function.
+    pub(crate) fn variables(&self) -> [(String, String); 2] {
+        [
+            ("REDIS_URL".to_owned(), self.redis_url.clone()),
+            ("DATABASE_URL".to_owned(), self.database_url.clone()),
+        ]
+    }
+}
+
+/// Running servers.
+pub(crate) struct Servers {
+    valkey: Option<Valkey>,
+    postgres: Option<Postgres>,
+    /// For whoever works with the stack: may do everything.
+    pub(crate) owner: Addresses,
+}
+
+impl Servers {
+    /// Starts what was not given.
+    pub(crate) async fn start(
+        given: &Given,
+        connections: usize,
+        state_dir: &Path,
+        guard: &Guard,
+    ) -> Result<Self, Error> {
+        let valkey = async {
+            match &given.redis_url {
+                Some(url) => Ok((None, url.clone())),
+                None => {
+                    eprintln!("runcast: starting Valkey");
+                    let valkey = Valkey::start(state_dir, guard).await?;
+                    let url = valkey.url.clone();
+                    Ok::<_, Error>((Some(valkey), url))
+                }
+            }
+        };
+        let postgres = async {
+            match &given.database_url {
+                Some(url) => Ok((None, url.clone())),
+                None => {
+                    eprintln!("runcast: starting Postgres");
+                    let postgres = Postgres::start(state_dir, connections, guard).await?;
+                    let url = postgres.url.clone();
+                    Ok((Some(postgres), url))
+                }
+            }
+        };
+        let ((valkey, redis_url), (postgres, database_url)) = tokio::try_join!(valkey, postgres)?;
+        Ok(Servers {
+            valkey,
+            postgres,
+            owner: Addresses {
+                redis_url,
+                database_url,
+            },
+        })
+    }
+
+    /// The streaming functions' own users, once the schema is there.
+    pub(crate) async fn for_streams(&self, queue_prefix: &str) -> Result<Addresses, Error> {
+        let queue_keys = format!("%R~{queue_prefix}:*");
+        let rules = [&STREAM_RULES[..], &[queue_keys.as_str()]].concat();
+        self.login("streams", &rules, "runcast_reader").await
+    }
+
+    /// The worker's own users, once the schema is there.
+    pub(crate) async fn for_worker(&self) -> Result<Addresses, Error> {
+        self.login("worker", &WORKER_RULES, "runcast_writer").await
+    }
+
+    pub(crate) async fn stop(self) {
+        if let Some(valkey) = self.valkey {
+            valkey.stop().await;
+        }
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
+    }
+
+    /// Users who may do what they do and no more. Servers that were given are used as given.
+    async fn login(&self, user: &str, rules: &[&str], role: &str) -> Result<Addresses, Error> {
+        Ok(Addresses {
+            redis_url: match &self.valkey {
+                Some(valkey) => valkey.login(user, rules).await?,
+                None => self.owner.redis_url.clone(),
+            },
+            database_url: match &self.postgres {
+                Some(postgres) => postgres.login(role).await?,
+                None => self.owner.database_url.clone(),
+            },
+        })
+    }
+}
