@@ -56,7 +56,7 @@ setup-tests: setup .venv/.tools tests/browser/node_modules/.installed ## What on
 
 .venv/.tools: requirements-dev.txt .venv/.servers
 	@echo "installing cargo-lambda and the AWS SAM CLI (PyPI)"
-	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
 tests/%/node_modules/.installed: tests/%/package-lock.json

@@ -11,5 +11,6 @@ mod browser;
 mod commands;
 mod environments;
 mod faults;
+mod other_lambdas;
 mod streams;
 mod worker;
