@@ -51,12 +51,18 @@ node_modules/.servers: package-lock.json | requirements
 	@touch $@
 
 .PHONY: setup-tests setup-check
-setup-tests: setup .venv/.tools tests/browser/node_modules/.installed ## What only the tests need
+setup-tests: setup .venv/.tools .venv-producers/.installed tests/browser/node_modules/.installed tests/node/node_modules/.installed ## What only the tests need
 	@command -v $(or $(CHROMIUM),chromium) >/dev/null || { echo "the tests need Chromium: install Debian's chromium, or name one with CHROMIUM=" >&2; exit 1; }
 
 .venv/.tools: requirements-dev.txt .venv/.servers
 	@echo "installing cargo-lambda and the AWS SAM CLI (PyPI)"
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv-producers/.installed: requirements-producers.txt | requirements
+	@echo "installing what the producers' examples use (PyPI)"
+	python3 -m venv .venv-producers
+	.venv-producers/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-producers.txt
 	@touch $@
 
 tests/%/node_modules/.installed: tests/%/package-lock.json

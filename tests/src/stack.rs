@@ -19,6 +19,16 @@ use tokio::{
 
 use crate::{binary, eventually, viewer::Viewer};
 
+/// A key set with a shared secret, for `AUTH_JWKS`.
+pub const SHARED_JWKS: &str = r#"{"keys":[{"kty":"oct","kid":"shared","alg":"HS256",
+    "k":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}"#;
+
+/// A token of that key: `{"sub":"s","org":"demo","scope":"status:read","iss":"runcast-local",
+/// "aud":"runcast","exp":4102444800}`.
+pub const SHARED_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6InNoYXJlZCJ9.\
+    eyJzdWIiOiJzIiwib3JnIjoiZGVtbyIsInNjb3BlIjoic3RhdHVzOnJlYWQiLCJpc3MiOiJydW5jYXN0LWxvY2FsIiwiYXVkIjoicnVuY2FzdCIsImV4cCI6NDEwMjQ0NDgwMH0.\
+    FLicn8ozC97YjkdaeTBqTMnp1UmmsuW95z4oQmBZDf0";
+
 /// A running stack. Dropped, it ends.
 pub struct Stack {
     /// Where function URLs are served.

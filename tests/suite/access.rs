@@ -1,6 +1,6 @@
 //! Who gets in, and what a bad request is told.
 
-use integration::stack::{Stack, update};
+use integration::stack::{SHARED_JWKS, SHARED_TOKEN, Stack, update};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -85,18 +85,13 @@ async fn without_a_valid_token_nobody_gets_in() {
 
 #[tokio::test]
 async fn a_shared_secret_and_other_keys_work_too() {
-    let jwks = json!({"keys": [{"kty": "oct", "kid": "shared", "alg": "HS256",
-                                "k": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]});
-    let stack = Stack::with(&[], &[("AUTH_JWKS", &jwks.to_string())]).await;
-    // {"alg":"HS256","kid":"shared"}, {"sub":"s","org":"demo","scope":"status:read",
-    // "iss":"runcast-local","aud":"runcast","exp":4102444800}
-    let token = "eyJhbGciOiJIUzI1NiIsImtpZCI6InNoYXJlZCJ9.\
-        eyJzdWIiOiJzIiwib3JnIjoiZGVtbyIsInNjb3BlIjoic3RhdHVzOnJlYWQiLCJpc3MiOiJydW5jYXN0LWxvY2FsIiwiYXVkIjoicnVuY2FzdCIsImV4cCI6NDEwMjQ0NDgwMH0.\
-        FLicn8ozC97YjkdaeTBqTMnp1UmmsuW95z4oQmBZDf0";
+    let stack = Stack::with(&[], &[("AUTH_JWKS", SHARED_JWKS)]).await;
     stack.publish("job", "r", "passed").await;
     let path = "/api/job-status/events/r";
     assert_eq!(
-        ask(&stack, path, &[("X-Auth-Token", token)]).await.status(),
+        ask(&stack, path, &[("X-Auth-Token", SHARED_TOKEN)])
+            .await
+            .status(),
         200
     );
     // The stack's own key, EdDSA, still works beside it.

@@ -12,5 +12,7 @@ mod commands;
 mod environments;
 mod faults;
 mod other_lambdas;
+mod producers;
+mod queues;
 mod streams;
 mod worker;

@@ -10,7 +10,7 @@ use std::{
 
 use integration::{
     PATIENCE, binary, checkout, eventually,
-    stack::{Stack, gone, signal},
+    stack::{SHARED_JWKS, SHARED_TOKEN, Stack, gone, signal},
     viewer::Viewer,
 };
 use nix::{sys::signal::Signal, unistd::Pid};
@@ -38,12 +38,6 @@ const SHORT: [(&str, &str); 1] = [("STREAM_WINDOW_SECONDS", "1")];
 /// How long `cargo lambda` may take: where sources have changed since the build, it compiles.
 const COMPILER_PATIENCE: Duration = Duration::from_mins(5);
 
-/// The token of `access::a_shared_secret_and_other_keys_work_too`: a runtime beside the stack has
-/// no part in the stack's own key.
-const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6InNoYXJlZCJ9.\
-    eyJzdWIiOiJzIiwib3JnIjoiZGVtbyIsInNjb3BlIjoic3RhdHVzOnJlYWQiLCJpc3MiOiJydW5jYXN0LWxvY2FsIiwiYXVkIjoicnVuY2FzdCIsImV4cCI6NDEwMjQ0NDgwMH0.\
-    FLicn8ozC97YjkdaeTBqTMnp1UmmsuW95z4oQmBZDf0";
-
 /// A sample payload as a user sends it: with a token.
 fn sample(name: &str, token: &str) -> String {
     let path = checkout(&format!("infra/events/{name}.json"));
@@ -53,12 +47,10 @@ fn sample(name: &str, token: &str) -> String {
 
 /// What a function needs to run outside of the stack, on the stack's data.
 fn variables(stack: &Stack) -> [(&'static str, String); 5] {
-    let jwks = json!({"keys": [{"kty": "oct", "kid": "shared", "alg": "HS256",
-                                "k": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]});
     [
         ("REDIS_URL", stack.redis_url.clone()),
         ("DATABASE_URL", stack.database_url.clone()),
-        ("AUTH_JWKS", jwks.to_string()),
+        ("AUTH_JWKS", SHARED_JWKS.to_owned()),
         ("AUTH_ISSUER", "runcast-local".to_owned()),
         ("AUTH_AUDIENCE", "runcast".to_owned()),
     ]
@@ -258,7 +250,7 @@ async fn every_sample_payload_works_in_cargo_lambda() {
     let folder = tempfile::tempdir().unwrap();
     for (function, name) in SAMPLES {
         let file = folder.path().join("payload.json");
-        std::fs::write(&file, sample(name, TOKEN)).unwrap();
+        std::fs::write(&file, sample(name, SHARED_TOKEN)).unwrap();
         let command = Command::new(cargo_lambda())
             .args(["lambda", "invoke", function])
             .args(["--invoke-address", "127.0.0.1", "--invoke-port"])
@@ -284,7 +276,7 @@ async fn a_stream_is_live_through_cargo_lambdas_function_urls() {
     let path = "lambda-url/job-status/api/job-status/events/r";
     let request = reqwest::Client::new()
         .get(format!("http://127.0.0.1:{}/{path}", runtime.port))
-        .header("X-Auth-Token", TOKEN)
+        .header("X-Auth-Token", SHARED_TOKEN)
         .send();
     let response = timeout(COMPILER_PATIENCE, request).await.unwrap().unwrap();
     assert_eq!(response.status(), 200);
@@ -308,7 +300,7 @@ async fn every_sample_payload_works_in_awss_interface_emulator() {
         let path = "2015-03-31/functions/function/invocations";
         let answer = reqwest::Client::new()
             .post(format!("http://127.0.0.1:{}/{path}", runtime.port))
-            .body(sample(name, TOKEN))
+            .body(sample(name, SHARED_TOKEN))
             .timeout(PATIENCE)
             .send();
         let answer = answer.await.unwrap();
