@@ -127,7 +127,7 @@ async fn follow(options: &mut Options, summary: &mut Summary) -> Result<(), Erro
                 }
                 eprintln!("{status}: {problem}");
             }
-            Err(error) if summary.frames == 0 && failures == 0 => {
+            Err(error) if error.is_connect() && summary.frames == 0 && failures == 0 => {
                 return Err(options.target.unreachable(error));
             }
             Err(error) => eprintln!("{error}"),
