@@ -61,7 +61,7 @@ impl RuntimeApi {
             .route("/2018-06-01/runtime/init/error", post(init_error))
             .with_state(self);
         if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "a Runtime API ended");
+            eprintln!("runcast: a Runtime API ended: {error}");
         }
     }
 
