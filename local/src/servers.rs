@@ -4,9 +4,9 @@ use std::path::Path;
 
 use crate::{Error, guard::Guard, postgres::Postgres, valkey::Valkey};
 
-/// What the streaming functions may do in Redis: listen, pass a close beacon on, and count what is
-/// in the queues, whose keys are added.
-const STREAM_RULES: [&str; 11] = [
+/// What the streaming functions may do in Redis: listen, pass a close beacon on, keep the limits'
+/// keys by scripts, and count what is in the queues, whose keys are added.
+const STREAM_RULES: [&str; 23] = [
     "+llen",
     "+zcard",
     "+xread",
@@ -18,6 +18,18 @@ const STREAM_RULES: [&str; 11] = [
     "&project:*",
     "&stream:*",
     "(+publish &stream:*)",
+    "~limit:*",
+    "+eval",
+    "+evalsha",
+    "+script|load",
+    "+time",
+    "+get",
+    "+set",
+    "+pexpire",
+    "+zadd",
+    "+zrange",
+    "+zrem",
+    "+zremrangebyscore",
 ];
 
 /// What the worker may do in Redis: publish.

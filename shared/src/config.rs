@@ -13,6 +13,8 @@
 //! | `STREAM_HEARTBEAT_SECONDS` | 15 | silence before a ping |
 //! | `FALLBACK_POLL_SECONDS` | 15 | how often a healthy stream reads the log to make sure |
 //! | `FALLBACK_POLL_DEGRADED_SECONDS` | 1 | the same while Redis is away |
+//! | `STREAMS_PER_SUBJECT` | 20 | how many streams one subject holds at once |
+//! | `CONNECTS_PER_MINUTE` | 120 | how often one subject connects, or one address fails to |
 //! | `QUEUE_NAMES` | none | `BullMQ` queues, comma separated |
 //! | `QUEUE_PREFIX` | `bull` | the prefix of their keys |
 //! | `RUNNING_CAPACITY`, `QUEUED_CAPACITY` | 5, 50 | how many jobs can run, and wait |
@@ -92,6 +94,17 @@ impl Env {
         match self.get(variable) {
             None => Ok(default),
             Some(_) => self.required(variable, "a whole number", |value| value.parse().ok()),
+        }
+    }
+
+    fn limit(&self, variable: &'static str, default: u64) -> Result<u64, ConfigError> {
+        let takes = "a whole number from 1 to 1000000";
+        match self.get(variable) {
+            None => Ok(default),
+            Some(_) => self.required(variable, takes, |value| {
+                let number = value.parse().ok()?;
+                (1..=1_000_000).contains(&number).then_some(number)
+            }),
         }
     }
 
@@ -259,6 +272,28 @@ impl Streams {
             heartbeat: env.seconds("STREAM_HEARTBEAT_SECONDS", 15, (1, 300))?,
             poll: env.seconds("FALLBACK_POLL_SECONDS", 15, (1, 900))?,
             poll_degraded: env.seconds("FALLBACK_POLL_DEGRADED_SECONDS", 1, (1, 900))?,
+        })
+    }
+}
+
+/// How much one caller may do.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How many streams one subject holds at once.
+    pub streams_per_subject: u64,
+    /// How often one subject connects in a minute, or one address fails to.
+    pub connects_per_minute: u64,
+}
+
+impl Limits {
+    /// Reads `STREAMS_PER_SUBJECT` and `CONNECTS_PER_MINUTE`.
+    ///
+    /// # Errors
+    /// Where one has a value it does not take.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        Ok(Limits {
+            streams_per_subject: env.limit("STREAMS_PER_SUBJECT", 20)?,
+            connects_per_minute: env.limit("CONNECTS_PER_MINUTE", 120)?,
         })
     }
 }

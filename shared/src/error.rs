@@ -1,6 +1,6 @@
 //! Problems: what a caller is told, and nothing of what is inside.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -47,6 +47,16 @@ impl Problem {
         Problem {
             retry_after_seconds: Some(2),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
+
+    /// 429: too much; come back after so long.
+    #[must_use]
+    pub fn too_many(detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+        Problem {
+            // Whole seconds (RFC 9110, section 10.2.3), none too early.
+            retry_after_seconds: Some(retry_after.as_millis().div_ceil(1000).max(1) as u64),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }
 

@@ -194,6 +194,12 @@ impl Timestamp {
     pub fn now() -> Self {
         Timestamp(Utc::now())
     }
+
+    /// How long ago it was; `None` where it is yet to come.
+    #[must_use]
+    pub fn elapsed(&self) -> Option<std::time::Duration> {
+        (Utc::now() - self.0).to_std().ok()
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -422,6 +428,8 @@ pub struct Event {
     pub status: Status,
     /// The execution's whole [`State`] after it, as JSON.
     pub data: Arc<str>,
+    /// When the worker told Redis; `None` where the log told of it.
+    pub published_at: Option<Timestamp>,
 }
 
 /// A time span in a person's words: `850ms`, `5s`, `1m 5s`, `2h 0m 5s`.

@@ -13,13 +13,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     access::grant::Grant,
-    bus::{Bus, Signal, Subscription},
+    bus::{Signal, Subscription},
     config::Streams,
     cursor::{Cursor, Verdict},
     execution::{Event, Seq, State},
     log::{After, Head, Log, LogError, States},
     stream::{Frame, Next, Source, Stats, jittered},
-    watch::{Channel, Watch},
+    watch::Watch,
 };
 
 /// How long a feed waits, at most, before it reads the log when Redis is back: so that a thousand
@@ -84,18 +84,16 @@ pub struct Request {
     pub grant: Grant,
     /// Where the client stands, as it says.
     pub last_event_id: Option<String>,
-    /// On which channel its leaving is told.
-    pub close: Channel,
 }
 
 impl Feed {
-    /// Opens a feed: subscribes, then reads the log.
+    /// Opens a feed over a subscription: only now that it is acknowledged, it reads the log.
     ///
     /// # Errors
     /// Where something is not the caller's, or the log can't be read.
     pub async fn open(
         log: &Log,
-        bus: &Bus,
+        subscription: Subscription,
         settings: &Streams,
         request: Request,
     ) -> Result<Opened, OpenError> {
@@ -103,10 +101,8 @@ impl Feed {
             watch,
             grant,
             last_event_id,
-            close,
         } = request;
         let tracks = watch.tracks();
-        let subscription = bus.subscribe(watch.channels(), Some(close)).await;
         let now = Instant::now();
         let mut feed = Feed {
             log: log.clone(),
@@ -229,6 +225,7 @@ impl Feed {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%error, cause, "failed to read the log; the stream goes on");
                 }
+                metrics::counter!("PostgresErrors").increment(1);
                 self.failures = (self.failures + 1).min(MAX_READ_BACKOFF);
                 let wait = self.settings.poll_degraded * self.failures;
                 self.read_not_before = Instant::now() + jittered(wait);
@@ -265,6 +262,7 @@ impl Feed {
         self.ready.push_back(Frame::State {
             id: Some(self.cursor.to_string()),
             data: event.data.clone(),
+            published_at: event.published_at,
         });
     }
 
@@ -292,10 +290,15 @@ impl Feed {
         self.cursor.reset(states.heads);
         let id = self.cursor.to_string();
         let last = data.pop();
-        let earlier = data.into_iter().map(|data| Frame::State { id: None, data });
-        self.ready.extend(earlier);
+        let state = |id, data| Frame::State {
+            id,
+            data,
+            published_at: None,
+        };
+        self.ready
+            .extend(data.into_iter().map(|data| state(None, data)));
         self.ready.push_back(match last {
-            Some(data) => Frame::State { id: Some(id), data },
+            Some(data) => state(Some(id), data),
             None => Frame::Cursor(id),
         });
     }
@@ -308,7 +311,6 @@ impl Source for Feed {
                 return Next::Closed;
             }
             if let Some(frame) = self.ready.pop_front() {
-                self.stats.events += u64::from(matches!(frame, Frame::State { .. }));
                 return Next::Frame(frame);
             }
             if self.is_complete() {

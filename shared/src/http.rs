@@ -5,6 +5,7 @@ pub mod queues;
 pub mod status;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -17,8 +18,9 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
-use lambda_http::RequestExt;
+use lambda_http::{RequestExt, request::RequestContext};
 use serde_json::json;
+use tokio::time::Instant;
 use tower::{Layer, util::MapResponseLayer};
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
@@ -28,12 +30,15 @@ use tower_http::{
 use crate::{
     access::{
         grant::Grant,
+        limits::{Lease, Limited, Limits},
         token::{TokenError, Verifier},
     },
-    bus::Bus,
-    config::{Access, ConfigError, Env, Redis, Streams},
+    bus::{Bus, Subscription},
+    config::{self, Access, ConfigError, Env, Redis, Streams},
     error::Problem,
-    stream::Lifetime,
+    execution::Id,
+    stream::{self, Session},
+    telemetry,
     watch::Channel,
 };
 
@@ -43,6 +48,7 @@ pub struct Edge {
     verifier: Verifier,
     streams: Streams,
     bus: Bus,
+    limits: Limits,
     cors_allowed_origins: Vec<HeaderValue>,
 }
 
@@ -54,19 +60,53 @@ impl Edge {
     pub fn from_env(env: &Env) -> Result<Arc<Self>, ConfigError> {
         let (redis, access) = (Redis::from_env(env)?, Access::from_env(env)?);
         let streams = Streams::from_env(env)?;
+        let limits = config::Limits::from_env(env)?;
+        let verifier = Verifier::new(&access)?;
+        // A dead connection is found before the poll would find what it lost.
+        let bus = Bus::new(&redis, streams.poll.mul_f64(0.6));
         Ok(Arc::new(Edge {
-            verifier: Verifier::new(&access)?,
-            // A dead connection is found before the poll would find what it lost.
-            bus: Bus::new(&redis, streams.poll.mul_f64(0.6)),
+            verifier,
+            limits: Limits::new(bus.clone(), limits, streams.heartbeat),
+            bus,
             streams,
             cors_allowed_origins: access.cors_allowed_origins,
         }))
     }
 
     /// Finds and checks the caller's token.
-    fn authenticate(&self, asked: &Asked) -> Result<Grant, Problem> {
+    async fn authenticate(&self, asked: &Asked) -> Result<Grant, Problem> {
         let token = asked.parameter("token");
-        Ok(self.verifier.authenticate(&asked.headers, token)?)
+        match self.verifier.authenticate(&asked.headers, token) {
+            Ok(grant) => Ok(grant),
+            Err(error) => {
+                if let Some(source) = asked.source {
+                    self.limits.count_failed_try(source).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Begins a stream: subscribes to its channels, within the caller's limits.
+    async fn begin(
+        &self,
+        asked: &Asked,
+        grant: &Grant,
+        channels: Vec<(Channel, usize)>,
+    ) -> Result<(Session, Subscription), Problem> {
+        let stream_id = stream::new_id();
+        let close = Channel::Close(stream_id.clone());
+        let (subscription, admitted) = tokio::join!(
+            self.bus.subscribe(channels, Some(close)),
+            self.limits.admit(grant, &stream_id)
+        );
+        match admitted {
+            Ok(lease) => Ok((asked.session(grant, stream_id, lease), subscription)),
+            Err(limited) => {
+                subscription.close().await;
+                Err(limited.into())
+            }
+        }
     }
 }
 
@@ -123,6 +163,9 @@ struct Asked {
     headers: HeaderMap,
     /// When Lambda kills the function.
     deadline: Option<SystemTime>,
+    /// From where it came.
+    source: Option<IpAddr>,
+    at: Instant,
 }
 
 impl Asked {
@@ -140,9 +183,11 @@ impl Asked {
         header.or_else(parameter).filter(|id| !id.is_empty())
     }
 
-    /// How long the stream may live for a caller with this grant.
-    fn lifetime(&self, grant: &Grant) -> Lifetime {
-        Lifetime {
+    fn session(&self, grant: &Grant, stream_id: Id, lease: Lease) -> Session {
+        Session {
+            stream_id,
+            lease,
+            asked_at: self.at,
             expires_at: grant.expires_at,
             deadline: self.deadline,
         }
@@ -161,8 +206,31 @@ impl<S: Sync> FromRequestParts<S> for Asked {
             query,
             headers: parts.headers.clone(),
             deadline: context.map(lambda_http::Context::deadline),
+            source: source(parts),
+            at: Instant::now(),
         })
     }
+}
+
+/// From where a request came. Only a request that `CloudFront` signed (origin access control) is
+/// believed what it says of its viewer: anyone can send such a header.
+fn source(parts: &Parts) -> Option<IpAddr> {
+    let context = parts.extensions.request_context_ref()?;
+    let signed = context.authorizer().is_some_and(|by| by.iam.is_some());
+    let viewer = signed
+        .then(|| {
+            // `address:port`, also for IPv6.
+            let viewer = parts.headers.get("cloudfront-viewer-address")?;
+            let (address, _port) = viewer.to_str().ok()?.rsplit_once(':')?;
+            address.parse().ok()
+        })
+        .flatten();
+    let direct = match context {
+        RequestContext::ApiGatewayV2(context) => &context.http.source_ip,
+        RequestContext::ApiGatewayV1(context) => &context.identity.source_ip,
+        _ => return None,
+    };
+    viewer.or_else(|| direct.as_ref()?.parse().ok())
 }
 
 async fn close(State(edge): State<Arc<Edge>>, Path(stream_id): Path<String>) -> Response {
@@ -182,6 +250,12 @@ async fn method_not_allowed(method: Method) -> Problem {
         StatusCode::METHOD_NOT_ALLOWED,
         format!("This path does not take {method}; streams take GET, close takes POST."),
     )
+}
+
+impl From<Limited> for Problem {
+    fn from(limited: Limited) -> Self {
+        Problem::too_many(limited.to_string(), limited.retry_after())
+    }
 }
 
 impl From<TokenError> for Problem {
@@ -204,6 +278,8 @@ async fn write_problems(request: Request, next: Next) -> Response {
     });
     match problem {
         Some(problem) => {
+            // Once it is answered, Lambda freezes the process.
+            telemetry::flush();
             let mut written = problem.respond(request_id.as_deref().unwrap_or("-"));
             if let Some(allow) = response.headers().get(header::ALLOW) {
                 written.headers_mut().insert(header::ALLOW, allow.clone());

@@ -414,6 +414,7 @@ fn event(row: &Row, kind: Kind) -> Result<Event, LogError> {
         project_seq: seq(row, "project_seq")?,
         status: word(status)?,
         data: Arc::from(state),
+        published_at: None,
     })
 }
 

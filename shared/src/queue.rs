@@ -58,7 +58,6 @@ pub struct Numbers {
     latest: watch::Receiver<Option<Arc<str>>>,
     sent: Option<Arc<str>>,
     subscription: Subscription,
-    stats: Stats,
     _watching: Watching,
 }
 
@@ -94,7 +93,6 @@ impl Queues {
             latest,
             sent: None,
             subscription,
-            stats: Stats::default(),
             _watching: watching,
         })
     }
@@ -135,8 +133,11 @@ impl Source for Numbers {
                 && self.sent.as_ref() != Some(&data)
             {
                 self.sent = Some(data.clone());
-                self.stats.events += 1;
-                return Next::Frame(Frame::State { id: None, data });
+                return Next::Frame(Frame::State {
+                    id: None,
+                    data,
+                    published_at: None,
+                });
             }
             tokio::select! {
                 // The sender lives as long as the process.
@@ -152,7 +153,7 @@ impl Source for Numbers {
 
     async fn close(self) -> Stats {
         self.subscription.close().await;
-        self.stats
+        Stats::default()
     }
 }
 

@@ -253,6 +253,7 @@ impl Execution {
             project_seq: self.project_seq,
             status: self.state.status(),
             data: self.state.to_json(),
+            published_at: None,
         }
     }
 }

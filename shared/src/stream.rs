@@ -17,10 +17,13 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
+use tracing::Instrument;
 
 use crate::{
+    access::limits::Lease,
     config::Streams,
     execution::{Id, Timestamp},
+    telemetry,
 };
 
 /// How many frames wait for a slow reader; the rest waits in the log.
@@ -49,6 +52,8 @@ pub enum Frame {
         id: Option<String>,
         /// The state, as JSON.
         data: Arc<str>,
+        /// When Redis was told of it, where it came from there.
+        published_at: Option<Timestamp>,
     },
     /// Nothing to show, only where the client stands.
     Cursor(String),
@@ -68,17 +73,21 @@ pub enum Next {
 /// What happened in a source's life.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
-    /// States sent.
-    pub events: u64,
     /// Reads of the log after the first.
     pub reads: u64,
     /// Events that came from the log after the first read: Redis had not brought them.
     pub repaired: u64,
 }
 
-/// How long a stream lives, beyond its source.
+/// What a stream is beside its source.
 #[derive(Debug)]
-pub struct Lifetime {
+pub struct Session {
+    /// Its name.
+    pub stream_id: Id,
+    /// Its place among its subject's streams.
+    pub lease: Lease,
+    /// When it was asked for.
+    pub asked_at: Instant,
     /// When the caller's token runs out.
     pub expires_at: SystemTime,
     /// When Lambda kills the function; `None` where it says nothing sensible.
@@ -98,6 +107,30 @@ enum Reason {
     Gone,
 }
 
+impl Reason {
+    fn name(self) -> &'static str {
+        match self {
+            Reason::Complete => "complete",
+            Reason::Rotate => "rotate",
+            Reason::Expired => "expired",
+            Reason::Closed => "closed",
+            Reason::Gone => "gone",
+        }
+    }
+}
+
+/// What a stream sent, for its line in the log.
+#[derive(Debug, Default)]
+struct Sent {
+    frames: u64,
+    /// Of the states.
+    bytes: usize,
+    /// From the request to the first state.
+    first_event: Option<Duration>,
+    /// From a publication to its frame, the longest.
+    slowest_delivery: Option<Duration>,
+}
+
 /// A stream as the viewer is told of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -110,15 +143,10 @@ struct Opening<'a> {
 /// Serves a source. The subscription is gone, and everything written, before the body ends: after
 /// it, Lambda freezes the process.
 #[must_use]
-pub fn serve(
-    source: impl Source,
-    stream_id: Id,
-    settings: &Streams,
-    lifetime: &Lifetime,
-) -> Response {
-    let ends = Ends::new(settings.window, lifetime);
+pub fn serve(source: impl Source, session: Session, settings: &Streams) -> Response {
+    let ends = Ends::new(settings.window, &session);
     let opening = Opening {
-        stream_id: &stream_id,
+        stream_id: &session.stream_id,
         heartbeat_seconds: settings.heartbeat.as_secs(),
         ends_at: Timestamp(ends.first_at().into()),
     };
@@ -129,21 +157,29 @@ pub fn serve(
         .data(json(&opening));
     let (sender, mut receiver) = mpsc::channel(BUFFERED_FRAMES);
     let _ = sender.try_send(opening);
-    tokio::spawn(run(source, stream_id, sender, ends));
+    // The span names the request in whatever is logged.
+    tokio::spawn(run(source, session, sender, ends).in_current_span());
 
     let frames = poll_fn(move |context| receiver.poll_recv(context)).map(Ok::<_, Infallible>);
     let heartbeat = KeepAlive::new().interval(settings.heartbeat).text("ping");
     Sse::new(frames).keep_alive(heartbeat).into_response()
 }
 
-async fn run(mut source: impl Source, stream_id: Id, sender: mpsc::Sender<SseEvent>, ends: Ends) {
-    let opened = Instant::now();
+async fn run(
+    mut source: impl Source,
+    session: Session,
+    sender: mpsc::Sender<SseEvent>,
+    ends: Ends,
+) {
+    metrics::counter!("StreamsOpened").increment(1);
+    let mut sent = Sent::default();
     let reason = tokio::select! {
         biased;
         () = sender.closed() => Reason::Gone,
         () = sleep_until(ends.expired_at) => Reason::Expired,
         () = sleep_until(ends.rotate_at) => Reason::Rotate,
-        reason = pump(&mut source, &sender) => reason,
+        reason = pump(&mut source, &sender, session.asked_at, &mut sent) => reason,
+        never = session.lease.keep() => match never {},
     };
     let farewell = async {
         if reason != Reason::Gone {
@@ -155,35 +191,92 @@ async fn run(mut source: impl Source, stream_id: Id, sender: mpsc::Sender<SseEve
             let _ = timeout(FAREWELL_TIMEOUT, sender.send(end)).await;
         }
     };
-    let ((), stats) = tokio::join!(farewell, source.close());
-    tracing::info!(
-        %stream_id,
-        ?reason,
-        seconds = opened.elapsed().as_secs_f64(),
-        events = stats.events,
-        reads = stats.reads,
-        repaired = stats.repaired,
-        "stream ended"
+    let ((), stats, ()) = tokio::join!(farewell, source.close(), session.lease.release());
+    report(
+        reason,
+        &session.stream_id,
+        session.asked_at.elapsed(),
+        &sent,
+        stats,
     );
     drop(sender);
 }
 
+/// One line in the log, and the metrics.
+fn report(reason: Reason, stream_id: &Id, open: Duration, sent: &Sent, stats: Stats) {
+    let reason = reason.name();
+    tracing::info!(
+        %stream_id,
+        reason,
+        seconds = open.as_secs_f64(),
+        frames = sent.frames,
+        bytes = sent.bytes,
+        polls = stats.reads,
+        repaired = stats.repaired,
+        first_event_ms = sent.first_event.map(milliseconds),
+        slowest_delivery_ms = sent.slowest_delivery.map(milliseconds),
+        "stream ended"
+    );
+    metrics::counter!("StreamsEnded", "Reason" => reason).increment(1);
+    metrics::counter!("OpenSeconds").increment(open.as_secs());
+    metrics::counter!("FramesSent").increment(sent.frames);
+    metrics::counter!("FallbackPolls").increment(stats.reads);
+    metrics::counter!("GapsRepaired").increment(stats.repaired);
+    telemetry::flush();
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
 /// Passes frames on until the source is over or the viewer gone.
-async fn pump(source: &mut impl Source, sender: &mpsc::Sender<SseEvent>) -> Reason {
+async fn pump(
+    source: &mut impl Source,
+    sender: &mpsc::Sender<SseEvent>,
+    asked_at: Instant,
+    sent: &mut Sent,
+) -> Reason {
     loop {
         let frame = match source.next().await {
             Next::Frame(frame) => frame,
             Next::Complete => return Reason::Complete,
             Next::Closed => return Reason::Closed,
         };
-        let frame = match frame {
+        let event = match &frame {
             Frame::Reset => SseEvent::default().event("reset").data("{}"),
-            Frame::State { id: None, data } => SseEvent::default().data(data),
-            Frame::State { id: Some(id), data } => SseEvent::default().id(id).data(data),
+            Frame::State { id: None, data, .. } => SseEvent::default().data(data),
+            Frame::State {
+                id: Some(id), data, ..
+            } => SseEvent::default().id(id).data(data),
             Frame::Cursor(id) => SseEvent::default().id(id),
         };
-        if sender.send(frame).await.is_err() {
+        if sender.send(event).await.is_err() {
             return Reason::Gone;
+        }
+        sent.count(&frame, asked_at);
+    }
+}
+
+impl Sent {
+    fn count(&mut self, frame: &Frame, asked_at: Instant) {
+        self.frames += 1;
+        let Frame::State {
+            data, published_at, ..
+        } = frame
+        else {
+            return;
+        };
+        self.bytes += data.len();
+        if self.first_event.is_none() {
+            let latency = asked_at.elapsed();
+            metrics::histogram!("FirstEventLatency").record(milliseconds(latency));
+            self.first_event = Some(latency);
+        }
+        if let Some(published_at) = published_at {
+            // The clocks of two machines may differ by more than it took.
+            let latency = published_at.elapsed().unwrap_or_default();
+            metrics::histogram!("DeliveryLatency").record(milliseconds(latency));
+            self.slowest_delivery = self.slowest_delivery.max(Some(latency));
         }
     }
 }
@@ -197,7 +290,7 @@ struct Ends {
 impl Ends {
     /// The window is jittered, so that streams that began together don't return together. It ends
     /// a margin before Lambda's deadline, for the last writes: a tenth of what is left.
-    fn new(window: Duration, lifetime: &Lifetime) -> Self {
+    fn new(window: Duration, session: &Session) -> Self {
         let now = Instant::now();
         let until = |time: SystemTime| {
             let left = time.duration_since(SystemTime::now()).unwrap_or_default();
@@ -205,13 +298,13 @@ impl Ends {
         };
         let mut window = jittered(window);
         // A deadline in the past is none: `cargo lambda watch` sends one of 1970.
-        if let Some(left) = lifetime.deadline.map(until).filter(|left| !left.is_zero()) {
+        if let Some(left) = session.deadline.map(until).filter(|left| !left.is_zero()) {
             let margin = (left / 10).clamp(Duration::from_millis(500), Duration::from_secs(10));
             window = window.min(left.saturating_sub(margin));
         }
         Ends {
             rotate_at: now + window,
-            expired_at: now + until(lifetime.expires_at),
+            expired_at: now + until(session.expires_at),
         }
     }
 

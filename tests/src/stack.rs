@@ -58,6 +58,9 @@ impl Stack {
         let mut child = Command::new(binary("runcast"))
             .args(["up", "--port", "0"])
             .args(options)
+            // Many viewers with one token; tests of the limits set them.
+            .env("STREAMS_PER_SUBJECT", "1000000")
+            .env("CONNECTS_PER_MINUTE", "1000000")
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log.reopen().unwrap())

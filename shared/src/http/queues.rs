@@ -16,7 +16,6 @@ use crate::{
     error::Problem,
     queue::Queues,
     stream,
-    watch::Channel,
 };
 
 struct App {
@@ -43,19 +42,16 @@ pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
 }
 
 async fn watch(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    let grant = app.edge.authenticate(&asked)?;
-    let stream_id = stream::new_id();
-    let close = Channel::Close(stream_id.clone());
-    let subscription = app.edge.bus.subscribe(Vec::new(), Some(close)).await;
+    let grant = app.edge.authenticate(&asked).await?;
+    let (session, subscription) = app.edge.begin(&asked, &grant, Vec::new()).await?;
     match app.queues.watch(subscription).await {
-        Some(numbers) => {
-            let lifetime = asked.lifetime(&grant);
-            let streams = &app.edge.streams;
-            Ok(stream::serve(numbers, stream_id, streams, &lifetime))
+        Some(numbers) => Ok(stream::serve(numbers, session, &app.edge.streams)),
+        None => {
+            session.lease.release().await;
+            Err(Problem::unavailable(
+                "The queues cannot be read now: try again soon.",
+            ))
         }
-        None => Err(Problem::unavailable(
-            "The queues cannot be read now: try again soon.",
-        )),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     feed::{Feed, OpenError, Opened},
     log::Log,
     stream,
-    watch::{Channel, Watch},
+    watch::Watch,
 };
 
 /// The most executions that one stream carries.
@@ -106,27 +106,31 @@ impl App {
         watch: impl FnOnce(&Id) -> Result<Watch, Problem>,
         asked: &Asked,
     ) -> Result<Response, Problem> {
-        let grant = self.edge.authenticate(asked)?;
+        let grant = self.edge.authenticate(asked).await?;
         let watch = watch(&grant.organization_id)?;
         if let Watch::Project { project_id, .. } = &watch
             && !grant.covers_project(project_id)
         {
             return Err(Problem::not_found());
         }
-        let stream_id = stream::new_id();
-        let lifetime = asked.lifetime(&grant);
+        let channels = watch.channels();
+        let (session, subscription) = self.edge.begin(asked, &grant, channels).await?;
         let request = crate::feed::Request {
             watch,
             grant,
             last_event_id: asked.last_event_id(),
-            close: Channel::Close(stream_id.clone()),
         };
-        let (bus, streams) = (&self.edge.bus, &self.edge.streams);
-        match Feed::open(&self.log, bus, streams, request).await {
-            Ok(Opened::Feed(feed)) => Ok(stream::serve(*feed, stream_id, streams, &lifetime)),
-            Ok(Opened::NothingLeft) => Ok(StatusCode::NO_CONTENT.into_response()),
+        let streams = &self.edge.streams;
+        let opened = Feed::open(&self.log, subscription, streams, request).await;
+        if let Ok(Opened::Feed(feed)) = opened {
+            return Ok(stream::serve(*feed, session, streams));
+        }
+        session.lease.release().await;
+        match opened {
+            Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
             Err(OpenError::NotTheirs) => Err(Problem::not_found()),
             Err(error @ OpenError::Log(_)) => {
+                metrics::counter!("PostgresErrors").increment(1);
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "failed to open a stream"
