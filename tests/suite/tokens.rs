@@ -1,0 +1,385 @@
+//! Tokens that must not let anyone in.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use integration::{checkout, stack::Stack};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// What signs the tokens of this test.
+struct Keys {
+    rsa: EncodingKey,
+    ec: EncodingKey,
+    secret: EncodingKey,
+    /// A key that nobody here knows.
+    stranger: EncodingKey,
+    /// The public RSA key as a secret: the classic confusion of algorithms.
+    public_as_secret: EncodingKey,
+}
+
+impl Keys {
+    fn read() -> Self {
+        let _ = crypto::rust_crypto::DEFAULT_PROVIDER.install_default();
+        let file = |name| std::fs::read(checkout("tests/keys").join(name)).unwrap();
+        let secret: Vec<u8> = (0..32).collect();
+        Keys {
+            rsa: EncodingKey::from_rsa_der(&file("rsa.der")),
+            ec: EncodingKey::from_ec_der(&file("ec.der")),
+            secret: EncodingKey::from_secret(&secret),
+            stranger: EncodingKey::from_rsa_der(&file("stranger.der")),
+            public_as_secret: EncodingKey::from_secret(&file("rsa.pub.pem")),
+        }
+    }
+}
+
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_secs()).unwrap()
+}
+
+fn claims() -> Value {
+    json!({
+        "sub": "ann", "org": "demo", "scope": "status:read",
+        "iss": "runcast-local", "aud": "runcast",
+        "iat": now(), "exp": now() + 60,
+    })
+}
+
+/// Good claims with others laid over them; null takes one away.
+fn with(changes: Value) -> String {
+    let mut claims = claims();
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        } else {
+            claims[name] = value.clone();
+        }
+    }
+    claims.to_string()
+}
+
+fn sign(header: &Value, payload: &str, key: &EncodingKey, algorithm: Algorithm) -> String {
+    let message = format!(
+        "{}.{}",
+        BASE64.encode(header.to_string()),
+        BASE64.encode(payload)
+    );
+    let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
+    format!("{message}.{signature}")
+}
+
+/// Tokens, each with what is wrong with it.
+fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
+    let mut bad = Vec::new();
+    let rs256 = json!({"alg": "RS256", "typ": "JWT", "kid": "rsa"});
+    let good = sign(&rs256, &claims().to_string(), &keys.rsa, Algorithm::RS256);
+    let (message, signature) = good.rsplit_once('.').unwrap();
+    let (header, payload) = message.split_once('.').unwrap();
+
+    for changes in [
+        json!({"exp": now() - 60}),
+        json!({"exp": 0}),
+        json!({"exp": -1}),
+        json!({"exp": "4102444800"}),
+        json!({"exp": 1e300}),
+        json!({"exp": [4_102_444_800_i64]}),
+        json!({"exp": u64::MAX}),
+        json!({"exp": null}),
+        json!({"nbf": now() + 60}),
+        json!({"nbf": "soon"}),
+        json!({"iat": "today"}),
+        json!({"iss": "someone"}),
+        json!({"iss": null}),
+        json!({"iss": 7}),
+        json!({"aud": "another"}),
+        json!({"aud": null}),
+        json!({"aud": ["another"]}),
+        json!({"aud": {}}),
+        json!({"sub": null}),
+        json!({"sub": 7}),
+        json!({"org": null}),
+        json!({"org": ""}),
+        json!({"org": "*"}),
+        json!({"org": "de mo"}),
+        json!({"org": "demo:x"}),
+        json!({"org": "demo\u{0}"}),
+        json!({"org": "o".repeat(129)}),
+        json!({"org": ["demo"]}),
+        json!({"projects": "demo"}),
+        json!({"projects": ["../x"]}),
+        json!({"projects": [7]}),
+        json!({"projects": {"demo": true}}),
+        json!({"scope": null}),
+        json!({"scope": ""}),
+        json!({"scope": "status:write"}),
+        json!({"scope": "status:reader"}),
+        json!({"scope": "status"}),
+        json!({"scope": ["status:write"]}),
+        json!({"scope": 7}),
+    ] {
+        let token = sign(&rs256, &with(changes.clone()), &keys.rsa, Algorithm::RS256);
+        bad.push((format!("claims {changes}"), token));
+    }
+
+    for none in ["none", "None", "NONE", "nOnE", "", "null"] {
+        let header = BASE64.encode(json!({"alg": none, "kid": "rsa"}).to_string());
+        bad.push((format!("alg {none:?}"), format!("{header}.{payload}.")));
+        bad.push((
+            format!("alg {none:?}, signed"),
+            format!("{header}.{payload}.{signature}"),
+        ));
+    }
+    let text = claims().to_string();
+    let mut signed = |what: &str, header: Value, key: &EncodingKey, algorithm| {
+        bad.push((what.to_owned(), sign(&header, &text, key, algorithm)));
+    };
+    signed(
+        "public key as secret",
+        json!({"alg": "HS256", "kid": "rsa"}),
+        &keys.public_as_secret,
+        Algorithm::HS256,
+    );
+    signed(
+        "public key as secret, without kid",
+        json!({"alg": "HS256"}),
+        &keys.public_as_secret,
+        Algorithm::HS256,
+    );
+    signed(
+        "the secret under another key's name",
+        json!({"alg": "HS256", "kid": "rsa"}),
+        &keys.secret,
+        Algorithm::HS256,
+    );
+    signed(
+        "the right key, its name another's",
+        json!({"alg": "RS256", "kid": "ec"}),
+        &keys.rsa,
+        Algorithm::RS256,
+    );
+    signed(
+        "an unknown key id",
+        json!({"alg": "RS256", "kid": "nobody"}),
+        &keys.rsa,
+        Algorithm::RS256,
+    );
+    signed(
+        "a stranger's key",
+        rs256.clone(),
+        &keys.stranger,
+        Algorithm::RS256,
+    );
+    signed(
+        "a stranger's key without a name",
+        json!({"alg": "RS256"}),
+        &keys.stranger,
+        Algorithm::RS256,
+    );
+    signed(
+        "another hash than the key's",
+        json!({"alg": "RS512", "kid": "rsa"}),
+        &keys.rsa,
+        Algorithm::RS512,
+    );
+    signed(
+        "another hash than the secret's",
+        json!({"alg": "HS512", "kid": "shared"}),
+        &keys.secret,
+        Algorithm::HS512,
+    );
+    signed(
+        "PSS instead of PKCS #1",
+        json!({"alg": "PS256", "kid": "rsa"}),
+        &keys.rsa,
+        Algorithm::PS256,
+    );
+    signed(
+        "a key set's address",
+        json!({"alg": "RS256", "jku": "http://127.0.0.1:9/keys"}),
+        &keys.stranger,
+        Algorithm::RS256,
+    );
+    signed(
+        "a certificate's address",
+        json!({"alg": "RS256", "kid": "rsa", "x5u": "http://127.0.0.1:9/c"}),
+        &keys.stranger,
+        Algorithm::RS256,
+    );
+    signed(
+        "its own key",
+        json!({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}}),
+        &keys.public_as_secret,
+        Algorithm::HS256,
+    );
+    signed(
+        "a path as key id",
+        json!({"alg": "HS256", "kid": "../../dev/null"}),
+        &keys.public_as_secret,
+        Algorithm::HS256,
+    );
+    signed(
+        "SQL as key id",
+        json!({"alg": "HS256", "kid": "x' OR '1'='1"}),
+        &keys.public_as_secret,
+        Algorithm::HS256,
+    );
+    signed(
+        "a number as key id",
+        json!({"alg": "RS256", "kid": 7}),
+        &keys.rsa,
+        Algorithm::RS256,
+    );
+    signed(
+        "one algorithm said, another used",
+        json!({"alg": "ES256", "kid": "ec"}),
+        &keys.secret,
+        Algorithm::HS256,
+    );
+
+    let empty_ec = BASE64.encode(json!({"alg": "ES256", "kid": "ec"}).to_string());
+    let zeroes = BASE64.encode([0_u8; 64]);
+    for (what, token) in [
+        (
+            "an ECDSA signature of zeroes",
+            format!("{empty_ec}.{payload}.{zeroes}"),
+        ),
+        ("no signature", format!("{message}.")),
+        ("no signature and no dot", message.to_owned()),
+        (
+            "half a signature",
+            format!("{message}.{}", &signature[..signature.len() / 2]),
+        ),
+        ("a padded signature", format!("{message}.{signature}==")),
+        ("a signature and more", format!("{good}.{signature}")),
+        (
+            "another payload",
+            format!(
+                "{header}.{}.{signature}",
+                BASE64.encode(with(json!({"org": "other"})))
+            ),
+        ),
+        (
+            "another header",
+            format!(
+                "{}.{payload}.{signature}",
+                BASE64.encode(r#"{"alg":"RS256","kid":"rsa","x":1}"#)
+            ),
+        ),
+        ("an empty payload", format!("{header}..{signature}")),
+        ("an empty header", format!(".{payload}.{signature}")),
+        ("dots", "..".to_owned()),
+        ("five parts, as if encrypted", "a.b.c.d.e".to_owned()),
+        ("no Base64", "!!!.???.***".to_owned()),
+        ("standard Base64", good.replace(['-', '_'], "+") + "+/"),
+        (
+            "a payload that is no JSON",
+            sign(&rs256, "not json", &keys.rsa, Algorithm::RS256),
+        ),
+        (
+            "a payload that is a list",
+            sign(&rs256, "[]", &keys.rsa, Algorithm::RS256),
+        ),
+        (
+            "a payload that is null",
+            sign(&rs256, "null", &keys.rsa, Algorithm::RS256),
+        ),
+        (
+            "a header that is a list",
+            sign(&json!([]), &text, &keys.rsa, Algorithm::RS256),
+        ),
+        (
+            "a header without alg",
+            sign(&json!({"kid": "rsa"}), &text, &keys.rsa, Algorithm::RS256),
+        ),
+        (
+            "nesting",
+            sign(
+                &rs256,
+                &format!("{}{}", "[".repeat(3000), "]".repeat(3000)),
+                &keys.rsa,
+                Algorithm::RS256,
+            ),
+        ),
+        (
+            "one too large",
+            sign(
+                &rs256,
+                &with(json!({"x": "y".repeat(9000)})),
+                &keys.rsa,
+                Algorithm::RS256,
+            ),
+        ),
+        ("a word", "token".to_owned()),
+        ("a quoted token", format!("\"{good}\"")),
+        ("two tokens", format!("{good},{good}")),
+    ] {
+        bad.push((what.to_owned(), token));
+    }
+    bad
+}
+
+#[tokio::test]
+async fn no_bad_token_gets_in_and_none_takes_long() {
+    let jwks = std::fs::read_to_string(checkout("tests/keys/jwks.json")).unwrap();
+    let stack = Stack::with(&[], &[("AUTH_JWKS", &jwks)]).await;
+    stack.publish("job", "r", "passed").await;
+    let keys = Keys::read();
+    let client = reqwest::Client::new();
+    let url = format!("{}/api/job-status/events/r", stack.url);
+    let ask = async |token: &str| {
+        let asked = Instant::now();
+        let response = client.get(&url).header("X-Auth-Token", token).send().await;
+        let response = response.unwrap();
+        let status = response.status();
+        let body = response.text().await.unwrap();
+        (status, body, asked.elapsed())
+    };
+
+    let mut good = Vec::new();
+    for (header, key, algorithm) in [
+        (
+            json!({"alg": "RS256", "kid": "rsa"}),
+            &keys.rsa,
+            Algorithm::RS256,
+        ),
+        (
+            json!({"alg": "ES256", "kid": "ec"}),
+            &keys.ec,
+            Algorithm::ES256,
+        ),
+        (
+            json!({"alg": "HS256", "kid": "shared"}),
+            &keys.secret,
+            Algorithm::HS256,
+        ),
+        // Without a name, every key is tried.
+        (json!({"alg": "RS256"}), &keys.rsa, Algorithm::RS256),
+    ] {
+        for _ in 0..5 {
+            let token = sign(&header, &claims().to_string(), key, algorithm);
+            let (status, _, took) = ask(&token).await;
+            assert_eq!(status, StatusCode::OK, "{header}");
+            good.push(took);
+        }
+    }
+    good.sort();
+    let good = good[good.len() / 2];
+
+    let bad = bad_tokens(&keys);
+    assert!(bad.len() >= 60, "{}", bad.len());
+    for (what, token) in bad {
+        let mut quickest = Duration::MAX;
+        for _ in 0..3 {
+            let (status, body, took) = ask(&token).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{what}: {body}");
+            quickest = quickest.min(took);
+        }
+        assert!(
+            quickest <= good * 3,
+            "{what}: {quickest:?}, a good one {good:?}"
+        );
+    }
+}
