@@ -4,12 +4,11 @@ mod document;
 mod formula;
 mod prices;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use serde_json::json;
 
 use self::formula::{Architecture, Line, Mode, Scene, fixed, total};
-use super::say;
 use crate::Error;
 
 #[derive(clap::Args)]
@@ -24,11 +23,11 @@ Examples:
 US dollars, us-east-1, without free tiers and discounts. Where each price is from: docs/cost.md.")]
 pub(crate) struct Options {
     /// How many people look
-    #[arg(long, required_unless_present = "markdown", default_value_t = 1)]
-    viewers: u32,
+    #[arg(long, required_unless_present = "markdown")]
+    viewers: Option<u32>,
     /// How long each of them looks, in minutes
-    #[arg(long, required_unless_present = "markdown", default_value_t = 0.0)]
-    minutes: f64,
+    #[arg(long, required_unless_present = "markdown")]
+    minutes: Option<f64>,
     #[arg(long, value_enum, default_value = "plain")]
     mode: Mode,
     #[arg(long, value_enum, default_value = "x86_64")]
@@ -108,9 +107,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
 
 impl Options {
     fn scene(&self) -> Result<Scene, NotAbove0> {
+        let viewers = self.viewers.map_or(0.0, f64::from);
+        let minutes = self.minutes.unwrap_or_default();
         for (option, value) in [
-            ("viewers", f64::from(self.viewers)),
-            ("minutes", self.minutes),
+            ("viewers", viewers),
+            ("minutes", minutes),
             ("watched", f64::from(self.watched)),
             ("tabs", f64::from(self.tabs)),
             ("window-seconds", self.window_seconds),
@@ -125,8 +126,8 @@ impl Options {
         Ok(Scene {
             mode: self.mode,
             architecture: self.architecture,
-            viewers: f64::from(self.viewers),
-            minutes: self.minutes,
+            viewers,
+            minutes,
             watched: f64::from(self.watched),
             tabs: f64::from(self.tabs),
             frames_a_minute: self.frames_per_minute,
@@ -151,17 +152,17 @@ fn print(scene: &Scene, executions: u32) {
     say("\nIngest, the same whichever way it is delivered");
     print_lines(&ingest);
     let all = total(&delivery) + total(&ingest);
-    say(format!("\n{:<48} {:>27}", "Together", dollars(all)));
+    say(format!("\n{:<64} {:>32}", "Together", dollars(all)));
     let hours = scene.stream_hours();
     say(format!(
         "{hours:.1} stream-hours, {} each to hold; {} for each of {executions} executions",
         dollars(scene.stream_hour()),
         dollars(all / f64::from(executions.max(1)))
     ));
-    say("\nThe same delivery by other ways");
+    say("\nThe same delivery by other ways, for a month");
     for other in scene.alternatives() {
         say(format!(
-            "  {:<46} {:>27}",
+            "  {:<62} {:>32}",
             other.name,
             dollars(other.dollars)
         ));
@@ -182,13 +183,13 @@ fn print_lines(lines: &[Line]) {
     for line in lines {
         let quantity = format!("{:.3} {}", line.quantity, line.unit);
         say(format!(
-            "  {:<42} {quantity:>20} {:>11}",
+            "  {:<62} {quantity:>20} {:>11}",
             line.item,
             dollars(line.dollars)
         ));
     }
     say(format!(
-        "  {:<42} {:>20} {:>11}",
+        "  {:<62} {:>20} {:>11}",
         "",
         "",
         dollars(total(lines))
@@ -205,6 +206,11 @@ fn print_json(scene: &Scene) {
         "alternatives": scene.alternatives(), "fixed": fixed(),
         "breakEvenStreamHours": {"hub": hub, "managed": managed},
     }));
+}
+
+/// Prints a line. A reader that has seen enough (`runcast cost … | head`) is no failure.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Dollars, with as many digits as tell something.

@@ -22,7 +22,7 @@ pub(crate) struct Price {
 
 macro_rules! prices {
     ($($name:ident: $what:literal, $dollars:literal per $unit:literal, $page:literal, $source:literal, $as_of:literal;)*) => {
-        $(#[doc = $what] pub(crate) const $name: Price = Price {
+        $(pub(crate) const $name: Price = Price {
             what: $what, dollars: $dollars, unit: $unit,
             page: concat!("https://aws.amazon.com/", $page, "/pricing/"), source: $source, as_of: $as_of,
         };)*
