@@ -6,10 +6,10 @@ use integration::{binary, checkout, eventually, stack::Stack, stack::update};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-const VIEWERS: usize = 4;
-const WINDOWS: usize = 3;
-const UPDATES: usize = 20;
-const BATCH: usize = 5;
+const VIEWERS: u32 = 4;
+const WINDOWS: u32 = 3;
+const UPDATES: u32 = 20;
+const BATCH: u32 = 5;
 
 fn cost(arguments: &[&str]) -> String {
     let output = Command::new(binary("runcast"))
@@ -37,10 +37,10 @@ async fn ended(stack: &Stack, function: &str) -> Vec<Value> {
 }
 
 /// Waits until so many invocations have ended.
-async fn all_ended(stack: &Stack, function: &str, count: usize) -> Vec<Value> {
+async fn all_ended(stack: &Stack, function: &str, count: u32) -> Vec<Value> {
     eventually("every invocation has ended", async || {
         let ended = ended(stack, function).await;
-        (ended.len() == count).then_some(ended)
+        (u32::try_from(ended.len()) == Ok(count)).then_some(ended)
     })
     .await
 }
@@ -50,7 +50,7 @@ fn sum(ended: &[Value], field: &str) -> f64 {
 }
 
 /// Watches through some windows; returns for how many seconds a stream was open.
-async fn look(stack: &Stack, viewer: usize) -> f64 {
+async fn look(stack: &Stack, viewer: u32) -> f64 {
     let path = format!("/api/job-status/events/r{viewer}");
     let mut open_seconds = 0.0;
     for _ in 0..WINDOWS {
@@ -77,9 +77,9 @@ async fn the_formula_agrees_with_what_was_measured() {
         assert_eq!(stack.send(json!(updates)).await["accepted"], BATCH);
     }
     let batches = all_ended(&stack, "worker", UPDATES / BATCH).await;
-    let worker_milliseconds = sum(&batches, "billedDurationMs") / (UPDATES / BATCH) as f64;
+    let worker_milliseconds = sum(&batches, "billedDurationMs") / f64::from(UPDATES / BATCH);
 
-    let minutes = (open_seconds / VIEWERS as f64 / 60.0).to_string();
+    let minutes = (open_seconds / f64::from(VIEWERS) / 60.0).to_string();
     let computed = cost(&[
         "--json",
         "--viewers",
@@ -106,7 +106,7 @@ async fn the_formula_agrees_with_what_was_measured() {
     let formula = quantity(&computed["delivery"], "Lambda, streams held");
     // 0.25 s an invocation: a debug build on a busy machine. Here and there a viewer sees the end
     // a moment after the function is done.
-    let overhead = (VIEWERS * WINDOWS) as f64 * 0.25 * gigabytes;
+    let overhead = f64::from(VIEWERS * WINDOWS) * 0.25 * gigabytes;
     println!("streams: {measured} GB-s measured, {formula} computed, {init} of init");
     assert!(
         (measured - init - formula).abs() <= overhead,
@@ -115,7 +115,7 @@ async fn the_formula_agrees_with_what_was_measured() {
 
     // Each window is 80 to 100 % of its setting; the formula takes 90.
     let requests = quantity(&computed["delivery"], "Lambda, requests (windows)") * 1e6;
-    let counted = (VIEWERS * WINDOWS) as f64;
+    let counted = f64::from(VIEWERS * WINDOWS);
     assert!(
         (requests / counted - 1.0).abs() < 0.15,
         "{counted} counted, {requests} computed"
@@ -125,7 +125,10 @@ async fn the_formula_agrees_with_what_was_measured() {
     let formula = quantity(&computed["ingest"], "Lambda, worker");
     assert!((measured - formula).abs() < 1e-9, "{measured} {formula}");
     let requests = quantity(&computed["ingest"], "Lambda, worker's requests") * 1e6;
-    assert!((requests - batches.len() as f64).abs() < 1e-9, "{requests}");
+    assert!(
+        (requests - f64::from(UPDATES / BATCH)).abs() < 1e-9,
+        "{requests}"
+    );
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 128.0)]
     stream_memory_mb: f64,
     /// What an invocation takes beside its stream: to start it, and to end it
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 60.0)]
     start_milliseconds: f64,
     /// Updates in a batch of the worker
     #[arg(long, default_value_t = 3.0)]

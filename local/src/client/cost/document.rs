@@ -26,7 +26,7 @@ fn scene(mode: Mode, architecture: Architecture, viewers: f64, watched: f64, tab
         updates: 120_000.0,
         window_seconds: 120.0,
         stream_memory_mb: 128.0,
-        start_milliseconds: 20.0,
+        start_milliseconds: 60.0,
         batch: 3.0,
         worker_memory_mb: 256.0,
         worker_milliseconds: 50.0,
