@@ -1,5 +1,6 @@
 //! The commands of whoever works with a running stack.
 
+pub(crate) mod cost;
 pub(crate) mod publish;
 pub(crate) mod tail;
 pub(crate) mod token;

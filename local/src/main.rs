@@ -52,6 +52,8 @@ enum Command {
     Tail(client::tail::Options),
     /// Print a token signed by the running stack's key
     Token(client::token::Options),
+    /// Compute what a month, or a run, costs in AWS
+    Cost(Box<client::cost::Options>),
     /// End what is left of a stack whose parent died
     #[command(hide = true)]
     Guard(guard::Options),
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
             Command::Publish(options) => client::publish::run(*options).await,
             Command::Tail(options) => client::tail::run(options).await,
             Command::Token(options) => client::token::run(options).await,
+            Command::Cost(options) => client::cost::run(&options),
             Command::Guard(options) => guard::run(&options).await,
         }
     });

@@ -9,6 +9,7 @@
 mod access;
 mod browser;
 mod commands;
+mod cost;
 mod environments;
 mod faults;
 mod limits;

@@ -1,0 +1,223 @@
+//! `runcast cost`: what a month, or a run, costs in AWS.
+
+mod document;
+mod formula;
+mod prices;
+
+use std::{io::Write, process::ExitCode};
+
+use serde_json::json;
+
+use self::formula::{Architecture, Line, Mode, Scene, fixed, total};
+use crate::Error;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  runcast cost --viewers 100 --minutes 10560            # 22 days of 8 hours
+  runcast cost --viewers 100 --minutes 10560 --watched 30 --mode multiplexed
+  runcast cost --viewers 2 --minutes 6 --executions 1   # one run, watched by two
+  runcast cost --viewers 1000 --minutes 43800 --mode managed --architecture arm64 --json
+  runcast cost --markdown                               # the tables of docs/cost.md
+
+US dollars, us-east-1, without free tiers and discounts. Where each price is from: docs/cost.md.")]
+pub(crate) struct Options {
+    /// How many people look
+    #[arg(long, required_unless_present = "markdown")]
+    viewers: Option<u32>,
+    /// How long each of them looks, in minutes
+    #[arg(long, required_unless_present = "markdown")]
+    minutes: Option<f64>,
+    #[arg(long, value_enum, default_value = "plain")]
+    mode: Mode,
+    #[arg(long, value_enum, default_value = "x86_64")]
+    architecture: Architecture,
+    /// Executions that each watches at once, in all tabs together
+    #[arg(long, default_value_t = 1)]
+    watched: u32,
+    /// Tabs of each
+    #[arg(long, default_value_t = 1)]
+    tabs: u32,
+    /// Executions that run in that time
+    #[arg(long, default_value_t = 10_000)]
+    executions: u32,
+    /// Updates that producers send in that time; without, 12 for each execution
+    #[arg(long)]
+    updates: Option<f64>,
+    /// States that reach a tab in a minute
+    #[arg(long, default_value_t = 6.0)]
+    frames_per_minute: f64,
+    /// A state's size on the wire
+    #[arg(long, default_value_t = 700.0)]
+    frame_bytes: f64,
+    /// `STREAM_WINDOW_SECONDS`
+    #[arg(long, default_value_t = 120.0)]
+    window_seconds: f64,
+    /// Memory of a streaming function
+    #[arg(long, default_value_t = 128.0)]
+    stream_memory_mb: f64,
+    /// What an invocation takes beside its stream: to start it, and to end it
+    #[arg(long, default_value_t = 60.0)]
+    start_milliseconds: f64,
+    /// Updates in a batch of the worker
+    #[arg(long, default_value_t = 3.0)]
+    batch: f64,
+    /// Memory of the worker
+    #[arg(long, default_value_t = 256.0)]
+    worker_memory_mb: f64,
+    /// What the worker takes for a batch
+    #[arg(long, default_value_t = 50.0)]
+    worker_milliseconds: f64,
+    /// Streams that one managed instance (4 vCPU) holds; AWS's default for Rust is 8 a vCPU, its
+    /// maximum 1,600 an environment
+    #[arg(long, default_value_t = 1000.0)]
+    streams_per_instance: f64,
+    /// With `CloudFront` in front
+    #[arg(long)]
+    cloudfront: bool,
+    /// Print JSON instead of tables
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// Print the tables of docs/cost.md, whatever the other options
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// A scene that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("--{option} {value}: takes a number above 0")]
+struct NotAbove0 {
+    option: &'static str,
+    value: f64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
+    if options.markdown {
+        say(document::tables().trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let scene = options.scene()?;
+    if options.json {
+        print_json(&scene);
+    } else {
+        print(&scene, options.executions);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Options {
+    fn scene(&self) -> Result<Scene, NotAbove0> {
+        let viewers = self.viewers.map_or(0.0, f64::from);
+        let minutes = self.minutes.unwrap_or_default();
+        for (option, value) in [
+            ("viewers", viewers),
+            ("minutes", minutes),
+            ("watched", f64::from(self.watched)),
+            ("tabs", f64::from(self.tabs)),
+            ("window-seconds", self.window_seconds),
+            ("batch", self.batch),
+            ("streams-per-instance", self.streams_per_instance),
+        ] {
+            // NaN is not above 0 either.
+            if !value.is_finite() || value <= 0.0 {
+                return Err(NotAbove0 { option, value });
+            }
+        }
+        Ok(Scene {
+            mode: self.mode,
+            architecture: self.architecture,
+            viewers,
+            minutes,
+            watched: f64::from(self.watched),
+            tabs: f64::from(self.tabs),
+            frames_a_minute: self.frames_per_minute,
+            frame_bytes: self.frame_bytes,
+            updates: self.updates.unwrap_or(f64::from(self.executions) * 12.0),
+            window_seconds: self.window_seconds,
+            stream_memory_mb: self.stream_memory_mb,
+            start_milliseconds: self.start_milliseconds,
+            batch: self.batch,
+            worker_memory_mb: self.worker_memory_mb,
+            worker_milliseconds: self.worker_milliseconds,
+            streams_an_instance: self.streams_per_instance,
+            cloudfront: self.cloudfront,
+        })
+    }
+}
+
+fn print(scene: &Scene, executions: u32) {
+    let (delivery, ingest) = (scene.delivery(), scene.ingest());
+    say("Delivery");
+    print_lines(&delivery);
+    say("\nIngest, the same whichever way it is delivered");
+    print_lines(&ingest);
+    let all = total(&delivery) + total(&ingest);
+    say(format!("\n{:<64} {:>32}", "Together", dollars(all)));
+    let hours = scene.stream_hours();
+    say(format!(
+        "{hours:.1} stream-hours, {} each to hold; {} for each of {executions} executions",
+        dollars(scene.stream_hour()),
+        dollars(all / f64::from(executions.max(1)))
+    ));
+    say("\nThe same delivery by other ways, for a month");
+    for other in scene.alternatives() {
+        say(format!(
+            "  {:<62} {:>32}",
+            other.name,
+            dollars(other.dollars)
+        ));
+        say(format!("      also needs {}", other.also_needs));
+    }
+    let (hub, managed) = scene.break_even();
+    say(format!(
+        "\nHeld streams cost more than the smallest hub from {hub:.0} stream-hours a month ({:.0} always open),\n\
+         more than the smallest Managed Instances from {managed:.0} ({:.0} always open).",
+        hub / formula::HOURS_A_MONTH,
+        managed / formula::HOURS_A_MONTH
+    ));
+    say("\nFixed, each month; you may have it already");
+    print_lines(&fixed());
+}
+
+fn print_lines(lines: &[Line]) {
+    for line in lines {
+        let quantity = format!("{:.3} {}", line.quantity, line.unit);
+        say(format!(
+            "  {:<62} {quantity:>20} {:>11}",
+            line.item,
+            dollars(line.dollars)
+        ));
+    }
+    say(format!(
+        "  {:<62} {:>20} {:>11}",
+        "",
+        "",
+        dollars(total(lines))
+    ));
+}
+
+fn print_json(scene: &Scene) {
+    let (delivery, ingest) = (scene.delivery(), scene.ingest());
+    let (hub, managed) = scene.break_even();
+    say(json!({
+        "delivery": delivery, "deliveryDollars": total(&delivery),
+        "ingest": ingest, "ingestDollars": total(&ingest),
+        "streamHours": scene.stream_hours(), "streamHourDollars": scene.stream_hour(),
+        "alternatives": scene.alternatives(), "fixed": fixed(),
+        "breakEvenStreamHours": {"hub": hub, "managed": managed},
+    }));
+}
+
+/// Prints a line. A reader that has seen enough (`runcast cost … | head`) is no failure.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Dollars, with as many digits as tell something.
+fn dollars(amount: f64) -> String {
+    match amount {
+        _ if amount >= 1000.0 => format!("${amount:.0}"),
+        _ if amount >= 0.1 || amount == 0.0 => format!("${amount:.2}"),
+        _ => format!("${amount:.6}"),
+    }
+}

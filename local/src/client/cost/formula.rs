@@ -1,0 +1,368 @@
+//! The formulas. Pure: a scene goes in, quantities and dollars come out.
+
+use serde::Serialize;
+
+use super::prices::{self, Price};
+
+/// Hours of a month, as AWS counts them.
+pub(crate) const HOURS_A_MONTH: f64 = 730.0;
+
+/// A window is 80 to 100 % of its setting.
+const MEAN_WINDOW: f64 = 0.9;
+/// What Lambda streams free of charge in each request, in bytes.
+const FREE_STREAMED_BYTES: f64 = 6.0 * 1024.0 * 1024.0;
+/// Prelude, headers and the first frame of a stream, in bytes.
+const OPENING_BYTES: f64 = 1_200.0;
+/// A ping, in bytes; one in 15 seconds at most.
+const PING_BYTES: f64 = 8.0;
+const PING_SECONDS: f64 = 15.0;
+/// `START`, `END`, `REPORT`, the stream's own line and its metrics, in bytes.
+const LOGGED_BYTES_A_REQUEST: f64 = 1_500.0;
+/// Metrics by function and name (assumed).
+const CUSTOM_METRICS: f64 = 30.0;
+/// Long polls of an idle queue: five pollers, each 20 seconds (assumed: AWS's number for standard queues).
+const IDLE_POLLS_A_MONTH: f64 = 5.0 * HOURS_A_MONTH * 3600.0 / 20.0;
+const BYTES_A_GB: f64 = 1e9;
+/// Managed Instances start one instance in each of three zones.
+const LEAST_INSTANCES: f64 = 3.0;
+/// Two tasks, so that one may fail.
+const LEAST_TASKS: f64 = 2.0;
+const TASK_CPUS: f64 = 0.5;
+const TASK_MEMORY_GB: f64 = 1.0;
+const CONNECTIONS_A_TASK: f64 = 5_000.0;
+const CONNECTIONS_A_BALANCER_UNIT: f64 = 3_000.0;
+/// API Gateway closes a connection that is idle for ten minutes.
+const GATEWAY_PING_MINUTES: f64 = 9.0;
+
+/// How a viewer's streams are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// A stream for each execution that is watched
+    Plain,
+    /// A stream for each tab, with all its executions
+    Multiplexed,
+    /// One stream for all tabs of a viewer
+    Shared,
+    /// As multiplexed, on Lambda Managed Instances
+    Managed,
+}
+
+/// Whose processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Architecture {
+    /// Intel and AMD
+    #[value(name = "x86_64")]
+    X86,
+    /// Graviton
+    #[value(name = "arm64")]
+    Arm,
+}
+
+/// What happens, in a month or in a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Scene {
+    pub(crate) mode: Mode,
+    pub(crate) architecture: Architecture,
+    pub(crate) viewers: f64,
+    /// How long each viewer looks.
+    pub(crate) minutes: f64,
+    /// Executions that a viewer watches at once, in all tabs together.
+    pub(crate) watched: f64,
+    pub(crate) tabs: f64,
+    /// States that reach a viewer's tab in a minute.
+    pub(crate) frames_a_minute: f64,
+    pub(crate) frame_bytes: f64,
+    pub(crate) updates: f64,
+    pub(crate) window_seconds: f64,
+    pub(crate) stream_memory_mb: f64,
+    pub(crate) start_milliseconds: f64,
+    pub(crate) batch: f64,
+    pub(crate) worker_memory_mb: f64,
+    pub(crate) worker_milliseconds: f64,
+    /// Streams that one managed instance holds.
+    pub(crate) streams_an_instance: f64,
+    pub(crate) cloudfront: bool,
+}
+
+/// A line of the bill.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Line {
+    pub(crate) item: &'static str,
+    pub(crate) quantity: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) dollars: f64,
+}
+
+/// Another way, and what it would cost to deliver the same.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Alternative {
+    pub(crate) name: &'static str,
+    pub(crate) dollars: f64,
+    /// What it needs beside.
+    pub(crate) also_needs: &'static str,
+}
+
+fn line(item: &'static str, quantity: f64, unit: &'static str, price: Price) -> Line {
+    let dollars = quantity * price.dollars;
+    Line {
+        item,
+        quantity,
+        unit,
+        dollars,
+    }
+}
+
+/// The sum of lines.
+pub(crate) fn total(lines: &[Line]) -> f64 {
+    lines.iter().map(|line| line.dollars).sum()
+}
+
+impl Scene {
+    fn streams(&self) -> f64 {
+        let each = match self.mode {
+            Mode::Plain => self.watched.max(self.tabs),
+            Mode::Multiplexed | Mode::Managed => self.tabs,
+            Mode::Shared => 1.0,
+        };
+        self.viewers * each
+    }
+
+    /// Connections that another way would hold: one for each tab, or one where tabs share.
+    fn connections(&self) -> f64 {
+        let each = if self.mode == Mode::Shared {
+            1.0
+        } else {
+            self.tabs
+        };
+        self.viewers * each
+    }
+
+    fn stream_seconds(&self) -> f64 {
+        self.streams() * self.minutes * 60.0
+    }
+
+    pub(crate) fn stream_hours(&self) -> f64 {
+        self.stream_seconds() / 3600.0
+    }
+
+    /// An invocation for each window.
+    fn requests(&self) -> f64 {
+        self.stream_seconds() / (self.window_seconds * MEAN_WINDOW)
+    }
+
+    /// A tab that watches by several streams gets no more states than by one.
+    fn frames(&self) -> f64 {
+        self.connections() * self.minutes * self.frames_a_minute
+    }
+
+    fn bytes(&self) -> f64 {
+        self.frames() * self.frame_bytes
+            + self.requests() * OPENING_BYTES
+            + self.stream_seconds() / PING_SECONDS * PING_BYTES
+    }
+
+    fn streamed_bytes_beyond_free(&self) -> f64 {
+        let each = self.bytes() / self.requests();
+        (each - FREE_STREAMED_BYTES).max(0.0) * self.requests()
+    }
+
+    fn stream_gb_seconds(&self) -> f64 {
+        let started = self.requests() * self.start_milliseconds / 1000.0;
+        (self.stream_seconds() + started) * self.stream_memory_mb / 1024.0
+    }
+
+    /// What it costs to hold the streams and to send what is on them.
+    pub(crate) fn delivery(&self) -> Vec<Line> {
+        let duration = match self.architecture {
+            Architecture::X86 => prices::LAMBDA_X86,
+            Architecture::Arm => prices::LAMBDA_ARM,
+        };
+        let mut lines = if self.mode == Mode::Managed {
+            self.instances()
+        } else {
+            let seconds = self.stream_gb_seconds();
+            vec![line("Lambda, streams held", seconds, "GB-s", duration)]
+        };
+        let millions = self.requests() / 1e6;
+        let gigabytes = self.bytes() / BYTES_A_GB;
+        let beyond = self.streamed_bytes_beyond_free() / BYTES_A_GB;
+        let requests = "Lambda, requests (windows)";
+        lines.push(line(requests, millions, "million", prices::LAMBDA_REQUESTS));
+        let streamed = "Lambda, streamed beyond 6 MB";
+        lines.push(line(streamed, beyond, "GB", prices::LAMBDA_STREAMED));
+        if self.cloudfront {
+            let price = prices::CLOUDFRONT_REQUESTS;
+            lines.push(line("CloudFront, requests", millions, "million", price));
+            let price = prices::CLOUDFRONT_BYTES;
+            lines.push(line("CloudFront, transfer", gigabytes, "GB", price));
+        } else {
+            lines.push(line(
+                "Data transfer out",
+                gigabytes,
+                "GB",
+                prices::TRANSFER_OUT,
+            ));
+        }
+        let logged = self.requests() * LOGGED_BYTES_A_REQUEST / BYTES_A_GB;
+        lines.push(line("CloudWatch Logs", logged, "GB", prices::LOGS));
+        lines
+    }
+
+    /// Managed Instances run all month, whoever looks.
+    fn instances(&self) -> Vec<Line> {
+        let instance = match self.architecture {
+            Architecture::X86 => prices::INSTANCE_X86,
+            Architecture::Arm => prices::INSTANCE_ARM,
+        };
+        let needed = (self.streams() / self.streams_an_instance).ceil();
+        let hours = needed.max(LEAST_INSTANCES) * HOURS_A_MONTH;
+        let compute = line("EC2 of Managed Instances", hours, "hours", instance);
+        let fee = line("their fee", compute.dollars, "$", prices::MANAGED_FEE);
+        vec![compute, fee]
+    }
+
+    /// What it costs to take updates in: the same whichever way they are delivered.
+    pub(crate) fn ingest(&self) -> Vec<Line> {
+        let duration = match self.architecture {
+            Architecture::X86 => prices::LAMBDA_X86,
+            Architecture::Arm => prices::LAMBDA_ARM,
+        };
+        let invocations = self.updates / self.batch;
+        let seconds = invocations * self.worker_milliseconds / 1000.0;
+        let gb_seconds = seconds * self.worker_memory_mb / 1024.0;
+        // A send for each update; a receive and a delete for each batch.
+        let queue = self.updates + 2.0 * invocations + IDLE_POLLS_A_MONTH;
+        let logged = invocations * LOGGED_BYTES_A_REQUEST / BYTES_A_GB;
+        let requests = prices::LAMBDA_REQUESTS;
+        vec![
+            line("Lambda, worker", gb_seconds, "GB-s", duration),
+            line(
+                "Lambda, worker's requests",
+                invocations / 1e6,
+                "million",
+                requests,
+            ),
+            line("SQS FIFO", queue / 1e6, "million", prices::SQS_FIFO),
+            line("CloudWatch Logs, worker", logged, "GB", prices::LOGS),
+            line(
+                "CloudWatch metrics (EMF)",
+                CUSTOM_METRICS,
+                "metrics",
+                prices::METRICS,
+            ),
+        ]
+    }
+
+    /// The other ways to deliver the same to the same viewers.
+    pub(crate) fn alternatives(&self) -> Vec<Alternative> {
+        let minutes = self.connections() * self.minutes;
+        let transfer = self.frames() * self.frame_bytes / BYTES_A_GB;
+        let transfer_dollars = transfer * prices::TRANSFER_OUT.dollars;
+        let pings = minutes / GATEWAY_PING_MINUTES;
+        let gateway = minutes / 1e6 * prices::GATEWAY_MINUTES.dollars
+            + (self.frames() + pings) / 1e6 * prices::GATEWAY_MESSAGES.dollars;
+        let operations = self.updates + self.frames() + self.connections();
+        let appsync = minutes / 1e6 * prices::APPSYNC_MINUTES.dollars
+            + operations / 1e6 * prices::APPSYNC_OPERATIONS.dollars;
+        vec![
+            Alternative {
+                name: "API Gateway WebSocket",
+                dollars: gateway + transfer_dollars,
+                also_needs: "functions for connect and disconnect, a table of connections, a call for each \
+                             message and connection, resuming of one's own, two hours at most",
+            },
+            Alternative {
+                name: "AppSync Events",
+                dollars: appsync + transfer_dollars,
+                also_needs: "an authorizer, AWS's WebSocket protocol in the client, resuming of one's own",
+            },
+            Alternative {
+                name: "Fargate + load balancer",
+                dollars: self.hub() * HOURS_A_MONTH + transfer_dollars,
+                also_needs: "a hub (Mercure, Centrifugo, these functions' code) to run, update and scale; \
+                             public addresses; it runs when nobody looks",
+            },
+        ]
+    }
+
+    /// Dollars an hour for a hub behind a load balancer.
+    fn hub(&self) -> f64 {
+        let (cpu, memory) = match self.architecture {
+            Architecture::X86 => (prices::FARGATE_CPU_X86, prices::FARGATE_MEMORY_X86),
+            Architecture::Arm => (prices::FARGATE_CPU_ARM, prices::FARGATE_MEMORY_ARM),
+        };
+        let tasks = (self.connections() / CONNECTIONS_A_TASK).ceil();
+        let task = TASK_CPUS * cpu.dollars + TASK_MEMORY_GB * memory.dollars;
+        let units = (self.connections() / CONNECTIONS_A_BALANCER_UNIT).max(1.0);
+        tasks.max(LEAST_TASKS) * task
+            + prices::BALANCER_HOURS.dollars
+            + units * prices::BALANCER_UNITS.dollars
+    }
+
+    /// Dollars to hold one stream for an hour: its GB-seconds and its requests.
+    pub(crate) fn stream_hour(&self) -> f64 {
+        let scene = Scene {
+            mode: Mode::Shared,
+            viewers: 1.0,
+            minutes: 60.0,
+            ..self.clone()
+        };
+        scene
+            .delivery()
+            .iter()
+            .take(2)
+            .map(|line| line.dollars)
+            .sum()
+    }
+
+    /// Stream-hours a month above which the smallest hub, and the smallest Managed Instances, cost less
+    /// than held streams.
+    pub(crate) fn break_even(&self) -> (f64, f64) {
+        let one = Scene {
+            mode: Mode::Managed,
+            viewers: 1.0,
+            tabs: 1.0,
+            ..self.clone()
+        };
+        let hour = self.stream_hour();
+        (
+            one.hub() * HOURS_A_MONTH / hour,
+            total(&one.instances()) / hour,
+        )
+    }
+}
+
+/// What is paid each month whether or not anyone looks; one may have it already.
+pub(crate) fn fixed() -> Vec<Line> {
+    let month = HOURS_A_MONTH;
+    let cache = prices::CACHE_STORAGE;
+    let endpoint = prices::ENDPOINT_HOURS;
+    vec![
+        line(
+            "Aurora Serverless v2, kept at 0.5 ACU (0 while it is paused)",
+            0.5 * month,
+            "ACU-hours",
+            prices::AURORA_UNITS,
+        ),
+        line(
+            "ElastiCache Serverless for Valkey, its minimum",
+            0.1 * month,
+            "GB-hours",
+            cache,
+        ),
+        line(
+            "An interface VPC endpoint in two zones, where one is needed",
+            2.0 * month,
+            "hours",
+            endpoint,
+        ),
+        line(
+            "RDS Proxy, its minimum (optional; keeps Aurora from pausing)",
+            8.0 * month,
+            "ACU-hours",
+            prices::PROXY_UNITS,
+        ),
+    ]
+}
