@@ -201,3 +201,22 @@ async fn health_and_readiness_say_no_more_than_that() {
         200
     );
 }
+
+#[tokio::test]
+async fn many_headers_are_read_and_too_many_refused() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r", "passed").await;
+    let path = "/api/job-status/events/r";
+    let long = "x".repeat(8_000);
+    let names: Vec<_> = (0..90).map(|n| format!("x-{n}")).collect();
+    for (count, wanted) in [(32, 200), (90, 431)] {
+        let long = names[..count]
+            .iter()
+            .map(|name| (name.as_str(), long.as_str()));
+        let headers: Vec<_> = long
+            .chain([("X-Auth-Token", stack.token.as_str())])
+            .collect();
+        assert_eq!(ask(&stack, path, &headers).await.status(), wanted);
+    }
+    assert_eq!(stack.get(path, None).await.status(), 200);
+}
