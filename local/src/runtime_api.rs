@@ -15,6 +15,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
     routing::{get, post},
+    serve::ListenerExt,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -60,6 +61,7 @@ impl RuntimeApi {
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .route("/2018-06-01/runtime/init/error", post(init_error))
             .with_state(self);
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         if let Err(error) = axum::serve(listener, router).await {
             eprintln!("runcast: a Runtime API ended: {error}");
         }
