@@ -10,7 +10,7 @@ mod registry;
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{RedisResult, aio::MultiplexedConnection};
+use redis::{RedisError, RedisResult, aio::MultiplexedConnection};
 use serde::Deserialize;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -115,14 +115,34 @@ impl Bus {
         self.query(&redis::cmd("PING")).await
     }
 
+    /// Runs a script that touches one key.
+    ///
+    /// # Errors
+    /// Where Redis is away, or the script fails.
+    pub async fn eval<T: redis::FromRedisValue>(
+        &self,
+        script: &redis::Script,
+        key: &str,
+        args: &[&str],
+    ) -> RedisResult<T> {
+        let mut invocation = script.key(key);
+        invocation.arg(args);
+        let mut link = self.link().await?;
+        patiently(invocation.invoke_async(&mut link)).await
+    }
+
     async fn query(&self, command: &redis::Cmd) -> RedisResult<()> {
-        let away = || redis::RedisError::from((redis::ErrorKind::Io, "Redis is away"));
+        let mut link = self.link().await?;
+        patiently(command.exec_async(&mut link)).await
+    }
+
+    /// The connection, once it is there.
+    async fn link(&self) -> RedisResult<MultiplexedConnection> {
         let synchronized = timeout(SUBSCRIBE_PATIENCE, self.synchronize()).await;
-        let (Ok(Ok(true)), Some(mut link)) = (synchronized, self.link.borrow().clone()) else {
-            return Err(away());
-        };
-        let answer = timeout(SUBSCRIBE_PATIENCE, command.exec_async(&mut link)).await;
-        answer.unwrap_or_else(|_| Err(away()))
+        match (synchronized, self.link.borrow().clone()) {
+            (Ok(Ok(true)), Some(link)) => Ok(link),
+            _ => Err(away()),
+        }
     }
 
     fn synchronize(&self) -> oneshot::Receiver<bool> {
@@ -131,6 +151,16 @@ impl Bus {
         let _ = self.requests.send(request);
         answer
     }
+}
+
+/// Waits for an answer for as long as a subscriber does.
+async fn patiently<T>(asked: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    let answer = timeout(SUBSCRIBE_PATIENCE, asked).await;
+    answer.unwrap_or_else(|_| Err(away()))
+}
+
+fn away() -> RedisError {
+    (redis::ErrorKind::Io, "Redis is away").into()
 }
 
 /// A listener's subscription. It ends with [`Subscription::close`], or when dropped.
