@@ -290,12 +290,14 @@ fn redis_address(env: &Env, variable: &'static str) -> Result<redis::ConnectionI
         let verified = !url.contains('#');
         verified.then(|| url.into_connection_info().ok()).flatten()
     })?;
-    match env.roots("REDIS_CA_FILE")? {
-        None => Ok(address),
-        Some(roots) => roots.trusted_by(address).ok_or_else(|| {
-            ConfigError::new("REDIS_CA_FILE", format!("needs {variable} to be rediss://"))
-        }),
+    let Some(roots) = env.roots("REDIS_CA_FILE")? else {
+        return Ok(address);
+    };
+    if !tls::is_used_by(&address) && variable != "REDIS_URL" {
+        return Ok(address);
     }
+    let needs = || ConfigError::new("REDIS_CA_FILE", "needs REDIS_URL to be rediss://");
+    roots.trusted_by(address).ok_or_else(needs)
 }
 
 /// How to reach Postgres.

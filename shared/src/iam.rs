@@ -47,7 +47,10 @@ pub enum TokenError {
     /// They could not be used.
     #[error("failed to sign")]
     Sign(#[from] SigningError),
-    /// The name of a host or user does not fit into a URL.
+    /// What to sign is not complete.
+    #[error("failed to prepare a signature")]
+    Prepare(#[from] v4::signing_params::BuildError),
+    /// The name of a host does not fit into a URL.
     #[error("failed to write the request to sign: {0}")]
     Request(#[from] http::Error),
 }
@@ -154,7 +157,7 @@ fn query(pairs: &[(&str, &str)]) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// What SigV4 leaves as it is (RFC 3986, section 2.3).
+/// What `SigV4` leaves as it is (RFC 3986, section 2.3).
 const UNRESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -174,13 +177,13 @@ fn presign(
     let mut settings = SigningSettings::default();
     settings.expires_in = Some(VALID_FOR);
     settings.signature_location = SignatureLocation::QueryParams;
-    let parameters = v4::SigningParams {
-        identity: &identity,
-        region,
-        name: service,
-        time: now,
-        settings,
-    };
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name(service)
+        .time(now)
+        .settings(settings)
+        .build()?;
     let mut request = http::Request::get(format!("https://{host}/?{query}")).body(())?;
     let url = request.uri().to_string();
     let signable = SignableRequest::new("GET", url, [].into_iter(), SignableBody::Bytes(&[]))?;

@@ -132,8 +132,7 @@ async fn ask(uri: &Uri, authorization: Option<&HeaderValue>) -> Result<Keys, Cre
     let body = body.map_err(CredentialsError::Ask)?.to_bytes();
     connection.abort();
     // Not the error's own words: they may repeat what was read.
-    let served: Served =
-        serde_json::from_slice(&body).map_err(|_| CredentialsError::Unreadable)?;
+    let served: Served = serde_json::from_slice(&body).map_err(|_| CredentialsError::Unreadable)?;
     Ok(Keys::new(
         served.access_key_id,
         served.secret_access_key,
@@ -180,15 +179,24 @@ mod tests {
             ("AKID", Some("t"))
         );
         let asked = asked.await.unwrap();
-        assert!(asked.starts_with("get /v1/creds?x=1 http/1.1\r\n"), "{asked}");
+        assert!(
+            asked.starts_with("get /v1/creds?x=1 http/1.1\r\n"),
+            "{asked}"
+        );
         assert!(asked.contains("authorization: let me in\r\n"), "{asked}");
     }
 
     #[tokio::test]
     async fn what_is_not_credentials_is_an_error_that_repeats_nothing() {
         for (answer, error) in [
-            ("HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\n\r\nsecret", "403"),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n\"secret\"", "cannot be read"),
+            (
+                "HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\n\r\nsecret",
+                "403",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n\"secret\"",
+                "cannot be read",
+            ),
             ("secret", "failed to ask"),
         ] {
             let (uri, _asked) = serve(answer).await;
@@ -200,11 +208,23 @@ mod tests {
 
     #[test]
     fn credentials_are_asked_for_on_this_machine_only() {
-        for here in ["http://127.0.0.1:9001/x", "http://localhost/x", "http://[::1]:1/"] {
+        for here in [
+            "http://127.0.0.1:9001/x",
+            "http://localhost/x",
+            "http://[::1]:1/",
+        ] {
             assert!(Credentials::served(here, None).is_some(), "{here}");
         }
-        for elsewhere in ["http://10.0.0.1/x", "https://127.0.0.1/x", "http://example.com/", "x"] {
-            assert!(Credentials::served(elsewhere, None).is_none(), "{elsewhere}");
+        for elsewhere in [
+            "http://10.0.0.1/x",
+            "https://127.0.0.1/x",
+            "http://example.com/",
+            "x",
+        ] {
+            assert!(
+                Credentials::served(elsewhere, None).is_none(),
+                "{elsewhere}"
+            );
         }
     }
 }
