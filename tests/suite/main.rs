@@ -8,11 +8,14 @@
 
 mod access;
 mod browser;
+mod cluster;
 mod commands;
 mod environments;
 mod faults;
+mod iam;
 mod other_lambdas;
 mod producers;
 mod queues;
 mod streams;
+mod tls;
 mod worker;
