@@ -109,8 +109,8 @@ async fn close_all(redis: &mut MultiplexedConnection) {
 pub struct Cluster {
     /// The nodes' addresses.
     pub urls: Vec<String>,
-    children: Vec<Child>,
-    _folders: Vec<tempfile::TempDir>,
+    nodes: Vec<Child>,
+    folders: Vec<tempfile::TempDir>,
 }
 
 impl Cluster {
@@ -118,15 +118,15 @@ impl Cluster {
     pub async fn start() -> Self {
         let mut cluster = Cluster {
             urls: Vec::new(),
-            children: Vec::new(),
-            _folders: Vec::new(),
+            nodes: Vec::new(),
+            folders: Vec::new(),
         };
         let mut meeting = None;
         for slots in [[0, 5460], [5461, 10922], [10923, 16383]] {
             let folder = tempfile::tempdir().unwrap();
             let (port, bus_port) = (free_port().await, free_port().await);
-            cluster.children.push(node(folder.path(), port, bus_port));
-            cluster._folders.push(folder);
+            cluster.nodes.push(node(folder.path(), port, bus_port));
+            cluster.folders.push(folder);
             let url = format!("redis://127.0.0.1:{port}/");
             let mut redis = connect(&url).await;
             cluster.urls.push(url);
@@ -139,8 +139,9 @@ impl Cluster {
             meet.exec_async(&mut redis).await.unwrap();
         }
         for url in &cluster.urls {
-            let mut redis = connect(url).await;
+            let redis = connect(url).await;
             eventually("the nodes know each other", async || {
+                let mut redis = redis.clone();
                 let mut info = redis::cmd("CLUSTER");
                 let info = info.arg("INFO").query_async(&mut redis).await;
                 let info: String = info.unwrap();
@@ -159,7 +160,7 @@ impl Cluster {
 
     /// Ends a node at once.
     pub async fn kill(&mut self, node: usize) {
-        self.children[node].kill().await.unwrap();
+        self.nodes[node].kill().await.unwrap();
     }
 }
 
