@@ -6,6 +6,7 @@
 //! them.
 
 mod driver;
+mod redirect;
 mod registry;
 
 use std::{sync::Arc, time::Duration};
@@ -17,9 +18,14 @@ use tokio::{
     time::timeout,
 };
 
-use self::{driver::Driver, registry::Registry};
+use self::{
+    driver::Driver,
+    redirect::{Call, Redirects},
+    registry::Registry,
+};
 use crate::{
     config,
+    endpoint::Endpoint,
     execution::{Event, Id, Seq, State, Timestamp},
     watch::Channel,
 };
@@ -33,6 +39,7 @@ pub struct Bus {
     registry: Registry,
     requests: mpsc::UnboundedSender<Request>,
     link: watch::Receiver<Option<MultiplexedConnection>>,
+    redirects: Redirects,
 }
 
 /// Asks the driver to subscribe to what the registry wants, and to unsubscribe from the rest. It
@@ -65,13 +72,15 @@ impl Bus {
         let registry = Registry::default();
         let (requests, received) = mpsc::unbounded_channel();
         let (link_tx, link) = watch::channel(None);
-        let connection = redis.connection.expose().clone();
-        let driver = Driver::new(connection, ping_after, registry.clone(), received, link_tx);
+        let endpoint = Endpoint::pushing(redis);
+        let redirects = Redirects::new(Endpoint::new(redis));
+        let driver = Driver::new(endpoint, ping_after, registry.clone(), received, link_tx);
         tokio::spawn(driver.run());
         Bus {
             registry,
             requests,
             link,
+            redirects,
         }
     }
 
@@ -115,7 +124,7 @@ impl Bus {
         self.query(&redis::cmd("PING")).await
     }
 
-    /// Runs a script, whose keys are all in one slot.
+    /// Runs a script, whose keys are all in one slot: in a cluster, at the node that has it.
     ///
     /// # Errors
     /// Where Redis is away, or the script fails.
@@ -125,10 +134,13 @@ impl Bus {
         keys: &[String],
         arguments: &[String],
     ) -> RedisResult<T> {
-        let mut invocation = script.key(keys);
-        invocation.arg(arguments);
+        let call = Call {
+            script,
+            keys,
+            arguments,
+        };
         let mut link = self.link().await?;
-        patiently(invocation.invoke_async(&mut link)).await
+        patiently(self.redirects.eval(&mut link, call)).await
     }
 
     async fn query(&self, command: &redis::Cmd) -> RedisResult<()> {

@@ -3,8 +3,14 @@
 //! | variable | default | takes |
 //! |---|---|---|
 //! | `REDIS_URL` | required | `redis://` or `rediss://` |
+//! | `REDIS_CLUSTER` | false | true where `REDIS_URL` is a node, or the endpoint, of a cluster |
+//! | `REDIS_CA_FILE` | the public roots | a PEM file of roots to trust instead; needs `rediss://` |
+//! | `REDIS_IAM_USER` | none | the `ElastiCache` user to be by IAM authentication; needs `rediss://` |
+//! | `REDIS_IAM_CACHE` | told by `REDIS_URL` | `replicationgroup:NAME` or `serverlesscache:NAME` |
 //! | `QUEUE_REDIS_URL` | `REDIS_URL` | where `BullMQ` lives |
 //! | `DATABASE_URL` | required | `postgres://user:password@host/database` |
+//! | `DATABASE_CA_FILE` | the public roots | a PEM file of roots to trust instead; TLS is then required |
+//! | `DATABASE_IAM_AUTH` | false | true for IAM authentication; TLS is then required |
 //! | `DATABASE_IDLE_SECONDS` | 10 | after how long an unused connection is closed |
 //! | `AUTH_JWKS` | required | a JSON Web Key Set (RFC 7517), inline |
 //! | `AUTH_ISSUER`, `AUTH_AUDIENCE` | required | the `iss` and `aud` that a token must have |
@@ -18,6 +24,10 @@
 //! | `QUEUE_NAMES` | none | `BullMQ` queues, comma separated |
 //! | `QUEUE_PREFIX` | `bull` | the prefix of their keys |
 //! | `RUNNING_CAPACITY`, `QUEUED_CAPACITY` | 5, 50 | how many jobs can run, and wait |
+//!
+//! IAM authentication also reads what Lambda sets: `AWS_REGION`, and `AWS_ACCESS_KEY_ID`,
+//! `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` or `AWS_CONTAINER_CREDENTIALS_FULL_URI`,
+//! `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -25,6 +35,16 @@ use http::HeaderValue;
 use jsonwebtoken::jwk::JwkSet;
 use redis::IntoConnectionInfo;
 use thiserror::Error;
+use tokio_postgres::config::{Host, SslMode};
+
+use crate::{
+    iam::{Cache, Credentials, Signer},
+    tls::{self, Roots},
+};
+
+/// A connection must be authenticated again before 12 hours are over:
+/// <https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>.
+const REAUTHENTICATE_AFTER: Duration = Duration::from_hours(11);
 
 /// A variable that is missing or has a value that it does not take.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -108,6 +128,46 @@ impl Env {
         }
     }
 
+    fn flag(&self, variable: &'static str) -> Result<bool, ConfigError> {
+        match self.get(variable) {
+            None => Ok(false),
+            Some(_) => self.required(variable, "true or false", |value| value.parse().ok()),
+        }
+    }
+
+    fn roots(&self, variable: &'static str) -> Result<Option<Roots>, ConfigError> {
+        let takes = "the path of a PEM file of root certificates";
+        let path = self.get(variable);
+        path.map(|_| self.required(variable, takes, Roots::of_file))
+            .transpose()
+    }
+
+    /// The signer for what `variable` asks for.
+    fn signer(&self, variable: &'static str) -> Result<Signer, ConfigError> {
+        let needs = |what: &str| ConfigError::new(variable, format!("needs {what}"));
+        let region = self.get("AWS_REGION").ok_or_else(|| needs("AWS_REGION"))?;
+        let keys = (
+            self.get("AWS_ACCESS_KEY_ID"),
+            self.get("AWS_SECRET_ACCESS_KEY"),
+            self.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        );
+        let credentials = match keys {
+            (Some(id), Some(key), _) => {
+                let token = self.get("AWS_SESSION_TOKEN").map(str::to_owned);
+                let keys =
+                    aws_credential_types::Credentials::new(id, key, token, None, "environment");
+                Credentials::Fixed(Secret(keys))
+            }
+            (_, _, Some(uri)) => {
+                let authorization = self.get("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+                let takes = "AWS_CONTAINER_CREDENTIALS_FULL_URI to be http:// on this machine";
+                Credentials::served(uri, authorization).ok_or_else(|| needs(takes))?
+            }
+            _ => return Err(needs("the credentials of a role, which Lambda sets")),
+        };
+        Ok(Signer::new(region, credentials))
+    }
+
     fn seconds(
         &self,
         variable: &'static str,
@@ -137,6 +197,10 @@ impl FromIterator<(String, String)> for Env {
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Secret(value)
+    }
+
     /// The value itself, where it is used.
     pub fn expose(&self) -> &T {
         &self.0
@@ -152,22 +216,101 @@ impl<T> fmt::Debug for Secret<T> {
 /// How to reach Redis.
 #[derive(Clone, Debug)]
 pub struct Redis {
-    /// Address and credentials.
+    /// Address, credentials and whom to trust.
     pub connection: Secret<redis::ConnectionInfo>,
+    /// IAM authentication instead of a password.
+    pub iam: Option<RedisIam>,
+    /// Whether it is a cluster.
+    pub cluster: bool,
+}
+
+/// Who to be in an `ElastiCache`.
+#[derive(Clone, Debug)]
+pub struct RedisIam {
+    /// The user's id, which is its name too.
+    pub user: String,
+    /// The cache.
+    pub cache: Cache,
+    /// Makes the tokens.
+    pub signer: Signer,
+    /// After how long a connection is authenticated again.
+    pub reauthenticate_after: Duration,
 }
 
 impl Redis {
-    /// Reads `REDIS_URL`.
+    /// Reads `REDIS_*`.
     ///
     /// # Errors
-    /// Where it is missing or not a Redis URL.
+    /// Where one is missing or has a value it does not take.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let takes = "redis://[user:password@]host:port, or rediss:// for TLS";
-        env.required("REDIS_URL", takes, |url| url.into_connection_info().ok())
-            .map(|connection| Redis {
-                connection: Secret(connection),
-            })
+        let connection = redis_address(env, "REDIS_URL")?;
+        Ok(Redis {
+            iam: RedisIam::from_env(env, &connection)?,
+            connection: Secret(connection),
+            cluster: env.flag("REDIS_CLUSTER")?,
+        })
     }
+
+    /// Reads `QUEUE_REDIS_URL`, where it is set.
+    fn of_queues(env: &Env) -> Result<Self, ConfigError> {
+        let Some(_) = env.get("QUEUE_REDIS_URL") else {
+            return Redis::from_env(env);
+        };
+        Ok(Redis {
+            connection: Secret(redis_address(env, "QUEUE_REDIS_URL")?),
+            iam: None,
+            cluster: false,
+        })
+    }
+}
+
+impl RedisIam {
+    fn from_env(env: &Env, redis: &redis::ConnectionInfo) -> Result<Option<Self>, ConfigError> {
+        let variable = "REDIS_IAM_USER";
+        let Some(user) = env.get(variable) else {
+            return Ok(None);
+        };
+        if !tls::is_used_by(redis) {
+            // A token must not travel in the clear.
+            return Err(ConfigError::new(
+                variable,
+                "needs REDIS_URL to be rediss://",
+            ));
+        }
+        let takes = "replicationgroup:NAME or serverlesscache:NAME, as in the cache's ARN";
+        let cache = match redis.addr() {
+            redis::ConnectionAddr::TcpTls { host, .. } => Cache::of_host(host),
+            _ => None,
+        };
+        let cache = match (env.get("REDIS_IAM_CACHE"), cache) {
+            (None, Some(cache)) => cache,
+            _ => env.required("REDIS_IAM_CACHE", takes, Cache::of_resource)?,
+        };
+        Ok(Some(RedisIam {
+            user: user.to_owned(),
+            cache,
+            signer: env.signer(variable)?,
+            reauthenticate_after: REAUTHENTICATE_AFTER,
+        }))
+    }
+}
+
+/// Reads a Redis URL, and `REDIS_CA_FILE`.
+fn redis_address(env: &Env, variable: &'static str) -> Result<redis::ConnectionInfo, ConfigError> {
+    let takes = "redis://[user:password@]host:port, or rediss:// for TLS";
+    let address = env.required(variable, takes, |url| {
+        // The client's way to say that a certificate is not to be verified.
+        let verified = !url.contains('#');
+        verified.then(|| url.into_connection_info().ok()).flatten()
+    })?;
+    let Some(roots) = env.roots("REDIS_CA_FILE")? else {
+        return Ok(address);
+    };
+    if !tls::is_used_by(&address) && variable != "REDIS_URL" {
+        return Ok(address);
+    }
+    let needs = || ConfigError::new("REDIS_CA_FILE", "needs REDIS_URL to be rediss://");
+    roots.trusted_by(address).ok_or_else(needs)
 }
 
 /// How to reach Postgres.
@@ -175,25 +318,82 @@ impl Redis {
 pub struct Database {
     /// Address and credentials.
     pub connection: Secret<tokio_postgres::Config>,
+    /// Whom to trust, instead of the public roots.
+    pub roots: Option<Roots>,
+    /// IAM authentication instead of a password.
+    pub iam: Option<DatabaseIam>,
     /// After how long an unused connection is closed.
     pub idle: Duration,
 }
 
+/// Who to be in a Postgres of RDS.
+#[derive(Clone, Debug)]
+pub struct DatabaseIam {
+    /// The name of its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The user's name.
+    pub user: String,
+    /// Makes the tokens.
+    pub signer: Signer,
+}
+
 impl Database {
-    /// Reads `DATABASE_URL` and `DATABASE_IDLE_SECONDS`.
+    /// Reads `DATABASE_*`.
     ///
     /// # Errors
-    /// Where one has a value it does not take.
+    /// Where one is missing or has a value it does not take.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let takes = "postgres://user:password@host:port/database[?sslmode=require]";
-        let connection = env.required("DATABASE_URL", takes, |url| {
+        let mut connection = env.required("DATABASE_URL", takes, |url| {
             let config: tokio_postgres::Config = url.parse().ok()?;
             (!config.get_hosts().is_empty()).then_some(config)
         })?;
+        let roots = env.roots("DATABASE_CA_FILE")?;
+        let iam = DatabaseIam::from_env(env, &connection)?;
+        for (variable, is_set) in [
+            ("DATABASE_CA_FILE", roots.is_some()),
+            ("DATABASE_IAM_AUTH", iam.is_some()),
+        ] {
+            if is_set && connection.get_ssl_mode() == SslMode::Disable {
+                return Err(ConfigError::new(
+                    variable,
+                    "needs DATABASE_URL to be without sslmode=disable",
+                ));
+            }
+            if is_set {
+                connection.ssl_mode(SslMode::Require);
+            }
+        }
         Ok(Database {
             connection: Secret(connection),
+            roots,
+            iam,
             idle: env.seconds("DATABASE_IDLE_SECONDS", 10, (1, 3600))?,
         })
+    }
+}
+
+impl DatabaseIam {
+    fn from_env(env: &Env, address: &tokio_postgres::Config) -> Result<Option<Self>, ConfigError> {
+        let variable = "DATABASE_IAM_AUTH";
+        if !env.flag(variable)? {
+            return Ok(None);
+        }
+        // The token is for one host.
+        let ([Host::Tcp(host)], Some(user)) = (address.get_hosts(), address.get_user()) else {
+            return Err(ConfigError::new(
+                variable,
+                "needs DATABASE_URL to name a user and one host",
+            ));
+        };
+        Ok(Some(DatabaseIam {
+            host: host.clone(),
+            port: address.get_ports().first().copied().unwrap_or(5432),
+            user: user.to_owned(),
+            signer: env.signer(variable)?,
+        }))
     }
 }
 
@@ -302,7 +502,7 @@ impl Limits {
 #[derive(Clone, Debug)]
 pub struct Queues {
     /// Where they live.
-    pub connection: Secret<redis::ConnectionInfo>,
+    pub redis: Redis,
     /// Their names.
     pub names: Vec<String>,
     /// The prefix of their keys.
@@ -319,15 +519,6 @@ impl Queues {
     /// # Errors
     /// Where one has a value it does not take.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let takes = "redis://[user:password@]host:port, or rediss:// for TLS";
-        let connection = match env.get("QUEUE_REDIS_URL") {
-            None => Redis::from_env(env)?.connection,
-            Some(_) => env
-                .required("QUEUE_REDIS_URL", takes, |url| {
-                    url.into_connection_info().ok()
-                })
-                .map(Secret)?,
-        };
         let name = |text: &str| {
             let text = text.trim();
             (!text.is_empty() && !text.contains(':')).then(|| text.to_owned())
@@ -341,7 +532,7 @@ impl Queues {
             }
         };
         Ok(Queues {
-            connection,
+            redis: Redis::of_queues(env)?,
             names,
             prefix: env.get("QUEUE_PREFIX").unwrap_or("bull").to_owned(),
             running_capacity: env.number("RUNNING_CAPACITY", 5)?,

@@ -2,6 +2,7 @@
 //! written, in `append`.
 
 mod append;
+mod connect;
 pub mod schema;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
@@ -107,9 +108,9 @@ impl Log {
     #[must_use]
     pub fn new(database: &config::Database, connections: usize) -> Self {
         let recycling_method = RecyclingMethod::Fast;
-        let manager = Manager::from_config(
+        let manager = Manager::from_connect(
             database.connection.expose().clone(),
-            schema::tls(),
+            connect::Connector::new(database),
             ManagerConfig { recycling_method },
         );
         let idle = database.idle;

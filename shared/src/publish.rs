@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
-use redis::{Client, RedisError, RedisResult, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, RedisError, RedisResult, aio::MultiplexedConnection};
 use serde::Serialize;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use crate::{
     config,
+    endpoint::Endpoint,
     execution::{Event, Id, Seq, Timestamp},
     watch::Channel,
 };
@@ -22,8 +26,14 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The worker's connection to Redis.
 #[derive(Debug)]
 pub struct Publisher {
-    redis: config::Redis,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    endpoint: Endpoint,
+    connection: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    connection: MultiplexedConnection,
+    since: Instant,
 }
 
 impl Publisher {
@@ -31,7 +41,7 @@ impl Publisher {
     #[must_use]
     pub fn new(redis: &config::Redis) -> Self {
         Publisher {
-            redis: redis.clone(),
+            endpoint: Endpoint::new(redis),
             connection: Mutex::new(None),
         }
     }
@@ -67,18 +77,24 @@ impl Publisher {
     }
 
     async fn try_publish(&self, pipeline: &redis::Pipeline) -> RedisResult<()> {
-        let mut held = self.connection.lock().await;
+        let mut place = self.connection.lock().await;
         // Taken out: a try that fails or is cancelled leaves no broken connection behind.
-        let mut connection = match held.take() {
-            Some(connection) => connection,
-            None => {
-                let client = Client::open(self.redis.connection.expose().clone())?;
-                client.get_multiplexed_async_connection().await?
-            }
+        let mut held = match place.take().filter(|held| !self.is_too_old(held)) {
+            Some(held) => held,
+            None => Held {
+                connection: self.endpoint.connect(&AsyncConnectionConfig::new()).await?,
+                since: Instant::now(),
+            },
         };
-        pipeline.exec_async(&mut connection).await?;
-        *held = Some(connection);
+        pipeline.exec_async(&mut held.connection).await?;
+        *place = Some(held);
         Ok(())
+    }
+
+    /// Whether it is about to be closed for the age of its token.
+    fn is_too_old(&self, held: &Held) -> bool {
+        let too_old = self.endpoint.reauthenticate_after();
+        too_old.is_some_and(|too_old| held.since.elapsed() >= too_old)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use redis::{Client, IntoConnectionInfo, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{RedisResult, Value, aio::MultiplexedConnection};
 use serde::Serialize;
 use tokio::{
     sync::watch,
@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     bus::{Signal, Subscription},
     config,
+    endpoint::Endpoint,
     stream::{Frame, Next, Source, Stats},
 };
 
@@ -223,7 +224,11 @@ async fn follow(
     numbers: &watch::Sender<Option<Arc<str>>>,
 ) -> RedisResult<()> {
     let mut connection = connect(settings).await?;
-    loop {
+    let connected = Instant::now();
+    let too_old = settings.redis.iam.as_ref();
+    let too_old = too_old.map(|iam| iam.reauthenticate_after);
+    // One that is about to be closed for the age of its token is left before.
+    while too_old.is_none_or(|too_old| connected.elapsed() < too_old) {
         let counted = Instant::now();
         let (queues, events) = count(settings, &mut connection).await?;
         let statistics = Statistics::new(settings, queues);
@@ -234,12 +239,16 @@ async fn follow(
         while counted.elapsed() < MAX_INTERVAL && !wait(settings, &events, &mut connection).await? {
         }
     }
+    Ok(())
 }
 
 /// Connects to where the queues are: in a cluster, to the node that has their keys.
 async fn connect(settings: &config::Queues) -> RedisResult<MultiplexedConnection> {
-    let address = settings.connection.expose().clone();
-    let mut connection = open(address.clone()).await?;
+    let endpoint = Endpoint::new(&settings.redis);
+    let patience = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ANSWER_TIMEOUT))
+        .set_response_timeout(Some(BLOCK + ANSWER_TIMEOUT));
+    let mut connection = endpoint.connect(&patience).await?;
     let Some(queue) = settings.names.first() else {
         return Ok(connection);
     };
@@ -247,24 +256,11 @@ async fn connect(settings: &config::Queues) -> RedisResult<MultiplexedConnection
     let probe = probe.arg(settings.key(queue, "wait"));
     match probe.exec_async(&mut connection).await {
         Err(error) => match error.redirect_node() {
-            Some((node, _)) => {
-                let moved = format!("redis://{node}").into_connection_info()?;
-                open(address.set_addr(moved.addr().clone())).await
-            }
+            Some((node, _)) => endpoint.connect_to(node, &patience).await,
             None => Err(error),
         },
         Ok(()) => Ok(connection),
     }
-}
-
-async fn open(address: redis::ConnectionInfo) -> RedisResult<MultiplexedConnection> {
-    let config = redis::AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(ANSWER_TIMEOUT))
-        .set_response_timeout(Some(BLOCK + ANSWER_TIMEOUT));
-    let client = Client::open(address)?;
-    client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
 }
 
 /// Counts everything in one round trip. Returns the last event of each queue too: it is read

@@ -5,7 +5,10 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+pub mod authority;
+pub mod aws;
 pub mod proxy;
+pub mod redis_server;
 pub mod secrets;
 pub mod server;
 pub mod stack;

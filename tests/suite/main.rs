@@ -8,11 +8,13 @@
 
 mod access;
 mod browser;
+mod cluster;
 mod commands;
 mod cost;
 mod environments;
 mod faults;
 mod flood;
+mod iam;
 mod limits;
 mod other_lambdas;
 mod producers;
@@ -20,5 +22,6 @@ mod queues;
 mod secrecy;
 mod streams;
 mod tenancy;
+mod tls;
 mod tokens;
 mod worker;

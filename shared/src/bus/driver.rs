@@ -8,8 +8,7 @@ use std::{
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, PushKind,
-    RedisResult, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -17,6 +16,7 @@ use tokio::{
 };
 
 use super::{Request, registry::Registry};
+use crate::endpoint::Endpoint;
 
 /// How long Redis may say nothing at all after it was asked something, before it counts as dead.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -24,11 +24,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a new connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 
+/// How long after a failed authentication the next is tried, on a connection that still holds.
+const REAUTHENTICATE_AGAIN: Duration = Duration::from_mins(1);
+
 /// How many channels one command names.
 const CHANNELS_PER_COMMAND: usize = 500;
 
 pub(super) struct Driver {
-    address: ConnectionInfo,
+    endpoint: Endpoint,
     ping_after: Duration,
     registry: Registry,
     requests: mpsc::UnboundedReceiver<Request>,
@@ -42,6 +45,8 @@ struct Connection {
     handle: MultiplexedConnection,
     pulse: Arc<Pulse>,
     subscribed: HashSet<String>,
+    /// When to authenticate it again, where that is needed.
+    reauthenticate_at: Option<Instant>,
 }
 
 /// What is known of a connection's life.
@@ -52,15 +57,14 @@ struct Pulse {
 
 impl Driver {
     pub(super) fn new(
-        address: ConnectionInfo,
+        endpoint: Endpoint,
         ping_after: Duration,
         registry: Registry,
         requests: mpsc::UnboundedReceiver<Request>,
         link: watch::Sender<Option<MultiplexedConnection>>,
     ) -> Self {
-        let settings = address.redis_settings().clone();
         Driver {
-            address: address.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3)),
+            endpoint,
             ping_after,
             registry,
             requests,
@@ -75,6 +79,7 @@ impl Driver {
         self.connect().await;
         loop {
             let ping_at = self.ping_at();
+            let reauthenticate_at = self.connection.as_ref().and_then(|it| it.reauthenticate_at);
             tokio::select! {
                 request = self.requests.recv() => {
                     let Some(request) = request else { return };
@@ -82,6 +87,8 @@ impl Driver {
                 }
                 () = closed(self.connection.as_ref()) => self.lose("it was closed"),
                 () = sleep_until(ping_at), if self.connection.is_some() => self.ping().await,
+                () = sleep_until(reauthenticate_at.unwrap_or(ping_at)),
+                    if reauthenticate_at.is_some() => self.reauthenticate().await,
                 () = sleep_until(self.reconnect_at), if self.connection.is_none() => {
                     self.connect().await;
                 }
@@ -111,12 +118,13 @@ impl Driver {
             last_received: Mutex::new(Instant::now()),
             closed: Notify::new(),
         });
-        match connect(&self.address, &self.registry, &pulse).await {
+        match connect(&self.endpoint, &self.registry, &pulse).await {
             Ok(handle) => {
                 self.connection = Some(Connection {
                     handle: handle.clone(),
                     pulse,
                     subscribed: HashSet::new(),
+                    reauthenticate_at: self.endpoint.reauthenticate_after().map(from_now),
                 });
                 if self.synchronize().await {
                     self.backoff = backoff();
@@ -124,7 +132,10 @@ impl Driver {
                     return true;
                 }
             }
-            Err(error) => tracing::warn!(%error, "failed to connect to Redis"),
+            Err(error) => {
+                metrics::counter!("RedisErrors").increment(1);
+                tracing::warn!(%error, "failed to connect to Redis");
+            }
         }
         let wait = self.backoff.next().unwrap_or(Duration::from_secs(2));
         self.reconnect_at = Instant::now() + wait;
@@ -155,6 +166,24 @@ impl Driver {
         }
     }
 
+    /// Presents a new token, before the connection is closed for the age of the last. A failure
+    /// takes nothing from the connection.
+    async fn reauthenticate(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let mut handle = connection.handle.clone();
+        let authenticated = self.endpoint.authenticate(&mut handle);
+        let after = match connection.pulse.answer(authenticated).await {
+            Ok(()) => self.endpoint.reauthenticate_after(),
+            Err(error) => {
+                tracing::warn!(%error, "failed to authenticate to Redis again");
+                Some(REAUTHENTICATE_AGAIN)
+            }
+        };
+        connection.reauthenticate_at = after.map(from_now);
+    }
+
     /// When to ask whether Redis lives. While nobody listens it does not matter.
     fn ping_at(&self) -> Instant {
         let far = Instant::now() + Duration::from_hours(1);
@@ -170,6 +199,7 @@ impl Driver {
         self.connection = None;
         self.reconnect_at = Instant::now();
         if self.link.send_replace(None).is_some() {
+            metrics::counter!("RedisErrors").increment(1);
             tracing::warn!(cause, "the connection to Redis is lost");
         }
     }
@@ -231,7 +261,7 @@ impl Pulse {
 }
 
 async fn connect(
-    address: &ConnectionInfo,
+    endpoint: &Endpoint,
     registry: &Registry,
     pulse: &Arc<Pulse>,
 ) -> RedisResult<MultiplexedConnection> {
@@ -254,9 +284,7 @@ async fn connect(
         .set_push_sender(take)
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(None);
-    let client = Client::open(address.clone())?;
-    let connected = client.get_multiplexed_async_connection_with_config(&config);
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connected).await;
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect(&config)).await;
     connected.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "Redis does not answer").into()))
 }
 
@@ -265,6 +293,10 @@ async fn closed(connection: Option<&Connection>) {
         Some(connection) => connection.pulse.closed.notified().await,
         None => std::future::pending().await,
     }
+}
+
+fn from_now(duration: Duration) -> Instant {
+    Instant::now() + duration
 }
 
 fn backoff() -> ExponentialBackoff {

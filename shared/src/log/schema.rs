@@ -1,28 +1,12 @@
 //! The schema of the log, and its retention.
 
-use std::sync::Arc;
-
 use tokio_postgres::Client;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::LogError;
+use super::{LogError, connect};
 use crate::config;
 
 mod migrations {
     refinery::embed_migrations!("../infra/migrations");
-}
-
-/// TLS with the public roots, for connections that ask for it (`sslmode`).
-pub(super) fn tls() -> MakeRustlsConnect {
-    let roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    #[expect(clippy::expect_used, reason = "ring has these versions")]
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS 1.2 and 1.3");
-    MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// What a prune deleted.
@@ -65,11 +49,5 @@ pub async fn prune(database: &config::Database, older_than_days: u32) -> Result<
 }
 
 async fn connect(database: &config::Database) -> Result<Client, LogError> {
-    let (client, connection) = database.connection.expose().connect(tls()).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(%error, "the connection to Postgres broke");
-        }
-    });
-    Ok(client)
+    Ok(connect::Connector::new(database).open().await?.0)
 }

