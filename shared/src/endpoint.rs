@@ -15,7 +15,7 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use crate::config;
+use crate::{cause, config};
 
 /// How long a cluster may take to tell its nodes.
 const NODES_TIMEOUT: Duration = Duration::from_secs(2);
@@ -234,7 +234,7 @@ fn items(value: &Value) -> &[Value] {
 async fn token(iam: &config::RedisIam) -> RedisResult<String> {
     let token = iam.signer.cache_token(&iam.cache, &iam.user).await;
     token.map_err(|error| {
-        let cause = error.to_string();
+        let cause = cause::chain(&error);
         RedisError::from((ErrorKind::AuthenticationFailed, "no token for Redis", cause))
     })
 }

@@ -121,7 +121,7 @@ async fn a_stranger_in_the_place_of_redis_is_told_nothing() {
         .iter()
         .map(|(identity, cause)| (Some(identity), *cause));
     // Whoever speaks no TLS at all is the last, for the server forgets it.
-    let no_tls = [(None, "InvalidContentType")];
+    let no_tls = [(None, "Redis does not answer")];
     for (round, (stranger, cause)) in strangers.chain(no_tls).enumerate() {
         match stranger {
             Some(stranger) => redis.present(stranger).await,

@@ -128,7 +128,7 @@ impl App {
             Err(OpenError::NotTheirs) => Err(Problem::not_found()),
             Err(error @ OpenError::Log(_)) => {
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = crate::cause::chain(&error),
                     "failed to open a stream"
                 );
                 Err(Problem::unavailable(
