@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use crate::config;
+use crate::{cause, config};
 
 /// How long a cluster may take to tell its nodes.
 const NODES_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,14 +60,21 @@ impl Endpoint {
         Self::new(&redis)
     }
 
-    /// Makes a connection. The address is resolved anew; in a cluster, every further connection is
-    /// tried at another node, since what makes it necessary may be that one has died.
+    /// Makes a connection. The address is resolved anew. In a cluster, each is made to the next
+    /// node, since what makes it necessary may be that one has died; where that fails, to the next.
     pub(crate) async fn connect(
         &self,
         settings: &AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {
-        let node = self.others.next();
-        let connection = self.open(node, settings).await?;
+        let mut tried = 1;
+        let connection = loop {
+            match self.open(self.others.next(), settings).await {
+                Ok(connection) => break connection,
+                Err(error) if tried > self.others.count() => return Err(error),
+                Err(error) => tracing::warn!(%error, "failed to connect to a node of Redis"),
+            }
+            tried += 1;
+        };
         if self.redis.cluster {
             let (others, connection) = (self.others.clone(), connection.clone());
             tokio::spawn(async move { others.learn(connection).await });
@@ -131,9 +138,17 @@ impl Endpoint {
 impl Others {
     /// The node whose turn it is; `None` for the configured address.
     fn next(&self) -> Option<Node> {
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let nodes = self.nodes();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % (nodes.len() + 1);
         nodes.get(turn.checked_sub(1)?).cloned()
+    }
+
+    fn count(&self) -> usize {
+        self.nodes().len()
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Vec<Node>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for the nodes.
@@ -142,8 +157,7 @@ impl Others {
         let asked = slots.arg("SLOTS").query_async(&mut connection);
         match timeout(NODES_TIMEOUT, asked).await {
             Ok(Ok(slots)) => {
-                let nodes = Node::of_slots(&slots);
-                *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+                *self.nodes() = Node::of_slots(&slots);
             }
             Ok(Err(error)) => tracing::warn!(%error, "failed to read the cluster's nodes"),
             // The connection is broken, which others see too.
@@ -220,7 +234,7 @@ fn items(value: &Value) -> &[Value] {
 async fn token(iam: &config::RedisIam) -> RedisResult<String> {
     let token = iam.signer.cache_token(&iam.cache, &iam.user).await;
     token.map_err(|error| {
-        let cause = error.to_string();
+        let cause = cause::chain(&error);
         RedisError::from((ErrorKind::AuthenticationFailed, "no token for Redis", cause))
     })
 }

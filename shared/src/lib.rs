@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod bus;
+pub mod cause;
 pub mod config;
 pub mod cursor;
 mod endpoint;

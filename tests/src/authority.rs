@@ -27,7 +27,8 @@ impl Authority {
     #[must_use]
     pub fn new() -> Self {
         let mut parameters = CertificateParams::default();
-        let name = "an authority of a test";
+        // By its name it is found; another of the same would merely have signed wrongly.
+        let name = format!("authority {:08x}", rand::random::<u32>());
         parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];

@@ -78,7 +78,11 @@ async fn a_script_runs_where_its_key_is() {
     let mut cluster = Cluster::start().await;
     let bus = Bus::new(&config(&cluster.urls[0]), Duration::from_secs(5));
     let script = redis::Script::new("return redis.call('INCRBY', KEYS[1], ARGV[1])");
-    let evaluate = async |key: &str| bus.eval::<i64>(&script, key, &["2"]).await;
+    let two = ["2".to_owned()];
+    let evaluate = async |key: &String| {
+        let keys = std::slice::from_ref(key);
+        bus.eval::<i64>(&script, keys, &two).await
+    };
     // Keys of all nodes: twenty are in one third with a probability of one to a thousand millions.
     let keys: Vec<String> = (0..20).map(|n| format!("limit:{n}")).collect();
     for key in &keys {
@@ -124,7 +128,8 @@ async fn a_script_runs_where_its_key_is() {
     }
     let moving = redis::Script::new("return redis.call('INCRBY', KEYS[1], ARGV[1]) + 100");
     for sum in [102, 104] {
-        assert_eq!(bus.eval::<i64>(&moving, key, &["2"]).await.unwrap(), sum);
+        let keys = std::slice::from_ref(key);
+        assert_eq!(bus.eval::<i64>(&moving, keys, &two).await.unwrap(), sum);
     }
     // Node 0 dies: what the others have stays.
     cluster.kill(0).await;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::{config::Database, function, log::schema};
+use shared::{cause, config::Database, function, log::schema};
 
 /// What to do.
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ async fn handle(database: &Database, order: Value) -> Result<Value, String> {
     };
     // The cause stays in the log: it may name hosts and users.
     result.map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "failed");
+        tracing::error!(error = cause::chain(&error), "failed");
         format!("{error}; see the function's log")
     })
 }

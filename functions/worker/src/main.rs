@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use shared::{
+    cause,
     config::{Database, Redis},
     function,
     log::Log,
@@ -33,10 +34,7 @@ async fn handle(log: &Log, publisher: &Publisher, invocation: Value) -> Result<V
             Ok(batch.answer(&appended.answers))
         }
         Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "nothing was committed"
-            );
+            tracing::error!(error = cause::chain(&error), "nothing was committed");
             batch.hand_back()
         }
     };

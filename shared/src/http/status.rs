@@ -132,7 +132,7 @@ impl App {
             Err(error @ OpenError::Log(_)) => {
                 metrics::counter!("PostgresErrors").increment(1);
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = crate::cause::chain(&error),
                     "failed to open a stream"
                 );
                 Err(Problem::unavailable(

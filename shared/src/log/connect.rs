@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{config, tls};
+use crate::{cause, config, tls};
 
 /// Makes connections.
 #[derive(Clone)]
@@ -32,10 +32,7 @@ impl Connector {
                 Ok(token) => drop(address.password(token)),
                 // Postgres asks for a password then, and there is none.
                 Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "no token for Postgres"
-                    );
+                    tracing::warn!(error = cause::chain(&error), "no token for Postgres");
                 }
             }
         }
