@@ -53,6 +53,7 @@ node_modules/.servers: package-lock.json | requirements
 .PHONY: setup-tests setup-check
 setup-tests: setup .venv/.tools .venv-producers/.installed tests/browser/node_modules/.installed tests/node/node_modules/.installed ## What only the tests need
 	@command -v $(or $(CHROMIUM),chromium) >/dev/null || { echo "the tests need Chromium: install Debian's chromium, or name one with CHROMIUM=" >&2; exit 1; }
+	@command -v redis-server >/dev/null || { echo "the tests of TLS need Redis: install Debian's redis-server" >&2; exit 1; }
 
 .venv/.tools: requirements-dev.txt .venv/.servers
 	@echo "installing cargo-lambda and the AWS SAM CLI (PyPI)"

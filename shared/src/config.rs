@@ -575,6 +575,98 @@ mod tests {
     }
 
     #[test]
+    fn tls_and_iam_are_refused_where_they_would_be_in_vain() {
+        let aws = [
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ];
+        let env = |variables: &[(&str, &str)]| -> Env {
+            let all = variables.iter().chain(&aws);
+            all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let plain = ("REDIS_URL", "redis://localhost");
+        let tls = ("REDIS_URL", "rediss://localhost");
+        let cache = "rediss://status-ab12cd.serverless.euc1.cache.amazonaws.com:6379";
+        let iam = ("REDIS_IAM_USER", "runcast");
+        let takes = "takes replicationgroup:NAME";
+        for (variables, refused) in [
+            (
+                vec![("REDIS_URL", "rediss://localhost/#insecure")],
+                "REDIS_URL has a value",
+            ),
+            (
+                vec![tls, ("REDIS_CA_FILE", "/dev/null")],
+                "REDIS_CA_FILE has a value",
+            ),
+            (
+                vec![tls, ("REDIS_CA_FILE", "/missing")],
+                "PEM file of root certificates",
+            ),
+            (vec![tls, ("REDIS_CLUSTER", "yes")], "takes true or false"),
+            (
+                vec![plain, iam],
+                "REDIS_IAM_USER needs REDIS_URL to be rediss://",
+            ),
+            (vec![tls, iam], "REDIS_IAM_CACHE is not set"),
+            (vec![tls, iam, ("REDIS_IAM_CACHE", "status")], takes),
+            (
+                vec![("REDIS_URL", cache), iam, ("AWS_REGION", "")],
+                "needs AWS_REGION",
+            ),
+        ] {
+            // Later ones count.
+            let (region, rest): (Vec<_>, Vec<_>) = variables
+                .iter()
+                .partition(|(name, _)| *name == "AWS_REGION");
+            let env = env(&rest).with(
+                region
+                    .iter()
+                    .map(|(n, v)| ((*n).to_owned(), (*v).to_owned())),
+            );
+            let error = Redis::from_env(&env).unwrap_err().to_string();
+            assert!(error.contains(refused), "{error}");
+        }
+        let redis = Redis::from_env(&env(&[("REDIS_URL", cache), iam])).unwrap();
+        assert_eq!(
+            redis.iam.as_ref().map(|iam| iam.user.as_str()),
+            Some("runcast")
+        );
+        assert!(!format!("{redis:?}").contains("hunter2"));
+
+        let (iam, on) = (
+            ("DATABASE_IAM_AUTH", "true"),
+            "postgres://reader@host:6543/log",
+        );
+        for (url, refused) in [
+            ("postgres://host/log", "name a user and one host"),
+            ("postgres://reader@a,b/log", "name a user and one host"),
+            (
+                "postgres://reader@host/log?sslmode=disable",
+                "without sslmode=disable",
+            ),
+        ] {
+            let error = Database::from_env(&env(&[("DATABASE_URL", url), iam]));
+            let error = error.unwrap_err().to_string();
+            assert!(error.starts_with("DATABASE_IAM_AUTH needs"), "{error}");
+            assert!(error.contains(refused), "{error}");
+        }
+        let database = Database::from_env(&env(&[("DATABASE_URL", on), iam])).unwrap();
+        assert_eq!(
+            database.connection.expose().get_ssl_mode(),
+            SslMode::Require
+        );
+        let error = Database::from_env(&env(&[("DATABASE_URL", on), ("DATABASE_CA_FILE", "/x")]));
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .starts_with("DATABASE_CA_FILE has a value")
+        );
+    }
+
+    #[test]
     fn a_secret_is_not_printed() {
         let redis = Redis::from_env(&env("REDIS_URL", "redis://:hunter2@localhost:1")).unwrap();
         assert!(!format!("{redis:?}").contains("hunter2"));

@@ -142,13 +142,14 @@ impl Cluster {
             let redis = connect(url).await;
             eventually("the nodes know each other", async || {
                 let mut redis = redis.clone();
-                let mut nodes = redis::cmd("CLUSTER");
-                let nodes = nodes.arg("NODES").query_async(&mut redis).await;
-                let nodes: String = nodes.unwrap();
-                // Each line: its link, and its slots.
-                let known =
-                    |line: &str| line.contains(" connected ") && !line.contains("handshake");
-                (nodes.lines().filter(|line| known(line)).count() == 3).then_some(())
+                let [info, nodes] =
+                    ["INFO", "NODES"].map(|what| redis::cmd("CLUSTER").arg(what).to_owned());
+                let info: String = info.query_async(&mut redis).await.unwrap();
+                let nodes: String = nodes.query_async(&mut redis).await.unwrap();
+                let linked =
+                    |node: &&str| node.contains(" connected ") && !node.contains("handshake");
+                let whole = nodes.lines().filter(linked).count() == 3;
+                (whole && info.contains("cluster_state:ok")).then_some(())
             })
             .await;
         }
