@@ -124,7 +124,10 @@ impl Edge {
         assert_eq!(opening.event, "stream");
         assert_eq!((&*state.event, &*state.id), ("message", &*id));
         assert_eq!(*state.data, *event.data);
-        assert_eq!((&*end.event, &*end.data), ("end", r#"{"reason":"complete"}"#));
+        assert_eq!(
+            (&*end.event, &*end.data),
+            ("end", r#"{"reason":"complete"}"#)
+        );
         let _: Value = serde_json::from_str(&state.data).expect("JSON");
     }
 
