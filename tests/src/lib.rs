@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod proxy;
+pub mod secrets;
 pub mod server;
 pub mod stack;
 pub mod viewer;

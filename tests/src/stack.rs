@@ -17,7 +17,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{binary, eventually, viewer::Viewer};
+use crate::{binary, eventually, secrets::leak, viewer::Viewer};
 
 /// A key set with a shared secret, for `AUTH_JWKS`.
 pub const SHARED_JWKS: &str = r#"{"keys":[{"kty":"oct","kid":"shared","alg":"HS256",
@@ -246,12 +246,19 @@ impl Stack {
 }
 
 impl Drop for Stack {
+    /// Ends the stack; no secret may be in what it said.
     fn drop(&mut self) {
         if let Some(pid) = self.child.id() {
             signal(
                 Pid::from_raw(i32::try_from(pid).unwrap_or(0)),
                 Signal::SIGTERM,
             );
+        }
+        let said = self.said();
+        if let Some(line) = leak(&said)
+            && !std::thread::panicking()
+        {
+            panic!("a secret is in the log: {line}");
         }
     }
 }

@@ -12,7 +12,7 @@ use reqwest::Response;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, secrets::assert_discreet};
 
 type Events = Pin<Box<dyn Stream<Item = Option<Event>> + Send>>;
 
@@ -107,5 +107,14 @@ impl Viewer {
     pub fn text(&self) -> String {
         let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&raw).into_owned()
+    }
+}
+
+impl Drop for Viewer {
+    /// Whatever a test saw, it saw no internals.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_discreet(&self.text());
+        }
     }
 }

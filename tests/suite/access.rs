@@ -1,8 +1,8 @@
 //! Who gets in, and what a bad request is told.
 
-use integration::stack::{SHARED_JWKS, SHARED_TOKEN, Stack, update};
+use integration::stack::{SHARED_JWKS, SHARED_TOKEN, Stack};
 use reqwest::{Method, Response, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 async fn ask(stack: &Stack, path: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = reqwest::Client::new().get(format!("{}{path}", stack.url));
@@ -96,42 +96,6 @@ async fn a_shared_secret_and_other_keys_work_too() {
     );
     // The stack's own key, EdDSA, still works beside it.
     assert_eq!(stack.get(path, None).await.status(), 200);
-}
-
-#[tokio::test]
-async fn what_is_not_yours_is_not_found() {
-    let stack = Stack::start().await;
-    let mut theirs = update("job", "theirs", "running");
-    theirs["organizationId"] = json!("other");
-    let mut hidden = update("job", "hidden", "running");
-    hidden["projectId"] = json!("hidden");
-    stack.send(json!([theirs, hidden])).await;
-    let token = stack.token(&["--org", "demo", "--projects", "demo"]).await;
-    for path in [
-        "/api/job-status/events/theirs",
-        "/api/job-status/events/hidden",
-        "/api/job-status/events?runId=new&runId=theirs",
-        "/api/job-status/events?projectId=hidden",
-    ] {
-        for cursor in [None, Some("1"), Some("0,1")] {
-            let mut headers = vec![("X-Auth-Token", token.as_str())];
-            headers.extend(cursor.map(|cursor| ("Last-Event-ID", cursor)));
-            assert_problem(ask(&stack, path, &headers).await, 404, "no such thing").await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_stream_ends_where_what_it_waited_for_turns_out_not_to_be_its() {
-    let stack = Stack::start().await;
-    let mut viewer = stack.watch("/api/job-status/events/later").await;
-    viewer.state().await;
-    let mut theirs = update("job", "later", "running");
-    theirs["organizationId"] = json!("other");
-    stack.send(json!([theirs])).await;
-    let (seqs, reason) = viewer.rest().await;
-    assert_eq!((seqs, reason.as_deref()), (vec![], Some("closed")));
-    assert!(!viewer.text().contains("running"), "{}", viewer.text());
 }
 
 #[tokio::test]
@@ -236,4 +200,23 @@ async fn health_and_readiness_say_no_more_than_that() {
         ask(&stack, "/api/job-status/health", &[]).await.status(),
         200
     );
+}
+
+#[tokio::test]
+async fn many_headers_are_read_and_too_many_refused() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r", "passed").await;
+    let path = "/api/job-status/events/r";
+    let long = "x".repeat(8_000);
+    let names: Vec<_> = (0..90).map(|n| format!("x-{n}")).collect();
+    for (count, wanted) in [(32, 200), (90, 431)] {
+        let long = names[..count]
+            .iter()
+            .map(|name| (name.as_str(), long.as_str()));
+        let headers: Vec<_> = long
+            .chain([("X-Auth-Token", stack.token.as_str())])
+            .collect();
+        assert_eq!(ask(&stack, path, &headers).await.status(), wanted);
+    }
+    assert_eq!(stack.get(path, None).await.status(), 200);
 }

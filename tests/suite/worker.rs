@@ -209,3 +209,13 @@ async fn a_batch_takes_the_same_statements_whatever_its_size() {
     }
     assert_eq!(counts, BTreeSet::from([8]));
 }
+
+#[tokio::test]
+async fn ten_thousand_updates_in_one_invocation_are_taken() {
+    let stack = Stack::start().await;
+    let updates: Vec<_> = (0..10_000)
+        .map(|n| update("job", &format!("r-{}", n % 100), "running"))
+        .collect();
+    let answer = stack.send(json!(updates)).await;
+    assert_eq!(answer["accepted"], 10_000, "{answer}");
+}

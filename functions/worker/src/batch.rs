@@ -83,7 +83,8 @@ impl Batch {
         for (index, (answer, submission)) in answers.iter().zip(&self.submissions).enumerate() {
             if let Answer::Rejected(reason) = answer {
                 let event_id = submission.event_id();
-                tracing::warn!(event_id, reason, "an update was rejected");
+                // The reason may quote the payload: it is in `rejected_updates`.
+                tracing::warn!(event_id, "an update was rejected");
                 rejected.push(Rejected {
                     index,
                     event_id,
