@@ -3,9 +3,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test check setup build chaos advisories clean
+.PHONY: help demo test check setup build chaos fuzz advisories clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +25,9 @@ check: setup-check ## Format, lints, docs, licences and bans; warnings are error
 
 chaos: build ## Faults at random; SEED=… replays, MINUTES=… (default 10) for longer
 	CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(or $(MINUTES),10) cargo test --workspace --test chaos -- --nocapture
+
+fuzz: .tools/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION) ## Every fuzz target for a minute; FUZZ_SECONDS=… for longer or shorter
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run.sh
 
 advisories: setup-check ## Known vulnerabilities (fetches the RustSec database from GitHub)
 	cargo deny check advisories
@@ -77,5 +81,10 @@ setup-check: .tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --quiet --root .tools
 	@touch $@
 
+.tools/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION):
+	@echo "building cargo-fuzz"
+	cargo install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked --debug --quiet --root .tools
+	@touch $@
+
 clean: ## Remove what was built and installed
-	rm -rf target .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules
+	rm -rf target fuzz/target fuzz/growth .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules

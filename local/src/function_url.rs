@@ -22,22 +22,24 @@ use crate::{
     prelude::{self, Prelude, PreludeParser},
 };
 
+/// The domain of every function URL here.
+const DOMAIN: &str = "localhost";
+
 /// The event of a request.
 pub(crate) fn event(parts: &Parts, body: &Bytes, peer: SocketAddr) -> Value {
     let query = parts.uri.query().unwrap_or_default();
     let (body, is_base64_encoded) = text_or_base64(&parts.headers, body);
-    let host = text(parts.headers.get(header::HOST)).unwrap_or_else(|| "localhost".to_owned());
     let now = Timestamp::now();
     let mut event = json!({
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": parts.uri.path(),
         "rawQueryString": query,
-        "headers": joined_headers(&parts.headers),
+        "headers": event_headers(&parts.headers, peer),
         "requestContext": {
             "accountId": "anonymous",
             "apiId": "local",
-            "domainName": host,
+            "domainName": DOMAIN,
             "domainPrefix": "local",
             "http": {
                 "method": parts.method.as_str(),
@@ -58,8 +60,12 @@ pub(crate) fn event(parts: &Parts, body: &Bytes, peer: SocketAddr) -> Value {
         .headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';').map(str::trim))
+        .filter_map(|line| text(Some(line)))
+        .flat_map(|line| {
+            line.split(';')
+                .map(|pair| pair.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
         .collect();
     if !cookies.is_empty() {
         event["cookies"] = json!(cookies);
@@ -201,14 +207,18 @@ fn text_or_base64(headers: &HeaderMap, body: &Bytes) -> (Option<String>, bool) {
 }
 
 /// Headers with lower-case names, several values joined by commas; cookies have a place of their
-/// own.
-fn joined_headers(headers: &HeaderMap) -> Map<String, Value> {
+/// own. What the URL itself says, a client cannot: functions build their request's URI from it,
+/// and `lambda_http` panics where that is none.
+fn event_headers(headers: &HeaderMap, peer: SocketAddr) -> Map<String, Value> {
     let mut joined = Map::new();
     for name in headers.keys().filter(|name| *name != header::COOKIE) {
         let values = headers.get_all(name).iter();
         let values: Vec<_> = values.filter_map(|value| text(Some(value))).collect();
         joined.insert(name.as_str().to_owned(), json!(values.join(",")));
     }
+    joined.insert("host".to_owned(), json!(DOMAIN));
+    joined.insert("x-forwarded-for".to_owned(), json!(peer.ip().to_string()));
+    joined.insert("x-forwarded-proto".to_owned(), json!("http"));
     joined
 }
 
@@ -267,6 +277,33 @@ mod tests {
         assert_eq!(event["cookies"], json!(["a=1", "b=2"]));
         assert_eq!(event["requestContext"]["http"]["sourceIp"], "127.0.0.1");
         assert_eq!(event.get("body"), None);
+    }
+
+    #[test]
+    fn a_client_does_not_say_where_it_called_or_how() {
+        let request = http::Request::get("/api/job-status/health")
+            .header("Host", "a b")
+            .header("X-Forwarded-Proto", "1:")
+            .header("X-Forwarded-For", "192.0.2.9")
+            .body(())
+            .unwrap();
+        let event = event_of(request, b"");
+        assert_eq!(event["headers"]["host"], "localhost");
+        assert_eq!(event["headers"]["x-forwarded-proto"], "http");
+        assert_eq!(event["headers"]["x-forwarded-for"], "127.0.0.1");
+    }
+
+    #[test]
+    fn a_cookie_beyond_ascii_is_kept_like_any_header() {
+        let request = http::Request::get("/")
+            .header(
+                "Cookie",
+                HeaderValue::from_bytes(b"name=J\xf6rg; b=2").unwrap(),
+            )
+            .body(())
+            .unwrap();
+        let event = event_of(request, b"");
+        assert_eq!(event["cookies"], json!(["name=J\u{f6}rg", "b=2"]));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// The content type of an answer with a prelude.
 pub(crate) const CONTENT_TYPE: &str = "application/vnd.awslambda.http-integration-response";
 
-/// The largest prelude that is read, in bytes.
+/// The largest prelude that is read, in bytes, with its delimiter.
 const MAX_BYTES: usize = 256 * 1024;
 
 const DELIMITER: [u8; 8] = [0; 8];
@@ -41,13 +41,18 @@ impl PreludeParser {
         let found = unsearched
             .windows(DELIMITER.len())
             .position(|window| window == DELIMITER);
+        // However it is cut into chunks: a delimiter that ends later is as good as none.
+        let too_long = "the answer's prelude is too long";
         let Some(found) = found else {
             self.searched = self.buffer.len().saturating_sub(DELIMITER.len() - 1);
-            if self.buffer.len() > MAX_BYTES {
-                return Err("the answer's prelude is too long");
+            if self.buffer.len() >= MAX_BYTES {
+                return Err(too_long);
             }
             return Ok(None);
         };
+        if self.searched + found + DELIMITER.len() > MAX_BYTES {
+            return Err(too_long);
+        }
         let json = self.buffer.split_to(self.searched + found);
         let body = self.buffer.split().freeze().slice(DELIMITER.len()..);
         let prelude = serde_json::from_slice(&json);
@@ -81,6 +86,18 @@ mod tests {
             assert_eq!(prelude.status_code, Some(201), "chunks of {size}");
             assert_eq!(prelude.cookies, ["c=d"]);
             assert_eq!(body, b"\0body", "chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn the_longest_prelude_is_the_same_in_one_chunk_and_in_many() {
+        for (padding, fits) in [(MAX_BYTES - 10, true), (MAX_BYTES - 9, false)] {
+            let answer = [b"{}".as_slice(), &vec![b' '; padding], &DELIMITER, b"body"].concat();
+            assert_eq!(PreludeParser::default().feed(&answer).is_ok(), fits);
+            let mut parser = PreludeParser::default();
+            let mut reads = answer.chunks(7).map(|chunk| parser.feed(chunk));
+            let read = reads.find(|read| !matches!(read, Ok(None)));
+            assert_eq!(read.unwrap().is_ok(), fits);
         }
     }
 

@@ -245,9 +245,9 @@ impl Drop for Subscription {
 }
 
 /// A message on an event channel: the event's data, and whose it is.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Message {
+pub struct Message {
     organization_id: Id,
     project_id: Id,
     /// Only on a project's channel.
@@ -260,7 +260,8 @@ struct Message {
 
 impl Message {
     /// Reads the event that `channel` carries; `None` where it is not one of this channel's.
-    fn read(channel: &Channel, payload: &[u8]) -> Option<Event> {
+    #[must_use]
+    pub fn read(channel: &Channel, payload: &[u8]) -> Option<Event> {
         let message: Message = serde_json::from_slice(payload).ok()?;
         let state = &message.state;
         let event = Event {

@@ -151,3 +151,5 @@ impl fmt::Display for Cursor {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;

@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
@@ -217,9 +217,11 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        DateTime::parse_from_rfc3339(&text)
-            .map(|time| Timestamp(time.to_utc()))
-            .map_err(|_| de::Error::custom("a time is RFC 3339, like 2026-01-31T12:00:00.000Z"))
+        let time = DateTime::parse_from_rfc3339(&text).ok();
+        time.map(|time| Timestamp(time.to_utc()))
+            // An offset may lead out of the four digits that a year has.
+            .filter(|Timestamp(time)| (0..=9999).contains(&time.year()))
+            .ok_or_else(|| de::Error::custom("a time is RFC 3339, like 2026-01-31T12:00:00.000Z"))
     }
 }
 
@@ -473,6 +475,19 @@ mod tests {
             assert_eq!(word.parse(), Ok(status), "{word}");
         }
         assert!("finished".parse::<Status>().is_err());
+    }
+
+    #[test]
+    fn a_time_that_could_not_be_read_again_is_refused() {
+        for (text, is_time) in [
+            ("9999-12-31T23:59:59Z", true),
+            ("9999-12-31T23:59:59-00:01", false),
+            ("0000-01-01T00:00:00Z", true),
+            ("0000-01-01T00:00:00+00:01", false),
+        ] {
+            let read: Result<Timestamp, _> = serde_json::from_value(text.into());
+            assert_eq!(read.is_ok(), is_time, "{text}");
+        }
     }
 
     #[test]

@@ -110,18 +110,18 @@ impl Edge {
     }
 }
 
-/// Serves a function's own routes, and those that every streaming function has, below
-/// `/api/{name}`.
-async fn serve(name: &str, edge: Arc<Edge>, own: Router) -> Result<(), lambda_http::Error> {
+/// Serves requests as the Lambda runtime brings them.
+async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     // The answer is streamed: a length that axum knows would only be renamed on the way.
     let unmeasured = MapResponseLayer::new(|mut response: Response| {
         response.headers_mut().remove(header::CONTENT_LENGTH);
         response
     });
-    let service = unmeasured.layer(router(name, edge, own));
+    let service = unmeasured.layer(router);
     lambda_http::run_with_streaming_response_concurrent(service).await
 }
 
+/// A function's own routes, and those that every streaming function has, below `/api/{name}`.
 fn router(name: &str, edge: Arc<Edge>, own: Router) -> Router {
     let fixed =
         |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));

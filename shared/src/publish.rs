@@ -99,7 +99,8 @@ impl Publisher {
 }
 
 /// The event's data, and whose it is; on a project's channel also its number there.
-fn message(event: &Event, channel: &Channel) -> String {
+#[must_use]
+pub fn message(event: &Event, channel: &Channel) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Envelope<'a> {

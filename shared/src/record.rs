@@ -111,6 +111,8 @@ fn apply_one(
     if execution.state.status().is_terminal() {
         return Err(Rejection::AlreadyEnded);
     }
+    // As its run has counted it: a test may be reported before anyone says of which run it is.
+    let counted = before.filter(|_| execution.run_id.is_some());
     if update.kind == Kind::Test && execution.run_id.is_none() {
         execution.run_id.clone_from(&update.run_id);
     }
@@ -118,7 +120,7 @@ fn apply_one(
     execution.merge(update, occurred_at);
 
     let run = execution.run_id.clone().map(|id| (Kind::Job, id));
-    let run = run.filter(|_| before != Some(update.status));
+    let run = run.filter(|_| counted != Some(update.status));
     let mut run = run.map(|key| {
         let run = executions.get(&key).cloned();
         let run = run.unwrap_or_else(|| Execution::unreported_run(update, key.1.clone()));
@@ -131,8 +133,9 @@ fn apply_one(
     events.push(execution.event(update.event_id.clone(), occurred_at));
     executions.insert(key, execution);
     if let Some((key, mut run)) = run {
-        if run.count_test(before, update.status, occurred_at) {
-            let event_id = format!("test:{}:{}", update.id, update.event_id);
+        if run.count_test(counted, update.status, occurred_at) {
+            // No producer's own: theirs have no space.
+            let event_id = format!("test {} {}", update.id, update.event_id);
             events.push(run.event(event_id, occurred_at));
         }
         executions.insert(key, run);
@@ -346,6 +349,54 @@ mod tests {
         };
         let tests = run.tests.unwrap();
         assert_eq!((tests.total, tests.passed, tests.failed), (2, 1, 1));
+    }
+
+    #[test]
+    fn a_test_that_joins_its_run_late_is_counted_whole() {
+        let updates = [
+            update(r#"{"eventId":"1","kind":"test","id":"a","status":"running"}"#),
+            update(r#"{"eventId":"2","kind":"test","id":"a","status":"running","runId":"r"}"#),
+            update(r#"{"eventId":"3","kind":"test","id":"a","status":"passed"}"#),
+        ];
+        let mut executions = Executions::new();
+        let (events, _) = record(&mut executions, &updates);
+        assert_eq!(events.len(), 5, "both later ones are events of the run");
+        let State::Job(run) = &executions[&(Kind::Job, "r".parse().unwrap())].state else {
+            panic!("a job run");
+        };
+        let tests = run.tests.unwrap();
+        assert_eq!((tests.total, tests.running, tests.passed), (1, 0, 1));
+    }
+
+    #[test]
+    fn a_test_cannot_join_anothers_run_with_a_status_that_it_has() {
+        let mut executions = Executions::new();
+        let mut run = update(r#"{"eventId":"1","kind":"job","id":"r","status":"running"}"#);
+        run.organization_id = "x".parse().unwrap();
+        let updates = [
+            run,
+            update(r#"{"eventId":"2","kind":"test","id":"a","status":"running"}"#),
+            update(r#"{"eventId":"3","kind":"test","id":"a","status":"running","runId":"r"}"#),
+            update(r#"{"eventId":"4","kind":"test","id":"a","status":"passed"}"#),
+        ];
+        let (_, outcomes) = record(&mut executions, &updates);
+        let not_theirs = Outcome::Rejected(Rejection::RunNotTheirs);
+        assert_eq!(outcomes[2..], [not_theirs, Outcome::Accepted]);
+    }
+
+    #[test]
+    fn no_producers_event_id_is_that_of_a_tests_event_of_its_run() {
+        let updates = [
+            update(r#"{"eventId":"test:a:1","kind":"job","id":"r","status":"running"}"#),
+            update(r#"{"eventId":"1","kind":"test","id":"a","status":"passed","runId":"r"}"#),
+        ];
+        let (events, _) = record(&mut Executions::new(), &updates);
+        assert_eq!(events.len(), 3);
+        let names: HashSet<_> = events
+            .iter()
+            .map(|new| (new.event.kind, &new.event_id))
+            .collect();
+        assert_eq!(names.len(), 3, "the log would refuse one name twice");
     }
 
     #[test]

@@ -144,7 +144,7 @@ struct Opening<'a> {
 /// it, Lambda freezes the process.
 #[must_use]
 pub fn serve(source: impl Source, session: Session, settings: &Streams) -> Response {
-    let ends = Ends::new(settings.window, &session);
+    let ends = Ends::new(settings.window, session.expires_at, session.deadline);
     let opening = Opening {
         stream_id: &session.stream_id,
         heartbeat_seconds: settings.heartbeat.as_secs(),
@@ -290,7 +290,7 @@ struct Ends {
 impl Ends {
     /// The window is jittered, so that streams that began together don't return together. It ends
     /// a margin before Lambda's deadline, for the last writes: a tenth of what is left.
-    fn new(window: Duration, session: &Session) -> Self {
+    fn new(window: Duration, expires_at: SystemTime, deadline: Option<SystemTime>) -> Self {
         let now = Instant::now();
         let until = |time: SystemTime| {
             let left = time.duration_since(SystemTime::now()).unwrap_or_default();
@@ -298,13 +298,13 @@ impl Ends {
         };
         let mut window = jittered(window);
         // A deadline in the past is none: `cargo lambda watch` sends one of 1970.
-        if let Some(left) = session.deadline.map(until).filter(|left| !left.is_zero()) {
+        if let Some(left) = deadline.map(until).filter(|left| !left.is_zero()) {
             let margin = (left / 10).clamp(Duration::from_millis(500), Duration::from_secs(10));
             window = window.min(left.saturating_sub(margin));
         }
         Ends {
             rotate_at: now + window,
-            expired_at: now + until(session.expires_at),
+            expired_at: now + until(expires_at),
         }
     }
 
@@ -343,12 +343,7 @@ mod tests {
         let minute = Duration::from_mins(1);
         let now = SystemTime::now();
         let ends = |deadline| {
-            let expires_at = now + 100 * minute;
-            let lifetime = Lifetime {
-                expires_at,
-                deadline,
-            };
-            Ends::new(10 * minute, &lifetime).rotate_at - Instant::now()
+            Ends::new(10 * minute, now + 100 * minute, deadline).rotate_at - Instant::now()
         };
         assert!(ends(Some(now + minute)) <= Duration::from_secs(54));
         assert!(ends(Some(SystemTime::UNIX_EPOCH)) >= 8 * minute);

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Asked, Edge};
 use crate::{
-    config::{Database, Env},
+    config::{ConfigError, Database, Env},
     error::Problem,
     execution::{Id, Kind},
     feed::{Feed, OpenError, Opened},
@@ -44,8 +44,19 @@ struct App {
 /// # Errors
 /// Where a variable has a value that it does not take, or the Lambda runtime fails.
 pub async fn run(kind: Kind, env: Env) -> Result<(), lambda_http::Error> {
-    let database = Database::from_env(&env)?;
-    let edge = Edge::from_env(&env)?;
+    super::serve(router(kind, &env)?).await
+}
+
+/// What a status function serves. It reads the configuration and begins to connect.
+///
+/// # Errors
+/// Where a variable has a value that it does not take.
+///
+/// # Panics
+/// Outside of a Tokio runtime.
+pub fn router(kind: Kind, env: &Env) -> Result<Router, ConfigError> {
+    let database = Database::from_env(env)?;
+    let edge = Edge::from_env(env)?;
     let connections = if env.serves_many() {
         CONNECTIONS_SHARED
     } else {
@@ -67,7 +78,7 @@ pub async fn run(kind: Kind, env: Env) -> Result<(), lambda_http::Error> {
         .route("/events/{id}", get(watch_one))
         .route("/ready", get(ready))
         .with_state(app);
-    super::serve(&format!("{kind}-status"), edge, own).await
+    Ok(super::router(&format!("{kind}-status"), edge, own))
 }
 
 async fn watch_one(

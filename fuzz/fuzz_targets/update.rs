@@ -1,0 +1,121 @@
+//! Whatever a producer sends, the worker accepts or refuses it, and the log stays right: numbers
+//! without holes, nothing after the end, and every event can be read again.
+//!
+//! An input is the payload of an invocation.
+
+#![no_main]
+
+use std::collections::{BTreeMap, HashSet};
+
+use libfuzzer_sys::fuzz_target;
+use shared::{
+    bus::Message,
+    execution::{Event, Id, Kind, Seq, State, Status, TestCounts},
+    log::Answer,
+    publish,
+    record::{self, Executions, KnownEvents, NewEvent, Outcome},
+    update::{MAX_ERROR_BYTES, Update},
+    watch::Channel,
+};
+
+use crate::batch::Batch;
+
+#[path = "../../functions/worker/src/batch.rs"]
+mod batch;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(payload) = serde_json::from_slice(data) else {
+        return;
+    };
+    let Ok(batch) = Batch::read(payload) else {
+        return;
+    };
+    let updates: Vec<Update> = batch
+        .submissions
+        .iter()
+        .filter_map(|submission| submission.update.as_ref().ok().cloned())
+        .collect();
+    let now = serde_json::from_str("\"2026-01-31T12:00:00Z\"").unwrap();
+    let (mut executions, mut known) = (Executions::new(), KnownEvents::new());
+    let (events, outcomes) = record::apply(&updates, &mut executions, &mut known, now);
+    assert_eq!(outcomes.len(), updates.len());
+    check_sequences(&events);
+    for new in &events {
+        check_event(&new.event);
+    }
+    check_counts(&executions, &updates);
+
+    // All of it once more, as SQS would after a crash.
+    let (again, twice) = record::apply(&updates, &mut executions, &mut known, now);
+    assert!(again.is_empty(), "{again:?}");
+    for (first, second) in outcomes.iter().zip(&twice) {
+        let duplicate = *first == Outcome::Accepted;
+        assert!(!duplicate || *second == Outcome::Duplicate);
+    }
+
+    let answers: Vec<_> = batch.submissions.iter().map(|_| Answer::Accepted).collect();
+    assert!(batch.answer(&answers).is_object());
+    if let Ok(failures) = batch.hand_back() {
+        let failures = failures["batchItemFailures"].as_array().unwrap();
+        assert_eq!(failures.len(), batch.submissions.len());
+    }
+});
+
+/// What the log's constraints ask for: one they refuse would come back for ever.
+fn check_sequences(events: &[NewEvent]) {
+    let mut heads: BTreeMap<(Kind, &Id), (Seq, Status)> = BTreeMap::new();
+    let mut names = HashSet::new();
+    for new in events {
+        let event = &new.event;
+        let key = (event.kind, &event.id);
+        assert!(
+            names.insert((key, &new.event_id)),
+            "one id twice: {}",
+            new.event_id
+        );
+        let before = heads.insert(key, (event.seq, event.status));
+        let (seq, status) = before.unwrap_or((Seq::ZERO, Status::Waiting));
+        assert_eq!(event.seq, seq.next(), "a hole");
+        assert!(!status.is_terminal(), "an event after the end");
+    }
+}
+
+/// An event is read again as what it was, from the log and from Redis.
+fn check_event(event: &Event) {
+    assert!(!event.data.contains(['\r', '\n', '\0']));
+    let state: State = serde_json::from_str(&event.data).unwrap();
+    assert_eq!(state.to_json(), event.data);
+    let said = (state.kind(), state.id(), state.seq(), state.status());
+    assert_eq!(said, (event.kind, &event.id, event.seq, event.status));
+    let longest = match &state {
+        State::Job(job) => job.error_details.as_ref(),
+        State::Test(test) => test.error.as_ref(),
+    };
+    assert!(longest.is_none_or(|text| text.len() < MAX_ERROR_BYTES + 64));
+    for channel in Channel::of_event(event) {
+        let message = publish::message(event, &channel);
+        let read = Message::read(&channel, message.as_bytes()).expect("our own message");
+        assert_eq!(read.data, event.data);
+        assert_eq!(read.project_id, event.project_id);
+    }
+}
+
+/// A run's counts are those of the tests that name it.
+fn check_counts(executions: &Executions, updates: &[Update]) {
+    let runs = executions
+        .iter()
+        .filter_map(|((_, id), execution)| match &execution.state {
+            State::Job(job) => Some((id, job.tests)),
+            State::Test(_) => None,
+        });
+    for (run_id, counted) in runs {
+        let mut expected: Option<TestCounts> = None;
+        for execution in executions.values() {
+            if execution.run_id.as_ref() == Some(run_id) {
+                let status = execution.state.status();
+                expected.get_or_insert_default().shift(None, status);
+            }
+        }
+        assert_eq!(counted, expected, "{run_id}: {updates:?}");
+    }
+}

@@ -1,0 +1,4 @@
+//! What fuzz targets share.
+
+pub mod request;
+pub mod token;
