@@ -195,8 +195,8 @@ export class Stream {
       const chunk = await reader?.read();
       if (!chunk || chunk.done) return reason;
       this.#lastByteAt = Date.now();
-      this.#watch(this.#streamId ? DEAD_AFTER_HEARTBEATS * this.#heartbeatMs : OPEN_TIMEOUT_MS);
       parser.feed(decoder.decode(chunk.value, { stream: true }));
+      this.#watch(this.#streamId ? DEAD_AFTER_HEARTBEATS * this.#heartbeatMs : OPEN_TIMEOUT_MS);
       // WHATWG: a frame without data is not dispatched, but its id counts.
       if (cursor !== undefined) this.#owner.onFrame(undefined, cursor);
       cursor = undefined;
