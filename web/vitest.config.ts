@@ -7,15 +7,9 @@ const alias = {
   'runcast-client/testing': at('testing/index.ts'),
   'runcast-client': at('client/index.ts'),
 };
-const react = (name: string, versions: Record<string, string>) => ({
+const react = (name: string, versions: Record<string, string>, setupFiles: string[]) => ({
   resolve: { alias: { ...alias, ...versions } },
-  test: {
-    name,
-    include: ['react/**/*.test.tsx'],
-    environment: 'happy-dom',
-    // What is not bundled would not see the alias.
-    server: { deps: { inline: [/react/] } },
-  },
+  test: { name, include: ['react/**/*.test.tsx'], environment: 'happy-dom', setupFiles },
 });
 
 export default defineConfig({
@@ -25,8 +19,10 @@ export default defineConfig({
         resolve: { alias },
         test: { name: 'client', include: ['client/**/*.test.ts', 'testing/**/*.test.ts'] },
       },
-      react('react 19', {}),
-      react('react 18', { 'react-dom': at('node_modules/react-dom18'), react: at('node_modules/react18') }),
+      react('react 19', {}, []),
+      react('react 18', { 'react-dom': at('node_modules/react-dom18'), react: at('node_modules/react18') }, [
+        at('react/test/react18.ts'),
+      ]),
     ],
   },
 });
