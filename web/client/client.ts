@@ -40,8 +40,8 @@ class RuncastClient implements Client {
   #registry: Registry | undefined;
   #tabs: Tabs | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Changes with each start and stop, so that what was begun before a stop does not go on after it. */
-  #life: object | undefined;
+  /** From a start to its stop; what was begun before a stop must not go on after it. */
+  #life: AbortController | undefined;
   #histories = 0;
 
   constructor({ url = '', token, tokenHeader = 'authorization', shareKey, ...options }: ClientOptions) {
@@ -93,9 +93,6 @@ class RuncastClient implements Client {
 
   #executions(kind: Kind, id: string | readonly string[], options: { history?: boolean }): string[] {
     const ids = [...new Set(typeof id === 'string' ? [id] : id)];
-    for (const each of ids) {
-      if (!/^[\w-]{1,128}$/.test(each)) throw new TypeError(`not an id: ${JSON.stringify(each)}`);
-    }
     return ids.map((each) =>
       options.history ? `${kind}-history:${each}#${this.#id}${this.#histories++}` : `${kind}:${each}`,
     );
@@ -127,18 +124,17 @@ class RuncastClient implements Client {
   /** Joins the other tabs, or works alone. */
   #start(): void {
     if (this.#life) return;
-    const life = {};
-    this.#life = life;
-    globalThis.addEventListener?.('online', this.#wake);
-    globalThis.addEventListener?.('pagehide', this.#hide);
-    globalThis.addEventListener?.('pageshow', this.#show);
-    globalThis.document?.addEventListener('visibilitychange', this.#wake);
+    this.#life = new AbortController();
+    const { signal } = this.#life;
+    globalThis.addEventListener?.('online', this.#wake, { signal });
+    globalThis.addEventListener?.('pagehide', this.#hide, { signal });
+    globalThis.document?.addEventListener('visibilitychange', this.#wake, { signal });
     void this.#subject().then((subject) => {
-      if (this.#life !== life) return;
+      if (signal.aborted) return;
       if (!subject) return this.#lead();
       const name = `runcast ${this.#settings.url} ${subject}`;
       this.#tabs = new Tabs(name, this.#id, this.#hear, () => {
-        if (this.#life === life) this.#lead();
+        if (!signal.aborted) this.#lead();
       });
       this.#schedule();
     });
@@ -153,19 +149,24 @@ class RuncastClient implements Client {
   }
 
   #lead(): void {
-    const emit = (update: TopicUpdate) => {
-      this.#tabs?.post({ updates: [update] });
-      this.#take(update);
-    };
-    const tell = (connection: ConnectionSnapshot) => {
-      if (this.#tell(connection)) this.#tabs?.post({ connection });
-    };
-    this.#registry = new Registry(this.#settings, this.#topics, emit, tell, this.#schedule);
+    this.#registry = new Registry({
+      settings: this.#settings,
+      topics: this.#topics,
+      onUpdate: (update) => {
+        this.#tabs?.post({ updates: [update] });
+        this.#take(update);
+      },
+      onConnection: (connection) => {
+        if (this.#tell(connection)) this.#tabs?.post({ connection });
+      },
+      schedule: this.#schedule,
+    });
     this.#tabs?.post({ ask: true });
     this.#schedule();
   }
 
   #stop(): void {
+    this.#life?.abort();
     this.#life = undefined;
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -174,10 +175,6 @@ class RuncastClient implements Client {
     this.#tabs?.leave();
     this.#tabs = undefined;
     this.#wants.clear();
-    globalThis.removeEventListener?.('online', this.#wake);
-    globalThis.removeEventListener?.('pagehide', this.#hide);
-    globalThis.removeEventListener?.('pageshow', this.#show);
-    globalThis.document?.removeEventListener('visibilitychange', this.#wake);
   }
 
   readonly #schedule = (): void => {
@@ -250,14 +247,7 @@ class RuncastClient implements Client {
 
   /** Returns whether that is a change. */
   #tell(connection: ConnectionSnapshot): boolean {
-    const { state, reconnects, latencyMs } = this.#snapshot;
-    if (
-      connection.state === state &&
-      connection.reconnects === reconnects &&
-      connection.latencyMs === latencyMs
-    ) {
-      return false;
-    }
+    if (JSON.stringify(connection) === JSON.stringify(this.#snapshot)) return false;
     this.#snapshot = connection;
     for (const listener of [...this.#listeners]) listener();
     return true;
@@ -273,7 +263,7 @@ class RuncastClient implements Client {
   /** The page goes, maybe to come back from the back/forward cache: it must hold nothing meanwhile. */
   readonly #hide = (): void => {
     this.#stop();
-    globalThis.addEventListener?.('pageshow', this.#show);
+    globalThis.addEventListener?.('pageshow', this.#show, { once: true });
   };
 
   readonly #show = (): void => {

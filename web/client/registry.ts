@@ -1,21 +1,31 @@
-import { RuncastError } from './error.ts';
-import { Stream, type StreamSettings } from './stream.ts';
+import { type Over, Stream, type StreamSettings } from './stream.ts';
 import { type Family, idOf, type Topic, type TopicUpdate } from './topic.ts';
 import type { ConnectionSnapshot, ConnectionState, State } from './types.ts';
 
 /** How many executions one stream carries; the server refuses more. */
 const MAX_IDS = 50;
 
-/** The function that serves each family, and how it is asked. */
-const served: Record<Family, [name: string, query: (ids: string[]) => string]> = {
-  job: ['job-status', (ids) => `?${ids.map((id) => `runId=${id}`).join('&')}`],
-  test: ['test-status', (ids) => `?${ids.map((id) => `testId=${id}`).join('&')}`],
-  'job-history': ['job-status', ([id]) => `/${id}`],
-  'test-history': ['test-status', ([id]) => `/${id}`],
-  'job-project': ['job-status', ([id]) => `?projectId=${id}`],
-  'test-project': ['test-status', ([id]) => `?projectId=${id}`],
-  queue: ['queue-stats', () => ''],
-};
+/** The function that serves a family, and how it is asked. */
+function served(family: Family): [name: string, query: (ids: string[]) => string] {
+  const [kind, form] = family.split('-');
+  if (kind === 'queue') return ['queue-stats', () => ''];
+  const parameter = form === 'project' ? 'projectId' : kind === 'job' ? 'runId' : 'testId';
+  return [
+    `${kind}-status`,
+    (ids) => (form === 'history' ? `/${ids}` : `?${ids.map((id) => `${parameter}=${id}`).join('&')}`),
+  ];
+}
+
+/** Whom a registry serves. */
+export interface RegistryOwner {
+  readonly settings: StreamSettings;
+  /** What is watched. */
+  readonly topics: ReadonlyMap<string, Topic>;
+  readonly onUpdate: (update: TopicUpdate) => void;
+  readonly onConnection: (connection: ConnectionSnapshot) => void;
+  /** Asks for {@link Registry.reconcile} soon, once for all that happens until then. */
+  readonly schedule: () => void;
+}
 
 /** A stream, and the topics that it carries, in the order in which it asked for them. */
 interface Held {
@@ -26,33 +36,15 @@ interface Held {
 
 /** The streams of a client, or of all tabs that share one: as few as serve every topic. */
 export class Registry {
-  readonly #settings: StreamSettings;
-  readonly #topics: ReadonlyMap<string, Topic>;
-  readonly #emit: (update: TopicUpdate) => void;
-  readonly #tell: (connection: ConnectionSnapshot) => void;
-  readonly #schedule: () => void;
+  readonly #owner: RegistryOwner;
   #held = new Set<Held>();
   #reconnects = 0;
   #latencyMs: number | null = null;
   /** How the last stream ended, which is how the client stands when there is none. */
   #last: ConnectionState = 'idle';
 
-  /**
-   * `topics` is what is watched, kept by the caller; `schedule` asks it to call {@link reconcile} soon, once for all
-   * that happens until then.
-   */
-  constructor(
-    settings: StreamSettings,
-    topics: ReadonlyMap<string, Topic>,
-    emit: (update: TopicUpdate) => void,
-    tell: (connection: ConnectionSnapshot) => void,
-    schedule: () => void,
-  ) {
-    this.#settings = settings;
-    this.#topics = topics;
-    this.#emit = emit;
-    this.#tell = tell;
-    this.#schedule = schedule;
+  constructor(owner: RegistryOwner) {
+    this.#owner = owner;
   }
 
   /**
@@ -67,8 +59,10 @@ export class Registry {
       if (!live.length) this.#drop(held);
       for (const topic of live) carried.add(topic);
     }
-    const fresh = [...this.#topics.values()].filter((topic) => this.#isLive(topic) && !carried.has(topic));
-    for (const family of Object.keys(served) as Family[]) {
+    const fresh = [...this.#owner.topics.values()].filter(
+      (topic) => this.#isLive(topic) && !carried.has(topic),
+    );
+    for (const family of new Set([...this.#owner.topics.values()].map((topic) => topic.family))) {
       const most = family === 'job' || family === 'test' ? MAX_IDS : 1;
       const mine = fresh.filter((topic) => topic.family === family);
       // After another tab's end: what has a cursor goes on from it, and the rest is asked for its state.
@@ -103,7 +97,7 @@ export class Registry {
   }
 
   #isLive(topic: Topic): boolean {
-    return this.#topics.get(topic.key) === topic && !topic.isOver;
+    return this.#owner.topics.get(topic.key) === topic && !topic.isOver;
   }
 
   #merge(family: Family): void {
@@ -126,11 +120,11 @@ export class Registry {
   }
 
   #hold(family: Family, topics: Topic[]): void {
-    const [name, query] = served[family];
+    const [name, query] = served(family);
     const held: Held = { topics, family, stream: undefined as unknown as Stream };
     const isHeld = () => this.#held.has(held);
     this.#held.add(held);
-    held.stream = new Stream(this.#settings, name, {
+    held.stream = new Stream(this.#owner.settings, name, {
       request: () => {
         // What is over or no longer watched leaves when the stream is opened again.
         held.topics = held.topics.filter((topic) => this.#isLive(topic));
@@ -144,20 +138,18 @@ export class Registry {
       },
       onFrame: (state, cursor) => isHeld() && this.#frame(held, state, cursor),
       onReset: () => {
-        if (isHeld()) for (const { key } of held.topics) this.#emit({ key, states: [], reset: true });
+        if (isHeld())
+          for (const { key } of held.topics) this.#owner.onUpdate({ key, states: [], reset: true });
       },
-      onEnd: (reason) => {
-        if (reason === 'closed' && held.topics.length > 1) return this.#halve(held);
-        this.#finish(held, { end: reason });
-      },
-      onFailure: ({ status, message, problem }) => {
+      onOver: (over) => {
         // One id that is not ours costs all others their stream: find out which.
-        if ((status === 400 || status === 404) && held.topics.length > 1) return this.#halve(held);
-        this.#finish(held, { error: { status, message, problem } });
+        const isSuspect = over.end === 'closed' || over.error?.status === 400 || over.error?.status === 404;
+        if (isSuspect && held.topics.length > 1) this.#halve(held);
+        else this.#finish(held, over);
       },
       onChange: () => {
         // It may be merged with others now.
-        if (held.stream?.state === 'open') this.#schedule();
+        if (held.stream?.state === 'open') this.#owner.schedule();
         this.#changed();
       },
     });
@@ -174,10 +166,10 @@ export class Registry {
       const states = state && of(topic) ? [state] : [];
       const position = fits ? positions[index] : undefined;
       if (states.length || (position && position !== topic.position)) {
-        this.#emit({ key: topic.key, states, position });
+        this.#owner.onUpdate({ key: topic.key, states, position });
       }
     });
-    if (!wasSettled && cursor) this.#schedule();
+    if (!wasSettled && cursor) this.#owner.schedule();
     if (state && 'occurredAt' in state && state.occurredAt) {
       const occurredAt = Date.parse(state.occurredAt);
       // What happened before the stream was opened says nothing about delivery.
@@ -188,10 +180,10 @@ export class Registry {
     }
   }
 
-  #finish(held: Held, over: Pick<TopicUpdate, 'end' | 'error'>): void {
+  #finish(held: Held, over: Over): void {
     if (!this.#held.delete(held)) return;
     this.#last = over.error ? 'failed' : 'ended';
-    for (const { key } of held.topics) this.#emit({ key, states: [], ...over });
+    for (const { key } of held.topics) this.#owner.onUpdate({ key, states: [], ...over });
     this.#changed();
   }
 
@@ -214,14 +206,10 @@ export class Registry {
     const worst = (['reconnecting', 'connecting', 'failed', 'open'] as const).find((state) =>
       states.includes(state),
     );
-    this.#tell({
+    this.#owner.onConnection({
       state: worst ?? this.#last,
       reconnects: streams.reduce((sum, stream) => sum + (stream?.reconnects ?? 0), this.#reconnects),
       latencyMs: this.#latencyMs,
     });
   }
 }
-
-/** An error as another tab, or this one, was told of it. */
-export const errorOf = ({ status, message, problem }: NonNullable<TopicUpdate['error']>): RuncastError =>
-  new RuncastError(status, message, problem);

@@ -1,8 +1,8 @@
 import { createParser } from 'eventsource-parser';
-import { RuncastError } from './error.ts';
+import type { RuncastError } from './error.ts';
 import type { EndReason, Problem, StreamInfo } from './schema.ts';
 import type { Token } from './token.ts';
-import type { ConnectionState, State } from './types.ts';
+import type { ConnectionState, State, WatchEnd } from './types.ts';
 
 /** How long the first frame may take, in milliseconds: a cold start, and Postgres slow to answer. */
 const OPEN_TIMEOUT_MS = 30_000;
@@ -26,6 +26,15 @@ export interface StreamSettings {
   beacon: (url: string) => void;
 }
 
+/** Why a stream is not opened again: it came to its end, or the server will never serve it. */
+export interface Over {
+  end?: WatchEnd;
+  error?: Refusal;
+}
+
+/** What a `RuncastError` is made of, as it goes from tab to tab. */
+export type Refusal = Pick<RuncastError, 'status' | 'message' | 'problem'>;
+
 /** Whom a stream serves. */
 export interface StreamOwner {
   /** What to ask for now, and from where on; `undefined` where nothing is left to ask for. */
@@ -34,8 +43,8 @@ export interface StreamOwner {
   onFrame(state: State | undefined, cursor: string | undefined): void;
   /** The cursor was of no use: current states follow. */
   onReset(): void;
-  onEnd(reason: 'complete' | 'closed'): void;
-  onFailure(error: RuncastError): void;
+  /** Nothing will follow. */
+  onOver(over: Over): void;
   onChange(): void;
 }
 
@@ -114,7 +123,7 @@ export class Stream {
         if (this.#closed) return;
         const response = await this.#fetch(request, token);
         const { status } = response;
-        if (status === 204) return this.#end('complete');
+        if (status === 204) return this.#finish({ end: 'complete' });
         if (status === 401 && !renewed && this.#settings.token.renewable) {
           renewed = true;
           await response.body?.cancel();
@@ -126,8 +135,8 @@ export class Stream {
           retryAfterMs = delayOf(response.headers.get('retry-after'));
           await response.body?.cancel();
         } else {
-          const refusal = await refusalOf(response);
-          if (refusal) return this.#fail(refusal);
+          const error = await refusalOf(response);
+          if (error) return this.#finish({ error });
           renewed = false;
           reason = await this.#read(response);
         }
@@ -139,7 +148,7 @@ export class Stream {
         this.#abort?.abort();
       }
       if (this.#closed) return;
-      if (reason === 'complete' || reason === 'closed') return this.#end(reason);
+      if (reason === 'complete' || reason === 'closed') return this.#finish({ end: reason });
       if (reason === 'expired') await this.#settings.token.drop(token).catch(() => {});
       short = Date.now() - this.openedAt < MIN_LIFE_MS ? short + 1 : 0;
       if (reason && short < 2) continue;
@@ -169,24 +178,18 @@ export class Stream {
   /** Reads the stream to its end; returns the reason that the server gave, if it gave one. */
   async #read(response: Response): Promise<EndReason | undefined> {
     let reason: EndReason | undefined;
-    let cursor: string | undefined;
+    let rest = '';
     const parser = createParser({
       onRetry: (ms) => {
         this.#retryMs = ms;
       },
-      onId: (id) => {
-        cursor = id;
-      },
-      onEvent: ({ event, data }) => {
-        if (event === 'stream') this.#open(JSON.parse(data));
+      onEvent: ({ event, data, id }) => {
+        // A frame with nothing but an id is a blank line here, see below.
+        const json = data.trim() && JSON.parse(data);
+        if (event === 'stream') this.#open(json);
         else if (event === 'reset') this.#owner.onReset();
-        else if (event === 'end') reason = JSON.parse(data).reason;
-        else if (!event || event === 'message') {
-          const state = JSON.parse(data);
-          const id = cursor;
-          cursor = undefined;
-          this.#owner.onFrame(state, id);
-        }
+        else if (event === 'end') reason = json.reason;
+        else if (!event) this.#owner.onFrame(json || undefined, id);
       },
     });
     const reader = response.body?.getReader();
@@ -195,11 +198,13 @@ export class Stream {
       const chunk = await reader?.read();
       if (!chunk || chunk.done) return reason;
       this.#lastByteAt = Date.now();
-      parser.feed(decoder.decode(chunk.value, { stream: true }));
+      rest += decoder.decode(chunk.value, { stream: true });
+      const lines = rest.slice(0, Math.max(rest.lastIndexOf('\n'), rest.lastIndexOf('\r')) + 1);
+      rest = rest.slice(lines.length);
+      // WHATWG: a frame without data is not dispatched, but its id counts. The parser tells ids with data only, so
+      // each gets a line of it, which in JSON is white space.
+      parser.feed(lines.replace(/(^|[\r\n])id:[^\r\n]*/g, '$&\ndata:'));
       this.#watch(this.#streamId ? DEAD_AFTER_HEARTBEATS * this.#heartbeatMs : OPEN_TIMEOUT_MS);
-      // WHATWG: a frame without data is not dispatched, but its id counts.
-      if (cursor !== undefined) this.#owner.onFrame(undefined, cursor);
-      cursor = undefined;
       if (reason) return reason;
     }
   }
@@ -237,16 +242,9 @@ export class Stream {
     this.#wake = undefined;
   }
 
-  #end(reason: 'complete' | 'closed'): void {
-    clearTimeout(this.#watchdog);
-    this.#is('ended');
-    this.#owner.onEnd(reason);
-  }
-
-  #fail(error: RuncastError): void {
-    clearTimeout(this.#watchdog);
-    this.#is('failed');
-    this.#owner.onFailure(error);
+  #finish(over: Over): void {
+    this.#is(over.error ? 'failed' : 'ended');
+    this.#owner.onOver(over);
   }
 
   #is(state: ConnectionState): void {
@@ -256,14 +254,11 @@ export class Stream {
 }
 
 /** RFC 9110, section 10.2.3: seconds, or a date. */
-function delayOf(retryAfter: string | null): number {
-  if (!retryAfter) return 0;
-  const ms = /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - Date.now();
-  return Math.max(ms || 0, 0);
-}
+const delayOf = (retryAfter: string | null): number =>
+  Math.max(Number(retryAfter) * 1000 || Date.parse(`${retryAfter}`) - Date.now() || 0, 0);
 
 /** Why this answer is none that a stream can be read from, now or later. */
-async function refusalOf(response: Response): Promise<RuncastError | undefined> {
+async function refusalOf(response: Response): Promise<Refusal | undefined> {
   const type = response.headers.get('content-type') ?? '';
   // WHATWG: an answer of another type, or with another status than 200, fails the connection for good.
   if (response.status === 200 && type.startsWith('text/event-stream')) return undefined;
@@ -272,5 +267,5 @@ async function refusalOf(response: Response): Promise<RuncastError | undefined> 
     : await response.body?.cancel().then(() => undefined);
   const message =
     problem?.detail ?? `The server answered ${response.status} with ${type || 'no content type'}.`;
-  return new RuncastError(response.status, message, problem);
+  return { status: response.status, message, problem };
 }

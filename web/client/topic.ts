@@ -1,6 +1,6 @@
-import type { RuncastError } from './error.ts';
 import { isTerminal } from './status.ts';
-import type { ExecutionState, State, WatchEnd } from './types.ts';
+import type { Over } from './stream.ts';
+import type { State, WatchEnd } from './types.ts';
 
 /** How many finished executions of a project are remembered for who comes later: more than the server begins with. */
 const MAX_FINISHED = 50;
@@ -16,15 +16,13 @@ export type Family =
   | 'queue';
 
 /** What happened on a topic; goes from the tab that holds the streams to all others. */
-export interface TopicUpdate {
+export interface TopicUpdate extends Over {
   key: string;
   states: State[];
   /** The topic's part of the stream's cursor, once it is known. */
   position?: string | undefined;
   /** The cursor was of no use: what is known so far may be ahead of what follows. */
   reset?: boolean;
-  end?: WatchEnd;
-  error?: Pick<RuncastError, 'status' | 'message' | 'problem'>;
 }
 
 /** An execution's id, as its state tells it; empty for statistics. */
@@ -43,7 +41,7 @@ export class Topic {
   readonly states = new Map<string, State>();
   position: string | undefined;
   end: WatchEnd | undefined;
-  error: TopicUpdate['error'];
+  error: Over['error'];
   /** What was known before a reset. */
   #before = new Map<string, State>();
 
@@ -53,6 +51,7 @@ export class Topic {
     this.family = family;
     // What follows a "#" only makes the key of a history one of its own.
     this.id = id.replace(/#.*/, '');
+    if (family !== 'queue' && !/^[\w-]{1,128}$/.test(this.id)) throw new TypeError(`Not an id: ${id}`);
     if (family.endsWith('history')) this.position = '0';
   }
 
@@ -71,36 +70,33 @@ export class Topic {
     this.position = update.position ?? this.position;
     this.end ??= update.end;
     this.error ??= update.error;
-    if (this.#isExecution && news.some((state) => isFinished(state))) this.end ??= 'complete';
+    if (this.#isOne && news.some(isFinished)) this.end ??= 'complete';
     return news;
   }
 
-  get #isExecution(): boolean {
+  /** Whether it is about one thing, and not about all executions of a project. */
+  get #isOne(): boolean {
     return !this.family.endsWith('project');
   }
 
   #isNew(state: State): boolean {
     const id = idOf(state);
     const known = this.states.get(id);
-    if ('seq' in state) {
-      if (known && 'seq' in known && state.seq <= known.seq) return false;
-      const before = this.#before.get(id);
-      this.#before.delete(id);
-      this.#remember(id, state);
-      return !(before && 'seq' in before && before.seq === state.seq);
-    }
-    this.states.set(id, state);
-    return true;
-  }
-
-  #remember(id: string, state: ExecutionState): void {
+    if (known && seqOf(state) <= seqOf(known)) return false;
+    const before = this.#before.get(id);
+    this.#before.delete(id);
     // What changed last stands last.
     this.states.delete(id);
     this.states.set(id, state);
-    if (this.#isExecution || !isTerminal(state.status)) return;
-    const finished = [...this.states].filter(([, other]) => isFinished(other));
-    for (const [oldest] of finished.slice(0, -MAX_FINISHED)) this.states.delete(oldest);
+    if (!this.#isOne && isFinished(state)) {
+      const finished = [...this.states].filter(([, other]) => isFinished(other));
+      for (const [oldest] of finished.slice(0, -MAX_FINISHED)) this.states.delete(oldest);
+    }
+    return !before || seqOf(state) !== seqOf(before);
   }
 }
+
+/** Statistics have none: each is new. */
+const seqOf = (state: State): number => ('seq' in state ? state.seq : Number.NaN);
 
 const isFinished = (state: State): boolean => 'status' in state && isTerminal(state.status);

@@ -1,5 +1,4 @@
-import type { RuncastError } from './error.ts';
-import { errorOf } from './registry.ts';
+import { RuncastError } from './error.ts';
 import type { Topic } from './topic.ts';
 import type { Connection, State, Watch, WatchOptions } from './types.ts';
 
@@ -52,7 +51,10 @@ export class Watching<S extends State> implements Watch<S> {
     const failed = this.topics.find((topic) => topic.error);
     const isComplete = this.topics.every((topic) => topic.end);
     if (!failed && !isComplete) return;
-    this.#error = failed?.error && errorOf(failed.error);
+    if (failed?.error) {
+      const { status, message, problem } = failed.error;
+      this.#error = new RuncastError(status, message, problem);
+    }
     this.close();
     if (this.#error) this.#options.onError?.(this.#error);
     else this.#options.onEnd?.(this.topics.some((topic) => topic.end === 'closed') ? 'closed' : 'complete');

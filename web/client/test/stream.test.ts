@@ -170,9 +170,9 @@ describe('a stream', () => {
     const first = await server.next();
     first.write(opening('s1') + frame(run(7), '7'));
     await vi.waitFor(() => expect(seqs).toEqual([7]));
-    first.write('event: reset\ndata: {}\n\n' + frame(run(2), '2') + frame(run(3), '3'));
+    first.write(`event: reset\ndata: {}\n\n${frame(run(2), '2')}${frame(run(3), '3')}`);
     await vi.waitFor(() => expect(seqs).toEqual([7, 2, 3]));
-    first.write('event: reset\ndata: {}\n\n' + frame(run(3), '3') + frame(run(4), '4'));
+    first.write(`event: reset\ndata: {}\n\n${frame(run(3), '3')}${frame(run(4), '4')}`);
     await vi.waitFor(() => expect(seqs).toEqual([7, 2, 3, 4]));
   });
 
