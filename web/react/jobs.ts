@@ -65,12 +65,11 @@ class JobsStore {
 
   #take(run: JobState): void {
     const running = new Map(this.#jobs.running);
-    const wasRunning = running.has(run.runId);
     if (!isTerminal(run.status)) running.set(run.runId, run);
     // Finished when first seen, or told before.
     else if (!running.delete(run.runId)) return;
     this.#set({ running, isAnyJobRunning: running.size > 0, error: undefined });
-    if (wasRunning && isTerminal(run.status)) for (const complete of [...this.#completions]) complete(run);
+    if (isTerminal(run.status)) for (const complete of [...this.#completions]) complete(run);
   }
 
   #set(jobs: Jobs): void {

@@ -1,6 +1,7 @@
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { scriptedStream } from '../../testing/index.ts';
+import { jobState, scriptedStream } from '../../testing/index.ts';
 import { type ClientOptions, createClient } from '../index.ts';
+import { frame, opening, startServer } from './server.ts';
 
 function connected(options: ClientOptions = {}) {
   const stream = scriptedStream();
@@ -145,6 +146,36 @@ it('a page that wakes up tries at once', async () => {
   stream.job({ runId: 'a', status: 'running' });
   page.dispatchEvent(new Event('online'));
   await vi.waitFor(() => expect(seen).toEqual(['a:0', 'a:1']));
+
+  // But not where the server asked for a wait.
+  stream.drop();
+  await vi.waitFor(() => expect(client.connection.snapshot.reconnects).toBe(2));
+  stream.answer(429, 'too many', { 'retry-after': '3600' });
+  page.dispatchEvent(new Event('online'));
+  await vi.waitFor(() => expect(client.connection.snapshot.reconnects).toBe(3));
+  page.dispatchEvent(new Event('online'));
+  await new Promise(setImmediate);
+  expect(stream.requests).toHaveLength(3);
+});
+
+it('a stream whose states come late is merged then', async () => {
+  const server = await startServer();
+  const client = createClient({ url: server.url, random: () => 0 });
+  onTestFinished(() => client.close());
+  const open: string[] = [];
+  client.watchJobRun('a', { onConnection: ({ state }) => open.push(state) });
+  (await server.next()).write(opening('s1') + frame(jobState({ runId: 'a' }), '0'));
+  await vi.waitFor(() => expect(open.at(-1)).toBe('open'));
+  client.watchJobRun('b');
+  const late = await server.next();
+  late.write(opening('s2'));
+  await vi.waitFor(() => expect(open.slice(-2)).toEqual(['connecting', 'open']));
+  // By then, all that the opening has led to is done.
+  client.watchTest('t');
+  await server.next();
+  late.write(frame(jobState({ runId: 'b' }), '0'));
+  const merged = await server.next();
+  expect([merged.url, merged.lastEventId]).toEqual(['/api/job-status/events?runId=a&runId=b', '0,0']);
 });
 
 it('a page that goes sends the beacon, and comes back at its cursor', async () => {
