@@ -8,11 +8,21 @@ import { post, type Settings } from './settings.ts';
 const OUTAGE_SECONDS = 10;
 /** How long the token lives that a visitor lets expire. */
 const TOKEN_SECONDS = 5;
+/** Apart from the toasts of runs. */
+const TOP = 'top-center';
 /** Buttons act on all tabs: any of them may hold the streams. */
 const CHANNEL = 'runcast-demo';
 
 /** Buttons that start something, and break it: only where the stack's own page is served. */
-export function Demo({ live, snapshot, servers }: { live: Live; snapshot: Snapshot; servers: NonNullable<Settings['local']> }) {
+export function Demo({
+  live,
+  snapshot,
+  servers,
+}: {
+  live: Live;
+  snapshot: Snapshot;
+  servers: NonNullable<Settings['local']>;
+}) {
   const [busy, setBusy] = useState<ReadonlySet<string>>(new Set());
   const expire = useExpiry(live, snapshot.renewals);
   const press = async (name: string, action: () => Promise<unknown>) => {
@@ -28,6 +38,7 @@ export function Demo({ live, snapshot, servers }: { live: Live; snapshot: Snapsh
     const done = post(`/_local/faults/${server}?seconds=${OUTAGE_SECONDS}`);
     toast.warning(`${name} is killed`, {
       id: server,
+      position: TOP,
       description: `It comes back in ${OUTAGE_SECONDS} seconds. Watch the runs meanwhile.`,
       duration: OUTAGE_SECONDS * 1000,
     });
@@ -35,9 +46,20 @@ export function Demo({ live, snapshot, servers }: { live: Live; snapshot: Snapsh
       toast.dismiss(server);
       throw error;
     });
-    toast.success(`${name} is back`, { id: server, description: 'No event was lost.', duration: 6000 });
+    toast.success(`${name} is back`, {
+      id: server,
+      position: TOP,
+      description: 'No event was lost.',
+      duration: 6000,
+    });
   };
-  const button = (name: string, does: string, Icon: LucideIcon, action: () => Promise<unknown>, isPossible = true) => (
+  const button = (
+    name: string,
+    does: string,
+    Icon: LucideIcon,
+    action: () => Promise<unknown>,
+    isPossible = true,
+  ) => (
     <Button
       name={name}
       does={isPossible ? does : 'This one was given to the stack, which leaves it alone'}
@@ -50,10 +72,29 @@ export function Demo({ live, snapshot, servers }: { live: Live; snapshot: Snapsh
   return (
     <Panel title="Try to break it">
       <div className="card divide-y divide-line overflow-hidden">
-        {button('Start a scene', 'Seven job runs with their tests', Clapperboard, () => post('/_local/scene'))}
-        {button('Break Redis', `Kills it for ${OUTAGE_SECONDS} s; events come from Postgres`, Zap, fault('redis', 'Redis'), servers.redis)}
-        {button('Break Postgres', `Kills it for ${OUTAGE_SECONDS} s; updates wait and are sent again`, Database, fault('postgres', 'Postgres'), servers.postgres)}
-        {button('Expire the token', `Goes on with one that lives ${TOKEN_SECONDS} s, then renews it`, KeyRound, expire)}
+        {button('Start a scene', 'Seven job runs with their tests', Clapperboard, () =>
+          post('/_local/scene'),
+        )}
+        {button(
+          'Break Redis',
+          `Kills it for ${OUTAGE_SECONDS} s; events come from Postgres`,
+          Zap,
+          fault('redis', 'Redis'),
+          servers.redis,
+        )}
+        {button(
+          'Break Postgres',
+          `Kills it for ${OUTAGE_SECONDS} s; updates wait and are sent again`,
+          Database,
+          fault('postgres', 'Postgres'),
+          servers.postgres,
+        )}
+        {button(
+          'Expire the token',
+          `Goes on with one that lives ${TOKEN_SECONDS} s, then renews it`,
+          KeyRound,
+          expire,
+        )}
       </div>
     </Panel>
   );
@@ -84,6 +125,7 @@ function useExpiry(live: Live, renewals: number): () => Promise<void> {
     live.watchWithToken(TOKEN_SECONDS);
     const late = new Promise<void>((resolve) => setTimeout(resolve, (TOKEN_SECONDS + 5) * 1000));
     toast.promise(Promise.race([done, late]), {
+      position: TOP,
       loading: `A token that lives ${TOKEN_SECONDS} seconds`,
       success: 'The token expired, the stream went on with another',
     });

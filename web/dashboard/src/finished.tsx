@@ -32,7 +32,9 @@ function FinishedRun({ run }: { run: JobState }) {
           {run.runId}
         </a>
         {run.errorDetails && (
-          <span className="mt-0.5 line-clamp-2 block text-[13px] break-words text-quiet">{run.errorDetails}</span>
+          <span className="mt-0.5 line-clamp-2 block text-[13px] break-words text-quiet">
+            {run.errorDetails}
+          </span>
         )}
       </span>
       <span className="order-3 sm:order-none">

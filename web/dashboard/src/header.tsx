@@ -9,13 +9,13 @@ export function Header({ snapshot, projectId }: { snapshot: Snapshot; projectId:
   const { reconnects, renewals } = snapshot;
   return (
     <header className="sticky top-0 z-10 mb-7 border-b border-line bg-page/85 backdrop-blur">
-      <div className="mx-auto flex max-w-[1240px] flex-wrap items-center gap-x-5 gap-y-2 px-4 py-3 sm:px-6">
+      <div className="mx-auto flex max-w-[1240px] flex-wrap items-center gap-x-2.5 gap-y-2 sm:gap-x-5 px-4 py-3 sm:px-6">
         <h1 className="mr-auto flex min-w-0 items-center gap-2.5 text-[17px] font-semibold tracking-tight">
           <a href="#/" className="flex items-center gap-2.5">
             <Mark />
             Runcast
           </a>
-          <span className="truncate rounded-md bg-track px-1.5 py-0.5 text-xs font-medium tracking-normal text-quiet">
+          <span className="truncate rounded-md max-[430px]:hidden bg-track px-1.5 py-0.5 text-xs font-medium tracking-normal text-quiet">
             {projectId}
           </span>
         </h1>
@@ -82,7 +82,7 @@ function ThemeToggle() {
           value={theme}
           aria-label={word}
           title={word}
-          className="grid size-7 place-items-center rounded-md text-quiet hover:text-text data-[state=on]:bg-track data-[state=on]:text-text"
+          className="grid size-6.5 place-items-center rounded-md text-quiet hover:text-text data-[state=on]:bg-track data-[state=on]:text-text"
         >
           <Icon size={14} aria-hidden />
         </ToggleGroup.Item>

@@ -1,7 +1,12 @@
 import { type ReactNode, useId } from 'react';
 
 /** A section with a heading, and how many things are in it. */
-export function Panel(props: { title: string; count?: number | undefined; aside?: ReactNode; children: ReactNode }) {
+export function Panel(props: {
+  title: string;
+  count?: number | undefined;
+  aside?: ReactNode;
+  children: ReactNode;
+}) {
   const id = useId();
   return (
     <section aria-labelledby={id} className="min-w-0">

@@ -13,7 +13,12 @@ export interface Line {
 }
 
 /** A small plot over time; `summary` says in words what it shows. */
-export function Plot(props: { lines: readonly Line[]; points: readonly Point[]; summary: string; unit: string }) {
+export function Plot(props: {
+  lines: readonly Line[];
+  points: readonly Point[];
+  summary: string;
+  unit: string;
+}) {
   const { lines, points, summary, unit } = props;
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
@@ -40,35 +45,45 @@ export function Plot(props: { lines: readonly Line[]; points: readonly Point[]; 
     };
   }, [theme, lines, unit]);
   useEffect(() => plot.current?.setData(columns(points, lines.length)), [points, lines]);
-  return <div ref={place} role="img" aria-label={summary} className="plot min-w-0" style={{ height: HEIGHT }} />;
+  return (
+    <div ref={place} role="img" aria-label={summary} className="plot min-w-0" style={{ height: HEIGHT }} />
+  );
 }
 
 const HEIGHT = 96;
 
 function options(parent: HTMLElement, lines: readonly Line[], unit: string): uPlot.Options {
   const color = (name: string) => resolved(parent, name);
-  const axis = { stroke: color('--quiet'), font: `11px ${getComputedStyle(parent).fontFamily}`, ticks: { show: false } };
+  const axis = {
+    stroke: color('--quiet'),
+    font: `11px ${getComputedStyle(parent).fontFamily}`,
+    ticks: { show: false },
+  };
   return {
     width: parent.clientWidth,
     height: HEIGHT,
     legend: { show: false },
     cursor: { show: false },
     padding: [6, 4, 0, 0],
-    scales: { y: { range: (_, __, most) => [0, Math.max(4, most * 1.15)] } },
+    scales: {
+      // A single point is no range yet.
+      x: { range: (_, from, to) => [Math.min(from ?? 0, (to ?? 0) - 20), to ?? 0] },
+      y: { range: (_, __, most) => [0, Math.max(4, (most ?? 0) * 1.15)] },
+    },
     axes: [
       {
         ...axis,
         grid: { show: false },
-        size: 18,
-        gap: 2,
+        size: 22,
+        gap: 6,
         space: 90,
         values: (_, times) => times.map((time) => TIME.format(time * 1000)),
       },
       {
         ...axis,
         grid: { stroke: color('--line'), width: 1 },
-        size: 40,
-        gap: 4,
+        size: unit ? 54 : 30,
+        gap: 6,
         space: 30,
         values: (_, values) => values.map((value) => (Number.isInteger(value) ? `${value}${unit}` : '')),
       },
@@ -86,7 +101,12 @@ function options(parent: HTMLElement, lines: readonly Line[], unit: string): uPl
   };
 }
 
-const TIME = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const TIME = new Intl.DateTimeFormat([], {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+});
 
 function columns(points: readonly Point[], lines: number): uPlot.AlignedData {
   return [

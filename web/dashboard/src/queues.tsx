@@ -18,7 +18,12 @@ export function Queues({ snapshot }: { snapshot: Snapshot }) {
         {queues && names.length ? (
           <>
             <div className="grid grid-cols-2 gap-4">
-              <Gauge name="Running" count={queues.running} capacity={queues.runningCapacity} color="bg-accent" />
+              <Gauge
+                name="Running"
+                count={queues.running}
+                capacity={queues.runningCapacity}
+                color="bg-accent"
+              />
               <Gauge name="Queued" count={queues.queued} capacity={queues.queuedCapacity} color="bg-error" />
             </div>
             <Plot

@@ -1,6 +1,6 @@
 import { ArrowLeft } from 'lucide-react';
-import { isTerminal, type JobState, type RuncastError, type TestState } from 'runcast-client';
 import { useEffect, useMemo, useState } from 'react';
+import { isTerminal, type JobState, type RuncastError, type TestState } from 'runcast-client';
 import { Duration } from './duration.tsx';
 import type { Live, Snapshot } from './live.ts';
 import { Empty, Panel, Skeleton } from './panel.tsx';
@@ -17,7 +17,10 @@ export function RunPage({ runId, live, snapshot }: { runId: string; live: Live; 
   return (
     <>
       <section aria-labelledby="run" className="grid gap-4">
-        <a href="#/" className="inline-flex items-center gap-1.5 justify-self-start text-[13px] text-quiet hover:text-text">
+        <a
+          href="#/"
+          className="inline-flex items-center gap-1.5 justify-self-start text-[13px] text-quiet hover:text-text"
+        >
           <ArrowLeft size={14} aria-hidden /> All runs
         </a>
         <div className="flex flex-wrap items-baseline gap-x-4 gap-y-1">
@@ -118,15 +121,25 @@ function Tests({ run, tests }: { run: JobState; tests: readonly TestState[] }) {
     <Panel title="Tests" count={isByName ? total : undefined}>
       {shown.length ? (
         <>
-          <ul id="tests" className="card scroller divide-y divide-line" tabIndex={0} aria-label="Tests of the run">
+          <ul
+            id="tests"
+            className="card scroller divide-y divide-line"
+            tabIndex={0}
+            aria-label="Tests of the run"
+          >
             {shown.map((test) => (
-              <li key={test.testId} className="grid grid-cols-[minmax(0,1fr)_auto_auto] items-baseline gap-x-3 px-4 py-2.5">
+              <li
+                key={test.testId}
+                className="grid grid-cols-[minmax(0,1fr)_auto_auto] items-baseline gap-x-3 px-4 py-2.5"
+              >
                 <span className="truncate text-sm font-medium" title={test.testId}>
                   {isByName ? test.testId.slice(run.runId.length + 1) : test.testId}
                 </span>
                 <Duration state={test} />
                 <StatusLabel status={test.status} />
-                {test.error && <span className="col-span-full text-[13px] break-words text-quiet">{test.error}</span>}
+                {test.error && (
+                  <span className="col-span-full text-[13px] break-words text-quiet">{test.error}</span>
+                )}
               </li>
             ))}
           </ul>
@@ -152,14 +165,17 @@ function testsOf(run: JobState, tests: readonly TestState[]): { shown: TestState
   if (named.length) return { shown: named.sort(byStanding), isByName: true };
   if (!run.tests?.total) return { shown: [], isByName: false };
   const [from, to] = [run.startedAt ?? '', run.completedAt ?? '9'];
-  const meanwhile = tests.filter(({ startedAt, completedAt }) => (startedAt ?? to) <= to && (completedAt ?? '9') >= from);
+  const meanwhile = tests.filter(
+    ({ startedAt, completedAt }) => (startedAt ?? to) <= to && (completedAt ?? '9') >= from,
+  );
   return { shown: meanwhile.sort(byStanding), isByName: false };
 }
 
 /** What runs first, then what went wrong, what waits, and the rest. */
 const STANDING = ['running', 'failed', 'error', 'waiting', 'cancelled', 'completed', 'passed'];
 const byStanding = (a: TestState, b: TestState): number =>
-  STANDING.indexOf(a.status) - STANDING.indexOf(b.status) || (b.startedAt ?? '').localeCompare(a.startedAt ?? '');
+  STANDING.indexOf(a.status) - STANDING.indexOf(b.status) ||
+  (b.startedAt ?? '').localeCompare(a.startedAt ?? '');
 
 function caption(isByName: boolean, shown: number, total: number): string {
   if (!isByName) return `The project’s tests of the same time; ${total} of them are this run’s.`;
@@ -169,23 +185,40 @@ function caption(isByName: boolean, shown: number, total: number): string {
 function Timeline({ events }: { events: readonly JobState[] }) {
   return (
     <Panel title="Timeline" count={events.length}>
-      <ol id="timeline" className="card scroller px-4 py-3" tabIndex={0} aria-label="Events, the last one first" reversed>
+      <ol
+        id="timeline"
+        className="card scroller px-4 py-3"
+        tabIndex={0}
+        aria-label="Events, the last one first"
+        reversed
+      >
         {[...events].reverse().map((event, index) => {
           const before = events[events.length - 2 - index];
           const isTurn = event.status !== before?.status;
           return (
-            <li key={event.seq} className="event relative grid grid-cols-[auto_minmax(0,1fr)_auto] gap-x-3 pb-3 last:pb-0">
-              <span className="z-[1] grid size-5 place-items-center bg-surface">
+            <li
+              key={event.seq}
+              className="event relative grid grid-cols-[auto_minmax(0,1fr)_auto] gap-x-3 pb-3 last:pb-0"
+            >
+              <span className="z-[1] grid size-5 place-items-center">
                 {isTurn || isTerminal(event.status) ? (
-                  <StatusIcon status={event.status} />
+                  <span className="bg-surface py-0.5">
+                    <StatusIcon status={event.status} />
+                  </span>
                 ) : (
                   <span className="size-1.5 rounded-full bg-quiet" />
                 )}
               </span>
-              <span className={`min-w-0 text-[13px] leading-5 break-words ${isTurn ? 'font-medium' : 'text-quiet'}`}>
+              <span
+                className={`min-w-0 text-[13px] leading-5 break-words ${isTurn ? 'font-medium' : 'text-quiet'}`}
+              >
                 {describe(event, before)}
               </span>
-              <time className="text-xs leading-5 text-quiet" dateTime={event.occurredAt ?? ''} title={`seq ${event.seq}`}>
+              <time
+                className="text-xs leading-5 text-quiet"
+                dateTime={event.occurredAt ?? ''}
+                title={`seq ${event.seq}`}
+              >
                 {clock(event.occurredAt, true)}
               </time>
             </li>

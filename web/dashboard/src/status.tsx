@@ -21,17 +21,36 @@ const ICONS: Record<Status, LucideIcon> = {
 };
 
 /** In the order in which counts are read: what went well, what did not, what is to come. */
-export const STATUSES = ['passed', 'completed', 'failed', 'error', 'cancelled', 'running', 'waiting'] as const;
+export const STATUSES = [
+  'passed',
+  'completed',
+  'failed',
+  'error',
+  'cancelled',
+  'running',
+  'waiting',
+] as const;
 
 export function StatusIcon({ status, size = 15 }: { status: Status; size?: number }) {
   const Icon = ICONS[status];
-  return <Icon size={size} strokeWidth={2.2} aria-hidden className="hue shrink-0" data-status={status} />;
+  return (
+    <Icon
+      size={size}
+      strokeWidth={2.2}
+      aria-hidden
+      className="hue shrink-0 self-center"
+      data-status={status}
+    />
+  );
 }
 
 /** A status by icon, word and colour: each of them says it alone. */
 export function StatusLabel({ status }: { status: Status }) {
   return (
-    <span className="hue inline-flex items-center gap-1.5 text-[13px] font-medium whitespace-nowrap" data-status={status}>
+    <span
+      className="hue inline-flex items-baseline gap-1.5 text-[13px] font-medium whitespace-nowrap"
+      data-status={status}
+    >
       <StatusIcon status={status} />
       {status}
     </span>
@@ -45,7 +64,7 @@ export function Counts({ tests, isTerse = false }: { tests: TestCounts | null; i
   return (
     <ul aria-label="Tests" className="flex flex-wrap gap-x-3.5 gap-y-1 text-[13px]">
       {counted.map((status) => (
-        <li key={status} title={`${tests[status]} ${status}`} className="inline-flex items-center gap-1">
+        <li key={status} title={`${tests[status]} ${status}`} className="inline-flex items-baseline gap-1">
           <StatusIcon status={status} size={14} />
           <span>{tests[status]}</span>
           <span className={isTerse ? 'sr-only' : 'text-quiet'}>{status}</span>

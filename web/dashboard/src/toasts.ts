@@ -1,5 +1,5 @@
-import type { JobState } from 'runcast-client';
 import { useEffect, useRef } from 'react';
+import type { JobState } from 'runcast-client';
 import { toast } from 'sonner';
 import type { Live } from './live.ts';
 
@@ -10,7 +10,7 @@ export function useToasts(live: Live, runs: readonly JobState[]): void {
     for (const { runId, status } of runs) {
       if (status !== 'running' || shown.current.has(runId)) continue;
       shown.current.add(runId);
-      toast.loading(runId, { id: runId, description: 'is running', duration: Number.POSITIVE_INFINITY });
+      toast.loading(`${runId} is running`, { id: runId, duration: Number.POSITIVE_INFINITY });
     }
   }, [runs]);
   useEffect(
@@ -24,7 +24,9 @@ export function useToasts(live: Live, runs: readonly JobState[]): void {
 }
 
 function finish({ runId, status, duration, errorDetails }: JobState): void {
-  const description = [`${status}${duration ? ` after ${duration}` : ''}`, errorDetails].filter(Boolean).join(': ');
+  const description = [`${status}${duration ? ` after ${duration}` : ''}`, errorDetails]
+    .filter(Boolean)
+    .join(': ');
   // A toast that was replaced keeps what it had: the loading one would stay for ever.
   const options = { id: runId, description, duration: 6000 };
   if (status === 'passed' || status === 'completed') toast.success(runId, options);
