@@ -54,13 +54,14 @@ it('a tab that goes hands over, and nothing is lost or doubled', async () => {
   stream.job({ runId: 'a', status: 'running' });
   await vi.waitFor(() => expect(follower.seen.at(-1)).toBe('a:1'));
   leader.client.close();
+  stream.job({ runId: 'c', status: 'running' });
   stream.job({ runId: 'a', status: 'running' });
   stream.job({ runId: 'b', status: 'running' });
   stream.job({ runId: 'a', status: 'running' });
   await vi.waitFor(() =>
     expect(follower.seen.toSorted()).toEqual(['a:0', 'a:1', 'a:2', 'a:3', 'b:0', 'b:1']),
   );
-  await vi.waitFor(() => expect(other.seen).toEqual(['b:0', 'b:1']));
+  await vi.waitFor(() => expect(other.seen.toSorted()).toEqual(['b:0', 'b:1', 'c:0', 'c:1']));
   await vi.waitFor(() => expect(stream.open).toBe(1));
   expect(leader.seen).toEqual(['a:0', 'a:1']);
   expect(stream.requests.at(-1)?.headers.get('last-event-id')).not.toBeNull();
