@@ -13,6 +13,12 @@ import { Running } from './running.tsx';
 import { useTheme } from './theme.ts';
 import { useToasts } from './toasts.ts';
 
+const TOAST_COLORS = {
+  '--normal-bg': 'var(--surface)',
+  '--normal-border': 'var(--line)',
+  '--normal-text': 'var(--text)',
+} as React.CSSProperties;
+
 /** The page: an overview, or one run; beside either, how the stream does. */
 export function App({ live }: { live: Live }) {
   const snapshot = useSyncExternalStore(live.subscribe, live.snapshot);
@@ -27,9 +33,9 @@ export function App({ live }: { live: Live }) {
   const { local } = live.settings;
   return (
     <>
-      <a href="#main" className="skip" onClick={skip}>
+      <button type="button" className="skip" onClick={() => document.getElementById('main')?.focus()}>
         Skip to the content
-      </a>
+      </button>
       <Header snapshot={snapshot} projectId={live.settings.projectId} />
       <Notice snapshot={snapshot} />
       <div className="mx-auto grid max-w-[1240px] gap-x-8 gap-y-9 px-4 pb-20 sm:px-6 lg:grid-cols-[minmax(0,1fr)_320px]">
@@ -49,13 +55,14 @@ export function App({ live }: { live: Live }) {
           <Latency points={snapshot.latency} />
         </aside>
       </div>
-      <Toaster theme={theme} position="bottom-right" closeButton visibleToasts={3} duration={6000} />
+      <Toaster
+        theme={theme}
+        position="bottom-right"
+        closeButton
+        visibleToasts={3}
+        duration={6000}
+        style={TOAST_COLORS}
+      />
     </>
   );
-}
-
-/** The hash is the route's: it must not become `#main`. */
-function skip(event: React.MouseEvent): void {
-  event.preventDefault();
-  document.getElementById('main')?.focus();
 }

@@ -69,14 +69,7 @@ function Gauge(props: { name: string; count: number; capacity: number; color: st
         {count}
         <span className="text-[13px] font-normal tracking-normal text-quiet"> of {capacity}</span>
       </p>
-      <div
-        role="meter"
-        aria-label={name}
-        aria-valuenow={count}
-        aria-valuemin={0}
-        aria-valuemax={capacity}
-        className="h-1.5 overflow-hidden rounded-full bg-track"
-      >
+      <div aria-hidden className="h-1.5 overflow-hidden rounded-full bg-track">
         <div
           className={`h-full rounded-full transition-[width] ${color}`}
           style={{ width: `${Math.min(100, (100 * count) / (capacity || 1))}%` }}

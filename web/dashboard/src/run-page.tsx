@@ -124,6 +124,7 @@ function Tests({ run, tests }: { run: JobState; tests: readonly TestState[] }) {
           <ul
             id="tests"
             className="card scroller divide-y divide-line"
+            // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and a keyboard has to reach it
             tabIndex={0}
             aria-label="Tests of the run"
           >
@@ -188,6 +189,7 @@ function Timeline({ events }: { events: readonly JobState[] }) {
       <ol
         id="timeline"
         className="card scroller px-4 py-3"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and a keyboard has to reach it
         tabIndex={0}
         aria-label="Events, the last one first"
         reversed
