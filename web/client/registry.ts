@@ -203,9 +203,7 @@ export class Registry {
   #changed(): void {
     const streams = [...this.#held].map((held) => held.stream);
     const states = streams.map((stream) => stream?.state);
-    const worst = (['reconnecting', 'connecting', 'failed', 'open'] as const).find((state) =>
-      states.includes(state),
-    );
+    const worst = (['reconnecting', 'open', 'connecting'] as const).find((state) => states.includes(state));
     this.#owner.onConnection({
       state: worst ?? this.#last,
       reconnects: streams.reduce((sum, stream) => sum + (stream?.reconnects ?? 0), this.#reconnects),
