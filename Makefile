@@ -14,12 +14,14 @@ demo: build ## Set everything up, start the stack, play a lively scene
 	@target/debug/runcast demo
 
 test: build setup-tests ## Set everything up, then run every test
+	npm --prefix web test
 	cargo test --workspace
 
-check: setup-check ## Format, lints, docs, licences and bans; warnings are errors
+check: setup-check web/node_modules/.installed ## Format, lints, docs, licences and bans; warnings are errors
 	cargo fmt --all --check
 	RUSTFLAGS="$(RUSTFLAGS)" cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	npm --prefix web run check
 	cargo deny --offline check bans licenses sources
 
 chaos: build ## Faults at random; SEED=… replays, MINUTES=… (default 10) for longer
