@@ -57,7 +57,7 @@ export function App({ live }: { live: Live }) {
       </div>
       <Toaster
         theme={theme}
-        position="bottom-right"
+        position="bottom-left"
         closeButton
         visibleToasts={3}
         duration={6000}

@@ -84,14 +84,14 @@ export function Demo({
         )}
         {button(
           'Break Postgres',
-          `Kills it for ${OUTAGE_SECONDS} s; updates wait and are sent again`,
+          `Kills it for ${OUTAGE_SECONDS} s; updates wait for it`,
           Database,
           fault('postgres', 'Postgres'),
           servers.postgres,
         )}
         {button(
           'Expire the token',
-          `Goes on with one that lives ${TOKEN_SECONDS} s, then renews it`,
+          `Takes one that lives ${TOKEN_SECONDS} s; it is renewed`,
           KeyRound,
           expire,
         )}

@@ -51,6 +51,11 @@ export function Plot(props: {
 }
 
 const HEIGHT = 96;
+/** The shortest time that is drawn. */
+const MIN_SECONDS = 20;
+const INCREMENTS = [1, 2, 5]
+  .flatMap((step) => [1, 10, 100, 1000, 10_000].map((by) => step * by))
+  .sort((a, b) => a - b);
 
 function options(parent: HTMLElement, lines: readonly Line[], unit: string): uPlot.Options {
   const color = (name: string) => resolved(parent, name);
@@ -66,8 +71,7 @@ function options(parent: HTMLElement, lines: readonly Line[], unit: string): uPl
     cursor: { show: false },
     padding: [6, 4, 0, 0],
     scales: {
-      // A single point is no range yet.
-      x: { range: (_, from, to) => [Math.min(from ?? 0, (to ?? 0) - 20), to ?? 0] },
+      x: { range: (_, from, to) => [Math.min(from ?? 0, (to ?? 0) - MIN_SECONDS), to ?? 0] },
       y: { range: (_, __, most) => [0, Math.max(4, (most ?? 0) * 1.15)] },
     },
     axes: [
@@ -85,6 +89,7 @@ function options(parent: HTMLElement, lines: readonly Line[], unit: string): uPl
         size: unit ? 54 : 30,
         gap: 6,
         space: 30,
+        incrs: INCREMENTS,
         values: (_, values) => values.map((value) => (Number.isInteger(value) ? `${value}${unit}` : '')),
       },
     ],
@@ -108,7 +113,11 @@ const TIME = new Intl.DateTimeFormat([], {
   hourCycle: 'h23',
 });
 
-function columns(points: readonly Point[], lines: number): uPlot.AlignedData {
+function columns(given: readonly Point[], lines: number): uPlot.AlignedData {
+  const [first] = given;
+  // A single point makes no range: what it says was so before.
+  const points =
+    first && given.length === 1 ? [{ ...first, at: first.at - MIN_SECONDS * 1000 }, first] : given;
   return [
     points.map(({ at }) => at / 1000),
     ...Array.from({ length: lines }, (_, line) => points.map(({ values }) => values[line] ?? null)),
