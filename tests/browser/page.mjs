@@ -63,6 +63,7 @@ const commands = {
       if (response.request().resourceType() !== 'fetch') bodies.push(response.body());
     });
     await page.goto(url, { waitUntil: 'load' });
+    page.removeAllListeners('response');
     const sizes = (await Promise.all(bodies)).map((body) => gzipSync(body).length);
     await page.close();
     return sizes.reduce((sum, size) => sum + size, 0);
