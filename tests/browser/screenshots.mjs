@@ -1,4 +1,4 @@
-// Takes the pictures of docs/: `node screenshots.mjs <folder>`, with a stack of its own. Look at them.
+// Takes the pictures of the documentation: `node screenshots.mjs docs`, with a stack of its own. Look at them.
 
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -6,7 +6,8 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { launch } from './chromium.mjs';
 
-const folder = process.argv[2];
+const docs = process.argv[2];
+const folder = `${docs}/dashboard`;
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
 const variables = { QUEUE_NAMES: 'runs', RUNNING_CAPACITY: '4', QUEUED_CAPACITY: '8' };
 const stack = spawn(`${checkout}/target/debug/runcast`, ['up', '--port', '0'], {
@@ -17,7 +18,7 @@ const [line] = await Promise.race([once(createInterface({ input: stack.stdout })
 const { url } = JSON.parse(line);
 const browser = await launch();
 try {
-  const page = await open({ width: 1280, height: 900 }, 'dark');
+  const page = await open({ width: 1280, height: 980 }, 'dark');
   await page.getByText('No run is in progress').waitFor();
   await shoot(page, 'empty');
 
@@ -25,11 +26,11 @@ try {
   await fetch(`${url}/_local/scene`, { method: 'POST' });
   await page.locator('#finished li:nth-child(7)').waitFor({ timeout: 120_000 });
   await fetch(`${url}/_local/scene`, { method: 'POST' });
-  const light = await open({ width: 1280, height: 900 }, 'light');
+  const light = await open({ width: 1280, height: 980 }, 'light');
   const phone = await open({ width: 360, height: 780 }, 'dark');
-  const run = await open({ width: 1280, height: 900 }, 'light', await runOf(page, 'api-regression'));
+  const run = await open({ width: 1280, height: 980 }, 'light', await runOf(page, 'api-regression'));
   await page.locator('#running [data-status=failed]').first().waitFor({ timeout: 60_000 });
-  await shoot(page, 'dashboard');
+  await page.screenshot({ path: `${docs}/dashboard.png` });
   await shoot(light, 'light');
   await shoot(phone, 'phone');
   await shoot(run, 'run');

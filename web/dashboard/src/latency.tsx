@@ -22,7 +22,8 @@ export function Latency({ points }: { points: readonly Point[] }) {
           <p className="py-6 text-center text-[13px] text-quiet">Drawn with the first live event.</p>
         )}
         <p className="mt-2 text-xs text-quiet">
-          From an event’s <code>occurredAt</code> to this page{points.length ? `; median ${median} ms` : ''}.
+          From an event’s <code>occurredAt</code> to this page
+          {points.length ? `; median ${median}\u00a0ms` : ''}.
         </p>
       </div>
     </Panel>

@@ -1,14 +1,11 @@
 import { CircleAlert } from 'lucide-react';
+import type { RuncastError } from 'runcast-client';
 import type { Snapshot } from './live.ts';
 
 /** What went wrong for good, or for now, and what to do. */
 export function Notice({ snapshot }: { snapshot: Snapshot }) {
   const { error, connection, isKnown } = snapshot;
-  const text = error
-    ? refusal(error.status, error.message)
-    : connection === 'reconnecting'
-      ? away(isKnown)
-      : undefined;
+  const text = error ? refusal(error) : connection === 'reconnecting' ? away(isKnown) : undefined;
   if (!text) return null;
   return (
     <div className="mx-auto mb-7 max-w-[1240px] px-4 sm:px-6">
@@ -29,7 +26,8 @@ export function Notice({ snapshot }: { snapshot: Snapshot }) {
   );
 }
 
-function refusal(status: number, message: string): string {
+function refusal({ status, message, problem }: RuncastError): string {
+  if (!problem) return `${message} The functions are not there: look at apiUrl in config.json, then reload.`;
   if (status === 401) return `${message} Sign in again, then reload this page.`;
   if (status === 404)
     return `${message} Your token does not cover it: choose another project, or ask for access.`;

@@ -69,7 +69,7 @@ function options(parent: HTMLElement, lines: readonly Line[], unit: string): uPl
     height: HEIGHT,
     legend: { show: false },
     cursor: { show: false },
-    padding: [6, 4, 0, 0],
+    padding: [6, 20, 0, 0],
     scales: {
       x: { range: (_, from, to) => [Math.min(from ?? 0, (to ?? 0) - MIN_SECONDS), to ?? 0] },
       y: { range: (_, __, most) => [0, Math.max(4, (most ?? 0) * 1.15)] },

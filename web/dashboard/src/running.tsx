@@ -24,6 +24,7 @@ export function Running({ snapshot, hasScenes }: { snapshot: Snapshot; hasScenes
         </ul>
       )}
       {!active.length && !snapshot.isKnown && !snapshot.error && <Skeleton rows={2} />}
+      {!active.length && !snapshot.isKnown && snapshot.error && <Empty>Nothing was told yet.</Empty>}
       {!active.length && snapshot.isKnown && (
         <Empty>
           <p>No run is in progress.</p>
