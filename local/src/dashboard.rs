@@ -1,4 +1,4 @@
-//! The dashboard's files, from the checkout.
+//! The dashboard's files, as `make build` left them in the checkout.
 
 use std::path::{Component, Path};
 
@@ -17,12 +17,27 @@ pub(crate) async fn serve(method: Method, uri: Uri) -> Response {
     if !inside || !matches!(method, Method::GET | Method::HEAD) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    match tokio::fs::read(process::checkout().join("web/public").join(path)).await {
+    // The names of assets hold a hash of what is in them.
+    let caching = if path.starts_with("assets") {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
+    match tokio::fs::read(process::checkout().join("web/dist").join(path)).await {
         Ok(file) => {
             let content_type = mime_guess::from_path(path)
                 .first_or_octet_stream()
                 .to_string();
-            ([(header::CONTENT_TYPE, content_type)], file).into_response()
+            let headers = [
+                (header::CONTENT_TYPE, content_type.as_str()),
+                (header::CACHE_CONTROL, caching),
+                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            ];
+            (headers, file).into_response()
+        }
+        Err(_) if path == Path::new("index.html") => {
+            let missing = "The dashboard is not built: run `make build`.\n";
+            (StatusCode::NOT_FOUND, missing).into_response()
         }
         Err(_) => StatusCode::NOT_FOUND.into_response(),
     }

@@ -6,6 +6,7 @@ use axum::{
     Json, Router,
     body::{Body, to_bytes},
     extract::{ConnectInfo, Path, Request, State},
+    middleware,
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
@@ -14,6 +15,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
+    buttons::{self, Buttons},
     dashboard, function_url,
     invocation::NoAnswer,
     lambda::Lambda,
@@ -29,6 +31,7 @@ pub(crate) struct Gateway {
     pub(crate) lambdas: Vec<Lambda>,
     pub(crate) report: Report,
     pub(crate) signer: Signer,
+    pub(crate) buttons: Buttons,
 }
 
 impl Gateway {
@@ -38,11 +41,17 @@ impl Gateway {
 }
 
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new()
-        .route("/api/{function}/{*rest}", any(call_url))
-        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
+    let local = Router::new()
+        .route("/config.json", get(buttons::config))
         .route("/_local/report", get(report))
         .route("/_local/token", post(token))
+        .route("/_local/scene", post(buttons::scene))
+        .route("/_local/faults/{server}", post(buttons::fault))
+        .layer(middleware::from_fn(buttons::same_origin));
+    Router::new()
+        .merge(local)
+        .route("/api/{function}/{*rest}", any(call_url))
+        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
         .fallback(dashboard::serve)
         .with_state(gateway)
 }

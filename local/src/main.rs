@@ -1,6 +1,7 @@
 //! `runcast`: a local AWS Lambda for functions that stream through function URLs, and the command
 //! of whoever works with Runcast.
 
+mod buttons;
 mod client;
 mod dashboard;
 mod demo;
@@ -15,6 +16,8 @@ mod prelude;
 mod process;
 mod report;
 mod runtime_api;
+mod scene;
+mod server;
 mod servers;
 mod signer;
 mod up;

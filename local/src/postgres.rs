@@ -13,14 +13,13 @@ use nix::{
     sys::signal::Signal,
     unistd::{Pid, Uid, User},
 };
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use crate::{Error, guard::Guard, process};
+use crate::{Error, guard::Guard, process, server::Server};
 
 /// A running Postgres.
 pub(crate) struct Postgres {
-    child: Child,
-    pid: Pid,
+    pub(crate) server: Server,
     port: u16,
     /// For whoever works with the stack: may do everything.
     pub(crate) url: String,
@@ -68,45 +67,36 @@ impl Postgres {
         }
         let password = fs::read_to_string(&password_file)?;
         let start = async |port| {
-            let command = command(&package, "postgres", user.as_ref());
-            Self::start_at(command, &dir, port, connections, &password, guard).await
+            let (package, user) = (package.clone(), user.clone());
+            let (dir, group) = (dir.clone(), guard.group);
+            let log = fs::File::create(dir.join("postgres.log"))?;
+            let start = move || {
+                let mut command = command(&package, "postgres", user.as_ref());
+                command
+                    .arg("-D")
+                    .arg(dir.join("data"))
+                    .args(["-c", "listen_addresses=127.0.0.1"])
+                    .args(["-c", "unix_socket_directories="])
+                    .args(["-c", &format!("port={port}")])
+                    .args(["-c", &format!("max_connections={connections}")])
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(log.try_clone().map_or_else(|_| Stdio::null(), Stdio::from))
+                    .process_group(group);
+                command
+            };
+            // Fast shutdown ends connections and writes everything; an immediate one recovers
+            // from its log when it is started again, as after a crash.
+            let server = Server::start("Postgres", Signal::SIGINT, Signal::SIGQUIT, start)?;
+            let postgres = Postgres {
+                server,
+                port,
+                url: format!("postgres://runcast:{password}@127.0.0.1:{port}/postgres"),
+            };
+            postgres.wait_until_ready(state_dir).await?;
+            Ok(postgres)
         };
         process::on_a_free_port(start).await
-    }
-
-    async fn start_at(
-        mut command: Command,
-        dir: &Path,
-        port: u16,
-        connections: usize,
-        password: &str,
-        guard: &Guard,
-    ) -> Result<Self, Error> {
-        let log = fs::File::create(dir.join("postgres.log"))?;
-        let child = command
-            .arg("-D")
-            .arg(dir.join("data"))
-            .args([
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "unix_socket_directories=",
-            ])
-            .args(["-c", &format!("port={port}")])
-            .args(["-c", &format!("max_connections={connections}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(guard.group)
-            .spawn()?;
-        let mut postgres = Postgres {
-            pid: process::pid(&child)?,
-            child,
-            port,
-            url: format!("postgres://runcast:{password}@127.0.0.1:{port}/postgres"),
-        };
-        postgres.wait_until_ready(dir).await?;
-        Ok(postgres)
     }
 
     /// Lets a role of the schema log in; returns its URL.
@@ -123,23 +113,15 @@ impl Postgres {
         ))
     }
 
-    pub(crate) async fn stop(mut self) {
-        process::signal(self.pid, Signal::SIGCONT);
-        // Fast shutdown: connections are ended, everything is written.
-        process::signal(self.pid, Signal::SIGINT);
-        let _ = self.child.wait().await;
-    }
-
-    async fn wait_until_ready(&mut self, dir: &Path) -> Result<(), Error> {
+    async fn wait_until_ready(&self, state_dir: &Path) -> Result<(), Error> {
         loop {
             let connected = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await;
             if connected.is_ok() {
                 return Ok(());
             }
-            if let Some(status) = self.child.try_wait()? {
-                let log = dir.join("postgres.log");
-                return Err(format!("Postgres ended ({status}); see {}", log.display()).into());
-            }
+            let log = state_dir.join("postgres/postgres.log");
+            let checked = self.server.check().await;
+            checked.map_err(|error| format!("{error}; see {}", log.display()))?;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,6 +1,6 @@
 //! The servers of a stack: embedded ones, or those that were given.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use crate::{Error, guard::Guard, postgres::Postgres, valkey::Valkey};
 
@@ -119,12 +119,37 @@ impl Servers {
         self.login("worker", &WORKER_RULES, "runcast_writer").await
     }
 
-    pub(crate) async fn stop(self) {
-        if let Some(valkey) = self.valkey {
-            valkey.stop().await;
+    /// Whether this stack started its own Redis.
+    pub(crate) fn has_own_redis(&self) -> bool {
+        self.valkey.is_some()
+    }
+
+    /// Whether this stack started its own Postgres.
+    pub(crate) fn has_own_postgres(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    /// Kills Redis, and starts it again after `outage`.
+    pub(crate) async fn break_redis(&self, outage: Duration) -> Result<(), Error> {
+        let valkey = self.valkey.as_ref();
+        let valkey = valkey.ok_or("this Redis was given to the stack, which does not break it")?;
+        valkey.server.break_for(outage).await
+    }
+
+    /// Kills Postgres, and starts it again after `outage`.
+    pub(crate) async fn break_postgres(&self, outage: Duration) -> Result<(), Error> {
+        let postgres = self.postgres.as_ref();
+        let postgres =
+            postgres.ok_or("this Postgres was given to the stack, which does not break it")?;
+        postgres.server.break_for(outage).await
+    }
+
+    pub(crate) async fn stop(&self) {
+        if let Some(valkey) = &self.valkey {
+            valkey.server.stop().await;
         }
-        if let Some(postgres) = self.postgres {
-            postgres.stop().await;
+        if let Some(postgres) = &self.postgres {
+            postgres.server.stop().await;
         }
     }
 

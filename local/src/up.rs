@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     Error,
+    buttons::Buttons,
     environment::Spec,
     function_url::collect,
     gateway::{self, Gateway},
@@ -90,7 +91,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
 #[derive(Default)]
 struct Started {
     lambdas: Vec<Lambda>,
-    servers: Option<Servers>,
+    servers: Option<Arc<Servers>>,
     guard: Option<Guard>,
     state_dir: Option<tempfile::TempDir>,
 }
@@ -140,7 +141,7 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
         database_url: options.database_url.clone(),
     };
     let servers = Servers::start(&given, connections, &state_dir, guard).await?;
-    let servers = started.servers.insert(servers);
+    let servers = started.servers.insert(Arc::new(servers));
     let owner = servers.owner.clone();
 
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
@@ -192,6 +193,7 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
         lambdas: started.lambdas.clone(),
         report: functions.report,
         signer,
+        buttons: Buttons::new(&url, servers.clone()),
     });
     let router = gateway::router(gateway);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();

@@ -3,15 +3,14 @@
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use nix::{sys::signal::Signal, unistd::Pid};
-use tokio::process::{Child, Command};
+use nix::sys::signal::Signal;
+use tokio::process::Command;
 
-use crate::{Error, guard::Guard, process};
+use crate::{Error, guard::Guard, process, server::Server};
 
 /// A running Valkey.
 pub(crate) struct Valkey {
-    child: Child,
-    pid: Pid,
+    pub(crate) server: Server,
     port: u16,
     /// For whoever works with the stack: may do everything.
     pub(crate) url: String,
@@ -41,20 +40,21 @@ impl Valkey {
                  maxclients 20000\nlogfile valkey.log\n"
             ),
         )?;
-        let child = Command::new(binary()?)
-            .current_dir(dir)
-            .arg(&config)
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .process_group(guard.group)
-            .spawn()?;
-        let url = format!("redis://:{password}@127.0.0.1:{port}/");
-        let pid = process::pid(&child)?;
-        let mut valkey = Valkey {
-            child,
-            pid,
+        let (binary, dir, group) = (binary()?, dir.to_owned(), guard.group);
+        let start = move || {
+            let mut command = Command::new(&binary);
+            command
+                .current_dir(&dir)
+                .arg(&config)
+                .stdin(std::process::Stdio::null())
+                .stdout(std::process::Stdio::null())
+                .process_group(group);
+            command
+        };
+        let valkey = Valkey {
+            server: Server::start("Valkey", Signal::SIGTERM, Signal::SIGKILL, start)?,
             port,
-            url,
+            url: format!("redis://:{password}@127.0.0.1:{port}/"),
         };
         valkey.wait_until_ready(&log).await?;
         Ok(valkey)
@@ -83,13 +83,7 @@ impl Valkey {
         ))
     }
 
-    pub(crate) async fn stop(mut self) {
-        process::signal(self.pid, Signal::SIGCONT);
-        process::signal(self.pid, Signal::SIGTERM);
-        let _ = self.child.wait().await;
-    }
-
-    async fn wait_until_ready(&mut self, log: &Path) -> Result<(), Error> {
+    async fn wait_until_ready(&self, log: &Path) -> Result<(), Error> {
         let client = redis::Client::open(self.url.as_str())?;
         loop {
             if let Ok(mut connection) = client.get_multiplexed_async_connection().await
@@ -97,9 +91,8 @@ impl Valkey {
             {
                 return Ok(());
             }
-            if let Some(status) = self.child.try_wait()? {
-                return Err(format!("Valkey ended ({status}); see {}", log.display()).into());
-            }
+            let checked = self.server.check().await;
+            checked.map_err(|error| format!("{error}; see {}", log.display()))?;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

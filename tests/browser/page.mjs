@@ -1,42 +1,93 @@
-// Opens a page in the machine's Chromium: `node page.mjs <url>`. Every line on stdin is an
-// expression to wait for on the page; its value goes out as one line of JSON. Ends with stdin.
+// Tabs in the machine's Chromium: `node page.mjs <url>`. Every line on stdin is a command as JSON, `{"do", "tab", …}`;
+// its answer goes out as one line of JSON. Ends with stdin.
 
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
-import { chromium } from 'playwright-core';
+import { gzipSync } from 'node:zlib';
+import { AxeBuilder } from '@axe-core/playwright';
+import { launch } from './chromium.mjs';
 
 const PATIENCE_MS = 30_000;
 const INTERVAL_MS = 20;
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
+const url = process.argv[2];
+const browser = await launch();
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+const tabs = [];
+let breakWith;
+const broken = new Promise((_, reject) => {
+  breakWith = reject;
 });
-try {
-  const page = await browser.newPage();
-  const broken = new Promise((_, reject) => {
-    page.on('pageerror', reject);
-    page.on('crash', () => reject(new Error('the page crashed')));
+broken.catch(() => {}); // It is told to whoever waits next.
+
+const commands = {
+  async open({ path }) {
+    const page = await context.newPage();
+    page.on('pageerror', breakWith);
+    page.on('crash', () => breakWith(new Error('the page crashed')));
     page.on('console', (message) => {
-      if (message.type() === 'error') reject(new Error(message.text()));
+      // That a server is away, is what some tests are about.
+      const isNetwork = message.text().startsWith('Failed to load resource');
+      if (message.type() === 'error' && !isNetwork) breakWith(new Error(message.text()));
     });
-  });
-  broken.catch(() => {}); // It is told to whoever waits next.
-  await page.goto(process.argv[2]);
-  for await (const expression of createInterface({ input: process.stdin })) {
-    const value = await Promise.race([waitFor(page, expression), broken]).catch(async (error) => {
-      const shown = await page.evaluate('document.body.innerText').catch(() => 'nothing');
-      throw new Error(`${expression}: ${error.message}\nThe page shows:\n${shown}`);
+    tabs.push(page);
+    await page.goto(`${url}${path}`);
+    return tabs.length - 1;
+  },
+  wait: ({ tab, expression }) => waitFor(tabs[tab], expression),
+  async click({ tab, name }) {
+    await tabs[tab].getByRole('button', { name }).click();
+    return true;
+  },
+  async reload({ tab }) {
+    await tabs[tab].reload();
+    return true;
+  },
+  async close({ tab }) {
+    await tabs[tab].close({ runBeforeUnload: false });
+    return true;
+  },
+  /** What axe finds that is serious. */
+  async axe({ tab, scheme }) {
+    await tabs[tab].emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
+    const { violations } = await new AxeBuilder({ page: tabs[tab] }).analyze();
+    const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+    return serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
+  },
+  /** How many bytes the page's files have, each compressed. */
+  async weight() {
+    const page = await context.newPage();
+    const bodies = [];
+    page.on('response', (response) => {
+      // Not what it asks for when it runs: that is data.
+      if (response.request().resourceType() !== 'fetch') bodies.push(response.body());
     });
-    console.log(JSON.stringify(value));
+    await page.goto(url, { waitUntil: 'load' });
+    page.removeAllListeners('response');
+    const sizes = (await Promise.all(bodies)).map((body) => gzipSync(body).length);
+    await page.close();
+    return sizes.reduce((sum, size) => sum + size, 0);
+  },
+  /** How long a page takes from the begin of its navigation until a selector finds something, in milliseconds. */
+  async first({ path, selector }) {
+    const page = await context.newPage();
+    await page.goto(`${url}${path}`, { waitUntil: 'commit' });
+    await page.locator(selector).first().waitFor({ timeout: PATIENCE_MS });
+    const took = await page.evaluate('performance.now()');
+    await page.close();
+    return took;
+  },
+};
+
+try {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const command = JSON.parse(line);
+    const done = commands[command.do](command);
+    const answer = await Promise.race([done, broken]).catch(async (error) => {
+      const shown = await tabs[command.tab ?? 0]?.evaluate('document.body.innerText').catch(() => 'nothing');
+      throw new Error(`${line}: ${error.message}\nThe page shows:\n${shown}`);
+    });
+    console.log(JSON.stringify(answer));
   }
 } finally {
   await browser.close();

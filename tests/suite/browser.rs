@@ -12,16 +12,19 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
+/// The page's budget, in bytes, each file compressed.
+const BUDGET: u64 = 150 * 1024;
+
 #[tokio::test]
 async fn the_native_event_source_sees_the_same_bytes() {
     let stack = Stack::start().await;
     stack.publish("job", "r1", "waiting").await;
     stack.publish("job", "r1", "running").await;
-    let mut page = Page::open(&stack, "/?run=r1");
+    let mut page = Browser::open(&stack, "/config.json").await;
+    page.listen(&stack, "r1").await;
     let mut viewer = stack.watch("/api/job-status/events/r1").await;
     // Once both have the current state, all that follows is live.
-    page.wait("document.querySelector('#frames').textContent")
-        .await;
+    page.wait("shown.length").await;
     eventually("the browser and the viewer listen", async || {
         (stack.subscribers("job", "r1").await == 2).then_some(())
     })
@@ -37,135 +40,391 @@ async fn the_native_event_source_sees_the_same_bytes() {
     passed["artifactPaths"] = json!(["s3://bucket/ä.zip", ""]);
     stack.send(json!([passed])).await;
 
-    let mut expected = String::new();
+    let mut expected = Vec::new();
     let reason = loop {
         let event = viewer.event().await.unwrap();
         match event.event.as_str() {
-            "message" => expected.push_str(&format!("{} {}\n", event.id, event.data)),
+            "message" => expected.push(format!("{} {}", event.id, event.data)),
             "end" => break event.data,
             _ => {}
         }
     };
     assert_eq!(reason, r#"{"reason":"complete"}"#);
     page.wait("document.title === 'complete'").await;
-    let shown = page.wait("document.querySelector('#frames').textContent");
-    assert_eq!(shown.await.as_str().unwrap(), expected);
-    assert_eq!(expected.lines().count(), 22, "{expected}");
-    page.close().await;
+    assert_eq!(page.wait("shown").await, json!(expected));
+    assert_eq!(expected.len(), 22, "{expected:?}");
+    page.quit().await;
 }
 
 #[tokio::test]
 async fn the_native_event_source_comes_back_by_itself() {
     let stack = Stack::with(&[], &[("STREAM_WINDOW_SECONDS", "1")]).await;
     stack.publish("job", "r1", "running").await;
-    let mut page = Page::open(&stack, "/?run=r1");
-    let frames = "document.querySelector('#frames').textContent";
-    page.wait(&format!("{frames}.startsWith('1 ')")).await;
+    let mut page = Browser::open(&stack, "/config.json").await;
+    page.listen(&stack, "r1").await;
+    page.wait("shown.length").await;
     for round in 1..=3 {
         // The window is over, and the browser has come back with the last id it saw.
-        let reconnects = "Number(document.querySelector('#reconnects').textContent)";
-        page.wait(&format!("{reconnects} >= {round}")).await;
+        page.wait(&format!("opened > {round}")).await;
         let status = if round == 3 { "passed" } else { "running" };
         stack.publish("job", "r1", status).await;
     }
     page.wait("document.title === 'complete'").await;
-    let text = page.wait(frames).await;
-    let ids: Vec<_> = text
-        .as_str()
-        .unwrap()
-        .lines()
-        .map(|line| &line[..2])
-        .collect();
-    assert_eq!(ids, ["1 ", "2 ", "3 ", "4 "]);
-    page.close().await;
+    let ids = page.wait("shown.map((frame) => frame.slice(0, 2))").await;
+    assert_eq!(ids, json!(["1 ", "2 ", "3 ", "4 "]));
+    page.quit().await;
 }
 
 #[tokio::test]
-async fn the_dashboard_shows_a_run_from_its_begin_to_its_verdict() {
+async fn the_dashboard_shows_a_run_from_waiting_to_its_verdict_and_tells_of_it_once() {
     let stack = Stack::start().await;
-    let mut page = Page::open(&stack, "/");
-    page.wait("document.querySelector('#state').textContent === 'live'")
-        .await;
+    let mut page = Browser::open(&stack, "/").await;
+    page.is_live().await;
     page.wait("document.body.innerText.includes('No run is in progress')")
         .await;
 
+    stack.publish("job", "r1", "waiting").await;
+    page.shows("#running", &["r1", "waiting"]).await;
     let mut running = update("job", "r1", "running");
     running["progress"] = json!({"completed": 3, "total": 10, "message": "<b>Building</b>"});
     stack.send(json!([running])).await;
     let mut test = update("test", "t1", "failed");
     test["runId"] = json!("r1");
     stack.send(json!([test])).await;
-    let card = page
-        .wait("(text => /1\\s+failed/.test(text) && text)(document.querySelector('#running').innerText)")
-        .await;
-    for shown in ["r1", "running", "<b>Building</b>", "3 of 10"] {
-        assert!(card.as_str().unwrap().contains(shown), "{shown} in {card}");
-    }
-    let listed = page
-        .wait("document.querySelector('#tests').innerText")
-        .await;
-    assert!(listed.as_str().unwrap().contains("t1"), "{listed}");
+    page.shows(
+        "#running",
+        &["r1", "running", "<b>Building</b>", "3 of 10", "1\nfailed"],
+    )
+    .await;
+    page.wait(&toasts("r1", "loading", 1)).await;
 
     stack.publish("job", "r1", "failed").await;
-    let row = page
-        .wait("document.querySelector('#finished tr')?.innerText")
-        .await;
-    let row = row.as_str().unwrap();
-    assert!(row.starts_with("failed") && row.contains("r1"), "{row}");
-    page.wait("document.querySelector('#running').childElementCount === 0")
-        .await;
-    let told = page.wait("document.querySelector('#finishes').textContent");
-    assert!(told.await.as_str().unwrap().starts_with("r1: failed"));
-    page.close().await;
+    page.shows("#finished", &["failed", "r1"]).await;
+    page.wait("!document.querySelector('#running')").await;
+    // The loading toast has become this one, and goes.
+    page.wait(&toasts("r1", "error", 1)).await;
+    page.wait(&toasts("r1", "loading", 0)).await;
+    page.wait(&toasts("r1", "error", 0)).await;
+    // What was over before a page came, it does not tell.
+    page.reload().await;
+    page.shows("#finished", &["failed", "r1"]).await;
+    stack.publish("job", "r2", "running").await;
+    stack.publish("job", "r2", "passed").await;
+    page.wait(&toasts("r2", "success", 1)).await;
+    page.wait(&toasts("r1", "error", 0)).await;
+    page.quit().await;
 }
 
-/// A page in a real browser.
-struct Page {
+#[tokio::test]
+async fn a_page_misses_nothing_while_redis_is_killed_and_comes_back() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r1", "running").await;
+    let mut page = Browser::open(&stack, "/#/runs/r1").await;
+    page.shows("#timeline", &["running"]).await;
+    let fault = "void fetch('/_local/faults/redis?seconds=2', { method: 'POST' })\
+                 .then(({ status }) => { document.title = `back ${status}`; }) ?? true";
+    page.wait(fault).await;
+    for completed in 1..=5 {
+        progress(&stack, "r1", completed).await;
+    }
+    page.shows("#timeline", &["5 of 9"]).await;
+    page.wait("document.title === 'back 200'").await;
+    progress(&stack, "r1", 6).await;
+    stack.publish("job", "r1", "passed").await;
+    page.shows("#timeline", &["passed", "6 of 9"]).await;
+    assert_eq!(page.seqs().await, json!([8, 7, 6, 5, 4, 3, 2, 1]));
+    page.quit().await;
+}
+
+#[tokio::test]
+async fn a_page_goes_on_when_its_token_expires() {
+    let stack = Stack::start().await;
+    let mut page = Browser::open(&stack, "/").await;
+    page.is_live().await;
+    stack.publish("job", "r1", "running").await;
+    page.shows("#running", &["r1"]).await;
+    page.ask(json!({"do": "click", "tab": 0, "name": "Expire the token"}))
+        .await;
+    // The short one, and the one after it.
+    page.wait("Number(document.querySelector('#renewals')?.textContent) >= 2")
+        .await;
+    page.is_live().await;
+    stack.publish("job", "r1", "passed").await;
+    page.shows("#finished", &["r1", "passed"]).await;
+    page.wait(&toasts("r1", "success", 1)).await;
+    page.quit().await;
+}
+
+#[tokio::test]
+async fn a_reload_in_mid_run_keeps_the_page_and_all_its_events() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r1", "running").await;
+    progress(&stack, "r1", 1).await;
+    let mut page = Browser::open(&stack, "/#/runs/r1").await;
+    page.shows("#timeline", &["1 of 9"]).await;
+    page.reload().await;
+    progress(&stack, "r1", 2).await;
+    stack.publish("job", "r1", "passed").await;
+    page.shows("#timeline", &["1 of 9", "2 of 9", "passed"])
+        .await;
+    assert_eq!(page.seqs().await, json!([4, 3, 2, 1]));
+    page.quit().await;
+}
+
+#[tokio::test]
+async fn ten_tabs_hold_one_environment_of_each_kind_and_free_it_when_they_close() {
+    let stack = Stack::start().await;
+    let mut page = Browser::open(&stack, "/").await;
+    page.is_live().await;
+    for _ in 1..10 {
+        page.ask(json!({"do": "open", "path": "/"})).await;
+    }
+    stack.publish("job", "r1", "running").await;
+    for tab in 0..10 {
+        let expression = "document.querySelector('#running')?.innerText.includes('r1')";
+        page.ask(json!({"do": "wait", "tab": tab, "expression": expression}))
+            .await;
+    }
+    assert_eq!(busy(&stack).await, [1, 1, 1]);
+    // The first one holds the streams; another takes them over.
+    page.ask(json!({"do": "close", "tab": 0})).await;
+    stack.publish("job", "r1", "passed").await;
+    for tab in 1..10 {
+        let expression = "document.querySelector('#finished')?.innerText.includes('r1')";
+        page.ask(json!({"do": "wait", "tab": tab, "expression": expression}))
+            .await;
+    }
+    eventually("one environment of each kind", async || {
+        (busy(&stack).await == [1, 1, 1]).then_some(())
+    })
+    .await;
+    let is_live = "document.querySelector('#connection').dataset.state === 'open'";
+    page.ask(json!({"do": "wait", "tab": 1, "expression": is_live}))
+        .await;
+    // Locks are granted in the order in which tabs asked: the second one leads, and closes last. A
+    // stream that was not told its id yet, in a tab that goes, runs to the end of its window.
+    for tab in (1..10).rev() {
+        page.ask(json!({"do": "close", "tab": tab})).await;
+    }
+    eventually("every environment is free", async || {
+        (busy(&stack).await == [0, 0, 0]).then_some(())
+    })
+    .await;
+    page.quit().await;
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_serious_in_light_and_dark() {
+    let stack = Stack::start().await;
+    for (run, status) in [("r1", "passed"), ("r2", "error"), ("r3", "cancelled")] {
+        stack.publish("job", run, status).await;
+    }
+    stack.publish("job", "r4", "running").await;
+    let mut test = update("test", "r4-t1", "failed");
+    (test["runId"], test["error"]) = (json!("r4"), json!("expected 200, got 503"));
+    stack.send(json!([test])).await;
+    progress(&stack, "r4", 2).await;
+    let mut page = Browser::open(&stack, "/").await;
+    page.shows("#running", &["2 of 9"]).await;
+    page.shows("#finished", &["error"]).await;
+    page.ask(json!({"do": "open", "path": "/#/runs/r4"})).await;
+    let expression = "document.querySelector('#tests')?.innerText.includes('t1')";
+    page.ask(json!({"do": "wait", "tab": 1, "expression": expression}))
+        .await;
+    for (tab, scheme) in [(0, "light"), (0, "dark"), (1, "light"), (1, "dark")] {
+        let found = page.ask(json!({"do": "axe", "tab": tab, "scheme": scheme}));
+        assert_eq!(found.await, json!([]), "tab {tab}, {scheme}");
+    }
+    page.quit().await;
+}
+
+#[tokio::test]
+async fn the_page_is_light_and_soon_shows_a_state() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r1", "running").await;
+    let mut page = Browser::open(&stack, "/").await;
+    page.shows("#running", &["r1"]).await;
+    let weight = page.ask(json!({"do": "weight"})).await;
+    // The machine may be busy with other tests: the best of some.
+    let mut best = f64::INFINITY;
+    for _ in 0..5 {
+        let first = json!({"do": "first", "path": "/", "selector": "#running"});
+        best = best.min(page.ask(first).await.as_f64().unwrap());
+    }
+    eprintln!(
+        "the page has {weight} bytes, compressed; the first state stands there after {best:.0} ms"
+    );
+    assert!(weight.as_u64().unwrap() < BUDGET, "{weight} bytes");
+    assert!(best < 1000.0, "{best} ms");
+    page.quit().await;
+}
+
+#[tokio::test]
+async fn only_the_stacks_own_page_may_break_its_servers() {
+    let stack = Stack::start().await;
+    let press = async |button: &str, origin: &str| {
+        let request = reqwest::Client::new().post(format!("{}/_local/{button}", stack.url));
+        request
+            .header("Origin", origin)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    for button in ["scene", "faults/redis", "faults/postgres", "token"] {
+        assert_eq!(
+            press(button, "https://elsewhere.example").await,
+            403,
+            "{button}"
+        );
+    }
+    assert_eq!(press("faults/redis?seconds=0", &stack.url).await, 400);
+    let options = [
+        "--redis-url",
+        &stack.redis_url,
+        "--database-url",
+        &stack.database_url,
+    ];
+    let guest = Stack::with(&options, &[]).await;
+    let url = format!("{}/_local/faults/redis", guest.url);
+    let response = reqwest::Client::new().post(url).send().await.unwrap();
+    assert_eq!(response.status(), 409, "what was given is not broken");
+}
+
+/// An expression: so many toasts of this type tell of this run.
+fn toasts(run: &str, kind: &str, count: usize) -> String {
+    format!(
+        "[...document.querySelectorAll('[data-sonner-toast][data-type={kind}]')]\
+         .filter((toast) => toast.innerText.includes('{run}')).length === {count}"
+    )
+}
+
+/// How many environments serve a stream now: of job-status, test-status, queue-stats.
+async fn busy(stack: &Stack) -> [usize; 3] {
+    let report = stack.report().await;
+    ["job-status", "test-status", "queue-stats"].map(|function| {
+        let processes = report["functions"][function]["processes"]
+            .as_array()
+            .unwrap();
+        processes
+            .iter()
+            .filter(|process| process["state"] == "busy")
+            .count()
+    })
+}
+
+async fn progress(stack: &Stack, run: &str, completed: u64) {
+    let mut running = update("job", run, "running");
+    running["progress"] = json!({"completed": completed, "total": 9, "message": null});
+    let answer = stack.send(json!([running])).await;
+    assert_eq!(answer["accepted"], 1, "{answer}");
+}
+
+/// Tabs of a real browser; the first one is open from the start.
+struct Browser {
     node: Child,
-    ask: ChildStdin,
+    input: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-impl Page {
+impl Browser {
     /// Opens a path of the stack.
-    fn open(stack: &Stack, path: &str) -> Self {
+    async fn open(stack: &Stack, path: &str) -> Self {
         let browser = checkout("tests/browser");
         let chromium = std::env::var("CHROMIUM").unwrap_or("/usr/bin/chromium".to_owned());
         for needed in [
             browser.join("node_modules/playwright-core/package.json"),
+            checkout("web/dist/index.html"),
             chromium.into(),
         ] {
             let shown = needed.display();
-            assert!(needed.exists(), "{shown} is missing: run `make setup`");
+            assert!(
+                needed.exists(),
+                "{shown} is missing: run `make build setup-tests`"
+            );
         }
         let mut node = Command::new("node")
             .arg(browser.join("page.mjs"))
-            .arg(format!("{}{path}", stack.url))
+            .arg(&stack.url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("node does not start ({error}): run `make setup`"));
-        Page {
-            ask: node.stdin.take().unwrap(),
+        let mut browser = Browser {
+            input: node.stdin.take().unwrap(),
             answers: BufReader::new(node.stdout.take().unwrap()).lines(),
             node,
-        }
+        };
+        browser.ask(json!({"do": "open", "path": path})).await;
+        browser
     }
 
-    /// Waits until an expression is true of the page; returns its value.
-    async fn wait(&mut self, expression: &str) -> Value {
-        let question = format!("{expression}\n");
+    /// Gives a command; returns its answer.
+    async fn ask(&mut self, command: Value) -> Value {
+        let line = format!("{command}\n");
         // Where it fails, there is no answer either.
-        let _ = self.ask.write_all(question.as_bytes()).await;
+        let _ = self.input.write_all(line.as_bytes()).await;
         let answer = self.answers.next_line().await.unwrap();
-        let answer = answer.unwrap_or_else(|| panic!("in vain: {expression}; why, stands above"));
+        let answer = answer.unwrap_or_else(|| panic!("in vain: {command}; why, stands above"));
         serde_json::from_str(&answer).unwrap()
     }
 
+    /// Waits until an expression is true of the first tab; returns its value.
+    async fn wait(&mut self, expression: &str) -> Value {
+        self.ask(json!({"do": "wait", "tab": 0, "expression": expression}))
+            .await
+    }
+
+    /// Waits until the texts stand in what a selector finds.
+    async fn shows(&mut self, selector: &str, texts: &[&str]) {
+        let expression = format!(
+            "(shown => shown !== undefined && {}.every((text) => shown.includes(text)))\
+             (document.querySelector('{selector}')?.innerText)",
+            json!(texts)
+        );
+        self.wait(&expression).await;
+    }
+
+    async fn is_live(&mut self) {
+        self.wait("document.querySelector('#connection')?.dataset.state === 'open'")
+            .await;
+    }
+
+    async fn reload(&mut self) {
+        self.ask(json!({"do": "reload", "tab": 0})).await;
+    }
+
+    /// The numbers of the events in the timeline.
+    async fn seqs(&mut self) -> Value {
+        let expression = "[...document.querySelectorAll('#timeline time')]\
+                          .map(({ title }) => Number(title.replace('seq ', '')))";
+        self.wait(expression).await
+    }
+
+    /// Opens a native `EventSource`; what it shows is in `shown`, how often it opened in `opened`.
+    async fn listen(&mut self, stack: &Stack, run: &str) {
+        let token = stack.token(&["--org", "demo", "--ttl", "300"]).await;
+        let path = format!("/api/job-status/events/{run}?token={token}");
+        let expression = format!(
+            "Object.assign(window, {{ shown: [], opened: 0, source: new EventSource('{path}') }}) && (
+                source.onopen = () => {{ opened += 1; }},
+                source.onmessage = ({{ lastEventId, data }}) => shown.push(`${{lastEventId}} ${{data}}`),
+                source.addEventListener('end', ({{ data }}) => {{
+                    if (JSON.parse(data).reason !== 'complete') return;
+                    source.close();
+                    document.title = 'complete';
+                }}), true)"
+        );
+        self.wait(&expression).await;
+    }
+
     /// Closes the browser.
-    async fn close(self) {
-        let Page { mut node, ask, .. } = self;
-        drop(ask);
+    async fn quit(self) {
+        let Browser {
+            mut node, input, ..
+        } = self;
+        drop(input);
         assert!(node.wait().await.unwrap().success());
     }
 }

@@ -1,0 +1,178 @@
+//! The dashboard's buttons: a scene, and real faults of the servers that this stack started.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Json,
+    extract::{Path, Query, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{gateway::Gateway, scene::Stage, servers::Servers};
+
+/// How long a server stays away where nobody says.
+const OUTAGE_SECONDS: u64 = 10;
+
+/// The longest outage that may be asked for.
+const MAX_OUTAGE_SECONDS: u64 = 60;
+
+/// What the buttons act on.
+pub(crate) struct Buttons {
+    url: String,
+    servers: Arc<Servers>,
+    /// Whether a scene that a button started is being played.
+    playing: Arc<AtomicBool>,
+}
+
+impl Buttons {
+    pub(crate) fn new(url: &str, servers: Arc<Servers>) -> Self {
+        Buttons {
+            url: url.to_owned(),
+            servers,
+            playing: Arc::default(),
+        }
+    }
+}
+
+/// An outage, in the query of a fault.
+#[derive(Deserialize)]
+pub(crate) struct Outage {
+    seconds: Option<u64>,
+}
+
+/// What the dashboard has to know of where it is served.
+pub(crate) async fn config(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    let servers = &gateway.buttons.servers;
+    Json(json!({
+        "apiUrl": "",
+        "organizationId": "demo",
+        "projectId": "demo",
+        "local": {"redis": servers.has_own_redis(), "postgres": servers.has_own_postgres()},
+    }))
+}
+
+/// Plays a scene; answers at once.
+pub(crate) async fn scene(State(gateway): State<Arc<Gateway>>) -> Response {
+    let Buttons {
+        url,
+        servers,
+        playing,
+    } = &gateway.buttons;
+    if playing.swap(true, Ordering::Relaxed) {
+        return refuse("a scene is being played already");
+    }
+    // In a Redis that was given, nobody expects queues that nobody filled.
+    let redis_url = servers.has_own_redis().then_some(&servers.owner.redis_url);
+    let stage = match Stage::new(url, redis_url.map(String::as_str)) {
+        Ok(stage) => stage,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    let playing = playing.clone();
+    tokio::spawn(async move {
+        if let Err(error) = stage.play().await {
+            eprintln!("runcast: the scene broke off: {error}");
+        }
+        playing.store(false, Ordering::Relaxed);
+    });
+    StatusCode::ACCEPTED.into_response()
+}
+
+/// Breaks a server; answers when it has been started again.
+pub(crate) async fn fault(
+    State(gateway): State<Arc<Gateway>>,
+    Path(server): Path<String>,
+    Query(outage): Query<Outage>,
+) -> Response {
+    let seconds = outage.seconds.unwrap_or(OUTAGE_SECONDS);
+    if !(1..=MAX_OUTAGE_SECONDS).contains(&seconds) {
+        let detail = format!("an outage takes 1 to {MAX_OUTAGE_SECONDS} seconds");
+        return (StatusCode::BAD_REQUEST, Json(json!({"detail": detail}))).into_response();
+    }
+    let outage = Duration::from_secs(seconds);
+    let servers = gateway.buttons.servers.clone();
+    // Whoever asked may leave: the server comes back all the same.
+    let broken = match server.as_str() {
+        "redis" => tokio::spawn(async move { servers.break_redis(outage).await }),
+        "postgres" => tokio::spawn(async move { servers.break_postgres(outage).await }),
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    match broken.await {
+        Ok(Ok(())) => Json(json!({"seconds": seconds})).into_response(),
+        Ok(Err(error)) => refuse(&error.to_string()),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Turns other web pages away: they could break servers, and read tokens by DNS rebinding.
+///
+/// Programs say neither whose page they act for nor fetch metadata, and may pass.
+/// <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>
+pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
+    if is_same_origin(request.headers()) {
+        next.run(request).await
+    } else {
+        let detail = "only the stack's own page may ask for this";
+        (StatusCode::FORBIDDEN, Json(json!({"detail": detail}))).into_response()
+    }
+}
+
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(host) = text(header::HOST) else {
+        return false;
+    };
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let is_ours = matches!(name, "127.0.0.1" | "localhost" | "[::1]");
+    let site = headers
+        .get("sec-fetch-site")
+        .map(http::HeaderValue::as_bytes);
+    is_ours
+        && matches!(site, None | Some(b"same-origin" | b"none"))
+        && text(header::ORIGIN).is_none_or(|origin| origin == format!("http://{host}"))
+}
+
+fn refuse(detail: &str) -> Response {
+    (StatusCode::CONFLICT, Json(json!({"detail": detail}))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(headers: &[(&'static str, &'static str)]) -> bool {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        is_same_origin(&map)
+    }
+
+    #[test]
+    fn only_the_own_page_and_programs_may_press_buttons() {
+        let host = ("host", "127.0.0.1:8787");
+        assert!(allows(&[host]));
+        assert!(allows(&[
+            host,
+            ("origin", "http://127.0.0.1:8787"),
+            ("sec-fetch-site", "same-origin")
+        ]));
+        assert!(!allows(&[host, ("origin", "http://127.0.0.1:9999")]));
+        assert!(!allows(&[host, ("origin", "null")]));
+        assert!(!allows(&[host, ("sec-fetch-site", "cross-site")]));
+        assert!(!allows(&[
+            ("host", "rebound.example:8787"),
+            ("origin", "http://rebound.example:8787")
+        ]));
+        assert!(!allows(&[]));
+    }
+}

@@ -1,0 +1,276 @@
+import { Registry } from './registry.ts';
+import type { JobState, Kind, QueueStats, TestState } from './schema.ts';
+import type { StreamSettings } from './stream.ts';
+import { type Message, Tabs, type Want } from './tabs.ts';
+import { subjectOf, Token } from './token.ts';
+import { Topic, type TopicUpdate } from './topic.ts';
+import type {
+  Client,
+  ClientOptions,
+  Connection,
+  ConnectionSnapshot,
+  ExecutionOptions,
+  State,
+  Watch,
+  WatchOptions,
+} from './types.ts';
+import { Watching } from './watch.ts';
+
+/** How long changes are collected before streams are opened or closed, in milliseconds. */
+const COALESCE_MS = 50;
+
+/** A client of the functions at one address, for one subject. Nothing is opened before something is watched. */
+export function createClient(options: ClientOptions = {}): Client {
+  return new RuncastClient(options);
+}
+
+class RuncastClient implements Client {
+  readonly connection: Connection;
+  readonly #id = Math.random().toString(36).slice(2);
+  readonly #settings: StreamSettings;
+  readonly #shareKey: string | false | undefined;
+  /** All that is watched here, and, where this tab leads, by the others. */
+  readonly #topics = new Map<string, Topic>();
+  readonly #watches = new Set<Watching<State>>();
+  readonly #listeners = new Set<() => void>();
+  #snapshot: ConnectionSnapshot = { state: 'idle', reconnects: 0, latencyMs: null };
+  /** What the other tabs want, where this one leads. */
+  readonly #wants = new Map<string, Set<string>>();
+  /** There is one where this tab leads, or works alone. */
+  #registry: Registry | undefined;
+  #tabs: Tabs | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** From a start to its stop; what was begun before a stop must not go on after it. */
+  #life: AbortController | undefined;
+  #histories = 0;
+
+  constructor({ url = '', token, tokenHeader = 'authorization', shareKey, ...options }: ClientOptions) {
+    const { fetch = (...request) => globalThis.fetch(...request), random = Math.random } = options;
+    const beacon = (to: string) => {
+      if (options.fetch || !globalThis.navigator?.sendBeacon?.(to)) {
+        fetch(to, { method: 'POST', keepalive: true }).catch(() => {});
+      }
+    };
+    this.#settings = { url, token: new Token(token), tokenHeader, fetch, random, beacon };
+    this.#shareKey = shareKey;
+    const client = this;
+    this.connection = {
+      get snapshot() {
+        return client.#snapshot;
+      },
+      subscribe(listener) {
+        client.#listeners.add(listener);
+        return () => client.#listeners.delete(listener);
+      },
+    };
+  }
+
+  watchTest(id: string | readonly string[], options: ExecutionOptions<TestState> = {}): Watch<TestState> {
+    return this.#watch(this.#executions('test', id, options), options);
+  }
+
+  watchJobRun(id: string | readonly string[], options: ExecutionOptions<JobState> = {}): Watch<JobState> {
+    return this.#watch(this.#executions('job', id, options), options);
+  }
+
+  watchProject<K extends Kind, S extends State>(
+    { projectId, kind }: { projectId: string; kind: K },
+    options: WatchOptions<S> = {},
+  ): Watch<S> {
+    return this.#watch([`${kind}-project:${projectId}`], options);
+  }
+
+  watchQueueStats(options: WatchOptions<QueueStats> = {}): Watch<QueueStats> {
+    return this.#watch(['queue:'], options);
+  }
+
+  close(): void {
+    for (const watch of [...this.#watches]) watch.close();
+    this.#stop();
+    this.#topics.clear();
+    this.#tell({ ...this.#snapshot, state: 'idle' });
+  }
+
+  #executions(kind: Kind, id: string | readonly string[], options: { history?: boolean }): string[] {
+    const ids = [...new Set(typeof id === 'string' ? [id] : id)];
+    return ids.map((each) =>
+      options.history ? `${kind}-history:${each}#${this.#id}${this.#histories++}` : `${kind}:${each}`,
+    );
+  }
+
+  #watch<S extends State>(keys: string[], options: WatchOptions<S>): Watch<S> {
+    const topics = keys.map((key) => this.#topic(key));
+    const watch = new Watching<S>(topics, options, this.connection, () => {
+      this.#watches.delete(watch as unknown as Watching<State>);
+      this.#schedule();
+    });
+    if (options.signal?.aborted) return watch;
+    this.#watches.add(watch as unknown as Watching<State>);
+    this.#start();
+    this.#schedule();
+    return watch;
+  }
+
+  #topic(key: string): Topic {
+    let topic = this.#topics.get(key);
+    // What has failed may be allowed by now.
+    if (!topic || topic.error || topic.end === 'closed') {
+      topic = new Topic(key);
+      this.#topics.set(key, topic);
+    }
+    return topic;
+  }
+
+  /** Joins the other tabs, or works alone. */
+  #start(): void {
+    if (this.#life) return;
+    this.#life = new AbortController();
+    const { signal } = this.#life;
+    globalThis.addEventListener?.('online', this.#wake, { signal });
+    globalThis.addEventListener?.('pagehide', this.#hide, { signal });
+    globalThis.document?.addEventListener('visibilitychange', this.#wake, { signal });
+    void this.#subject().then((subject) => {
+      if (signal.aborted) return;
+      if (!subject) return this.#lead();
+      const name = `runcast ${this.#settings.url} ${subject}`;
+      this.#tabs = new Tabs(name, this.#id, this.#hear, () => {
+        if (!signal.aborted) this.#lead();
+      });
+      this.#schedule();
+    });
+  }
+
+  /** Whose streams these are; `undefined` where they cannot be shared. */
+  async #subject(): Promise<string | undefined> {
+    if (this.#shareKey === false || !globalThis.navigator?.locks || !globalThis.BroadcastChannel)
+      return undefined;
+    if (this.#shareKey) return this.#shareKey;
+    return this.#settings.token.get().then(subjectOf, () => undefined);
+  }
+
+  #lead(): void {
+    this.#registry = new Registry({
+      settings: this.#settings,
+      topics: this.#topics,
+      onUpdate: (update) => {
+        this.#tabs?.post({ updates: [update] });
+        this.#take(update);
+      },
+      onConnection: (connection) => {
+        if (this.#tell(connection)) this.#tabs?.post({ connection });
+      },
+      schedule: this.#schedule,
+    });
+    this.#tabs?.post({ ask: true });
+    this.#schedule();
+  }
+
+  #stop(): void {
+    this.#life?.abort();
+    this.#life = undefined;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#registry?.close();
+    this.#registry = undefined;
+    this.#tabs?.leave();
+    this.#tabs = undefined;
+    this.#wants.clear();
+  }
+
+  readonly #schedule = (): void => {
+    if (this.#life) this.#timer ??= setTimeout(this.#settle, COALESCE_MS);
+  };
+
+  /** Acts on all that has changed. */
+  readonly #settle = (): void => {
+    this.#timer = undefined;
+    const wanted = new Set([...this.#watches].flatMap((watch) => watch.topics));
+    for (const [key, topic] of this.#topics) {
+      const isWanted = wanted.has(topic) || [...this.#wants.values()].some((keys) => keys.has(key));
+      if (!isWanted) this.#topics.delete(key);
+    }
+    if (this.#registry) this.#registry.reconcile();
+    else this.#say();
+    if (!this.#topics.size && !this.#wants.size) this.#stop();
+  };
+
+  /** Tells the leader what is wanted here. */
+  #say(): void {
+    const want = [...this.#topics.values()].filter((topic) => !topic.isOver).map(known);
+    this.#tabs?.post({ from: this.#id, want });
+  }
+
+  readonly #hear = ({ from, want, updates, connection, ask, wake }: Message): void => {
+    if (this.#registry) {
+      if (wake) this.#registry.wake();
+      if (from && want) this.#grant(from, want);
+      return;
+    }
+    if (ask) this.#say();
+    if (connection) this.#tell(connection);
+    for (const update of updates ?? []) this.#take(update);
+  };
+
+  /** Another tab wants something: tells it what is known here, or learns from it where to go on. */
+  #grant(from: string, want: Want[]): void {
+    if (!this.#wants.has(from)) {
+      this.#tabs?.onceGone(from, () => {
+        this.#wants.delete(from);
+        this.#schedule();
+      });
+    }
+    this.#wants.set(from, new Set(want.map(({ key }) => key)));
+    const updates: TopicUpdate[] = [];
+    for (const { key, position, states } of want) {
+      const topic = this.#topic(key);
+      const { end, error } = topic;
+      updates.push({ ...known(topic), ...(end && { end }), ...(error && { error }) });
+      if (this.#registry?.carries(topic)) continue;
+      // The tab before this one told one more than the other: all go on from where the last of them is.
+      const behind = topic.position && position && Number(topic.position) < Number(position);
+      this.#take({ key, states, position: behind ? topic.position : (position ?? topic.position) });
+    }
+    this.#tabs?.post({ to: from, updates, connection: this.#snapshot });
+    this.#schedule();
+  }
+
+  #take(update: TopicUpdate): void {
+    const topic = this.#topics.get(update.key);
+    if (!topic) return;
+    const news = topic.take(update);
+    const watches = [...this.#watches].filter((watch) => watch.topics.includes(topic));
+    for (const watch of watches) {
+      for (const state of news) watch.deliver(state);
+      watch.settle();
+    }
+  }
+
+  /** Returns whether that is a change. */
+  #tell(connection: ConnectionSnapshot): boolean {
+    if (JSON.stringify(connection) === JSON.stringify(this.#snapshot)) return false;
+    this.#snapshot = connection;
+    for (const listener of [...this.#listeners]) listener();
+    return true;
+  }
+
+  readonly #wake = (): void => {
+    if (globalThis.document?.visibilityState === 'hidden') return;
+    this.#registry?.wake();
+    // A leader in the background has its timers slowed down, but not its messages.
+    this.#tabs?.post({ wake: true });
+  };
+
+  /** The page goes, maybe to come back from the back/forward cache: it must hold nothing meanwhile. */
+  readonly #hide = (): void => {
+    this.#stop();
+    globalThis.addEventListener?.('pageshow', this.#show, { once: true });
+  };
+
+  readonly #show = (): void => {
+    if (!this.#watches.size) return;
+    this.#start();
+    this.#schedule();
+  };
+}
+
+const known = ({ key, position, states }: Topic): Want => ({ key, position, states: [...states.values()] });

@@ -1,0 +1,16 @@
+import type { Problem } from './schema.ts';
+
+/** Why the server will not serve a stream, however often it is asked: an answer that is not a passing one. */
+export class RuncastError extends Error {
+  override readonly name = 'RuncastError';
+  /** The HTTP status, such as 404. */
+  readonly status: number;
+  /** What the server said (RFC 9457), where it said anything. */
+  readonly problem: Problem | undefined;
+
+  constructor(status: number, message: string, problem?: Problem) {
+    super(message);
+    this.status = status;
+    this.problem = problem;
+  }
+}

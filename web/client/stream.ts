@@ -1,0 +1,271 @@
+import { createParser } from 'eventsource-parser';
+import type { RuncastError } from './error.ts';
+import type { EndReason, Problem, StreamInfo } from './schema.ts';
+import type { Token } from './token.ts';
+import type { ConnectionState, State, WatchEnd } from './types.ts';
+
+/** How long the first frame may take, in milliseconds: a cold start, and Postgres slow to answer. */
+const OPEN_TIMEOUT_MS = 30_000;
+/** The longest random wait before another try, in milliseconds. */
+const MAX_BACKOFF_MS = 30_000;
+/** A stream silent for so many heartbeats is dead: one ping may be late, two are not. */
+const DEAD_AFTER_HEARTBEATS = 2.5;
+/** The same when the page wakes up: the pings of its sleep would be there by now. */
+const DOUBTFUL_AFTER_HEARTBEATS = 1.25;
+/** A stream that ends itself sooner than this does not deserve to be opened again without a wait. */
+const MIN_LIFE_MS = 1_000;
+
+/** What all streams of a client have in common. */
+export interface StreamSettings {
+  url: string;
+  token: Token;
+  tokenHeader: string;
+  fetch: typeof fetch;
+  random: () => number;
+  /** Sends a POST that outlives the page. */
+  beacon: (url: string) => void;
+}
+
+/** Why a stream is not opened again: it came to its end, or the server will never serve it. */
+export interface Over {
+  end?: WatchEnd;
+  error?: Refusal;
+}
+
+/** What a `RuncastError` is made of, as it goes from tab to tab. */
+export type Refusal = Pick<RuncastError, 'status' | 'message' | 'problem'>;
+
+/** Whom a stream serves. */
+export interface StreamOwner {
+  /** What to ask for now, and from where on; `undefined` where nothing is left to ask for. */
+  request(): { query: string; cursor: string | undefined } | undefined;
+  /** Where the stream stands from here on, with the state that brought it there, if one did. */
+  onFrame(state: State | undefined, cursor: string | undefined): void;
+  /** The cursor was of no use: current states follow. */
+  onReset(): void;
+  /** Nothing will follow. */
+  onOver(over: Over): void;
+  onChange(): void;
+}
+
+/** One stream of Server-Sent Events, opened again for as long as that makes sense. */
+export class Stream {
+  state: ConnectionState = 'connecting';
+  reconnects = 0;
+  /** When the present connection was opened, in milliseconds since the epoch. */
+  openedAt = 0;
+  readonly #settings: StreamSettings;
+  readonly #name: string;
+  readonly #owner: StreamOwner;
+  #streamId: string | undefined;
+  #heartbeatMs = 15_000;
+  #retryMs = 0;
+  #failures = 0;
+  #abort: AbortController | undefined;
+  #lastByteAt = 0;
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
+  #wake: (() => void) | undefined;
+  #notBefore = 0;
+  #closed = false;
+
+  /** `name`: the function's, such as `job-status`. */
+  constructor(settings: StreamSettings, name: string, owner: StreamOwner) {
+    this.#settings = settings;
+    this.#name = name;
+    this.#owner = owner;
+    void this.#run();
+  }
+
+  /** The page woke up, or the network came back: tries now, and doubts a stream that is silent. */
+  wake(): void {
+    if (this.#wake) {
+      // What the server asked for with Retry-After holds all the same.
+      if (Date.now() < this.#notBefore) return;
+      this.#failures = 0;
+      this.#wake();
+    } else if (
+      this.#streamId &&
+      Date.now() - this.#lastByteAt > DOUBTFUL_AFTER_HEARTBEATS * this.#heartbeatMs
+    ) {
+      this.#abort?.abort();
+    }
+  }
+
+  /**
+   * Ends it, and tells the server: Lambda never learns that a reader left, and bills on. Where the server has not said
+   * the stream's id yet, the stream is kept until it does.
+   */
+  close(): void {
+    this.#closed = true;
+    this.#wake?.();
+    if (this.#streamId) this.#leave();
+  }
+
+  #leave(): void {
+    const { url, beacon } = this.#settings;
+    if (this.#streamId) beacon(`${url}/api/${this.#name}/streams/${this.#streamId}/close`);
+    this.#streamId = undefined;
+    this.#abort?.abort();
+  }
+
+  async #run(): Promise<void> {
+    let renewed = false;
+    let short = 0;
+    while (!this.#closed) {
+      const request = this.#owner.request();
+      if (!request) return;
+      let retryAfterMs = 0;
+      let token: string | undefined;
+      let reason: EndReason | undefined;
+      this.openedAt = 0;
+      try {
+        token = await this.#settings.token.get();
+        if (this.#closed) return;
+        const response = await this.#fetch(request, token);
+        const { status } = response;
+        if (status === 204) return this.#finish({ end: 'complete' });
+        if (status === 401 && !renewed && this.#settings.token.renewable) {
+          renewed = true;
+          await response.body?.cancel();
+          await this.#settings.token.drop(token);
+          continue;
+        }
+        // RFC 9110: 408, 429 and 5xx say that the same request may be served later.
+        if (status === 408 || status === 429 || status >= 500) {
+          retryAfterMs = delayOf(response.headers.get('retry-after'));
+          await response.body?.cancel();
+        } else {
+          const error = await refusalOf(response);
+          if (error) return this.#finish({ error });
+          renewed = false;
+          reason = await this.#read(response);
+        }
+      } catch {
+        // The network, the watchdog, or a token that could not be had: all of them pass.
+      } finally {
+        clearTimeout(this.#watchdog);
+        this.#streamId = undefined;
+        this.#abort?.abort();
+      }
+      if (this.#closed) return;
+      if (reason === 'complete' || reason === 'closed') return this.#finish({ end: reason });
+      if (reason === 'expired') await this.#settings.token.drop(token).catch(() => {});
+      short = Date.now() - this.openedAt < MIN_LIFE_MS ? short + 1 : 0;
+      if (reason && short < 2) continue;
+      this.reconnects += 1;
+      await this.#pause(retryAfterMs);
+    }
+  }
+
+  #fetch(
+    request: { query: string; cursor: string | undefined },
+    token: string | undefined,
+  ): Promise<Response> {
+    const { url, fetch, tokenHeader } = this.#settings;
+    const headers: Record<string, string> = { accept: 'text/event-stream' };
+    if (token) headers[tokenHeader] = tokenHeader === 'authorization' ? `Bearer ${token}` : token;
+    if (request.cursor) headers['last-event-id'] = request.cursor;
+    this.#abort = new AbortController();
+    this.#watch(OPEN_TIMEOUT_MS);
+    return fetch(`${url}/api/${this.#name}/events${request.query}`, {
+      headers,
+      cache: 'no-store',
+      credentials: token ? 'same-origin' : 'include',
+      signal: this.#abort.signal,
+    });
+  }
+
+  /** Reads the stream to its end; returns the reason that the server gave, if it gave one. */
+  async #read(response: Response): Promise<EndReason | undefined> {
+    let reason: EndReason | undefined;
+    let rest = '';
+    const parser = createParser({
+      onRetry: (ms) => {
+        this.#retryMs = ms;
+      },
+      onEvent: ({ event, data, id }) => {
+        // A frame with nothing but an id is a blank line here, see below.
+        const json = data.trim() && JSON.parse(data);
+        if (event === 'stream') this.#open(json);
+        else if (event === 'reset') this.#owner.onReset();
+        else if (event === 'end') reason = json.reason;
+        else if (!event) this.#owner.onFrame(json || undefined, id);
+      },
+    });
+    const reader = response.body?.getReader();
+    const decoder = new TextDecoder();
+    for (;;) {
+      const chunk = await reader?.read();
+      if (!chunk || chunk.done) return reason;
+      this.#lastByteAt = Date.now();
+      rest += decoder.decode(chunk.value, { stream: true });
+      const lines = rest.slice(0, Math.max(rest.lastIndexOf('\n'), rest.lastIndexOf('\r')) + 1);
+      rest = rest.slice(lines.length);
+      // WHATWG: a frame without data is not dispatched, but its id counts. The parser tells ids with data only, so
+      // each gets a line of it, which in JSON is white space.
+      parser.feed(lines.replace(/(^|[\r\n])id:[^\r\n]*/g, '$&\ndata:'));
+      this.#watch(this.#streamId ? DEAD_AFTER_HEARTBEATS * this.#heartbeatMs : OPEN_TIMEOUT_MS);
+      if (reason) return reason;
+    }
+  }
+
+  #open({ streamId, heartbeatSeconds }: StreamInfo): void {
+    this.#streamId = streamId;
+    this.#heartbeatMs = Math.max(1, heartbeatSeconds) * 1000;
+    this.#failures = 0;
+    this.openedAt = Date.now();
+    if (this.#closed) this.#leave();
+    else this.#is('open');
+  }
+
+  #watch(ms: number): void {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => this.#abort?.abort(), ms);
+  }
+
+  /**
+   * Waits before another try. WHATWG: the reconnection time that the server gave, and more where the attempt before has
+   * failed, too; of what is added, any part is as likely ("full jitter"), so that clients do not come back together.
+   */
+  async #pause(retryAfterMs: number): Promise<void> {
+    const most = Math.min(MAX_BACKOFF_MS, 1000 * 2 ** this.#failures++);
+    const wait = Math.max(retryAfterMs, this.#retryMs) + this.#settings.random() * most;
+    this.#notBefore = Date.now() + retryAfterMs;
+    this.#is('reconnecting');
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, wait);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+  }
+
+  #finish(over: Over): void {
+    this.#is(over.error ? 'failed' : 'ended');
+    this.#owner.onOver(over);
+  }
+
+  #is(state: ConnectionState): void {
+    this.state = state;
+    this.#owner.onChange();
+  }
+}
+
+/** RFC 9110, section 10.2.3: seconds, or a date. */
+const delayOf = (retryAfter: string | null): number =>
+  Math.max(Number(retryAfter) * 1000 || Date.parse(`${retryAfter}`) - Date.now() || 0, 0);
+
+/** Why this answer is none that a stream can be read from, now or later. */
+async function refusalOf(response: Response): Promise<Refusal | undefined> {
+  const type = response.headers.get('content-type') ?? '';
+  // WHATWG: an answer of another type, or with another status than 200, fails the connection for good.
+  if (response.status === 200 && type.startsWith('text/event-stream')) return undefined;
+  const problem: Problem | undefined = type.includes('json')
+    ? await response.json().catch(() => undefined)
+    : await response.body?.cancel().then(() => undefined);
+  const message =
+    problem?.detail ?? `The server answered ${response.status} with ${type || 'no content type'}.`;
+  return { status: response.status, message, problem };
+}

@@ -1,0 +1,115 @@
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
+import { scriptedStream } from '../../testing/index.ts';
+import { type Client, createClient } from '../index.ts';
+import { subjectOf } from '../token.ts';
+import { Locks } from './locks.ts';
+
+beforeEach(() => {
+  vi.stubGlobal('navigator', { locks: new Locks() });
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+const jwt = (claims: object) => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c2ln`;
+const mine = jwt({ sub: 'jö', org: 'acme' });
+
+/** A tab that watches these runs: what it has seen, and the client to close it. */
+function tab(stream: ReturnType<typeof scriptedStream>, ids: string[], token = mine) {
+  const client: Client = createClient({
+    fetch: stream.fetch,
+    random: () => 0,
+    token,
+    url: 'http://scripted',
+  });
+  onTestFinished(() => client.close());
+  const seen: string[] = [];
+  for (const id of ids) client.watchJobRun(id, { onState: ({ runId, seq }) => seen.push(`${runId}:${seq}`) });
+  return { client, seen };
+}
+
+it('ten tabs with thirty runs hold one stream', async () => {
+  const stream = scriptedStream();
+  const ids = Array.from({ length: 30 }, (_, n) => `r${n}`);
+  const tabs = Array.from({ length: 10 }, (_, n) => tab(stream, ids.slice(n, n + 21)));
+  for (const { seen } of tabs) await vi.waitFor(() => expect(seen).toHaveLength(21));
+  await vi.waitFor(() => expect(stream.open).toBe(1));
+  stream.job({ runId: 'r20', status: 'running' });
+  for (const { seen } of tabs) await vi.waitFor(() => expect(seen.at(-1)).toBe('r20:1'));
+  await vi.waitFor(() =>
+    expect(tabs.map(({ client }) => client.connection.snapshot.state)).toEqual(Array(10).fill('open')),
+  );
+  expect(stream.open).toBe(1);
+});
+
+it('a tab that goes hands over, and nothing is lost or doubled', async () => {
+  const stream = scriptedStream();
+  const leader = tab(stream, ['a']);
+  await vi.waitFor(() => expect(leader.seen).toEqual(['a:0']));
+  const follower = tab(stream, ['a', 'b']);
+  const other = tab(stream, ['b', 'c']);
+  await vi.waitFor(() => expect(follower.seen.toSorted()).toEqual(['a:0', 'b:0']));
+  await vi.waitFor(() => expect(other.seen.toSorted()).toEqual(['b:0', 'c:0']));
+  stream.job({ runId: 'a', status: 'running' });
+  await vi.waitFor(() => expect(follower.seen.at(-1)).toBe('a:1'));
+  leader.client.close();
+  stream.job({ runId: 'c', status: 'running' });
+  stream.job({ runId: 'a', status: 'running' });
+  stream.job({ runId: 'b', status: 'running' });
+  stream.job({ runId: 'a', status: 'running' });
+  await vi.waitFor(() =>
+    expect(follower.seen.toSorted()).toEqual(['a:0', 'a:1', 'a:2', 'a:3', 'b:0', 'b:1']),
+  );
+  await vi.waitFor(() => expect(other.seen.toSorted()).toEqual(['b:0', 'b:1', 'c:0', 'c:1']));
+  await vi.waitFor(() => expect(stream.open).toBe(1));
+  expect(leader.seen).toEqual(['a:0', 'a:1']);
+  expect(stream.requests.at(-1)?.headers.get('last-event-id')).not.toBeNull();
+});
+
+it('what a tab that is gone watched alone is closed', async () => {
+  const stream = scriptedStream();
+  const leader = tab(stream, ['a']);
+  await vi.waitFor(() => expect(leader.seen).toEqual(['a:0']));
+  const follower = createClient({ fetch: stream.fetch, token: mine, url: 'http://scripted' });
+  follower.watchQueueStats();
+  await vi.waitFor(() => expect(stream.open).toBe(2));
+  follower.close();
+  await vi.waitFor(() => expect(stream.open).toBe(1));
+});
+
+it('a tab that comes later gets what is known, and errors reach it too', async () => {
+  const stream = scriptedStream();
+  stream.job({ runId: 'a', status: 'running' });
+  const leader = tab(stream, ['a']);
+  await vi.waitFor(() => expect(leader.seen).toEqual(['a:1']));
+  const follower = tab(stream, ['a']);
+  await vi.waitFor(() => expect(follower.seen).toEqual(['a:1']));
+  expect(stream.requests).toHaveLength(1);
+  stream.answer(404, 'not yours');
+  const onError = vi.fn();
+  follower.client.watchTest('t', { onError });
+  await vi.waitFor(() => expect(onError).toHaveBeenCalledOnce());
+  expect(onError.mock.calls[0]?.[0]).toMatchObject({
+    name: 'RuncastError',
+    status: 404,
+    message: 'not yours',
+  });
+});
+
+it('tabs of different subjects share nothing', async () => {
+  const stream = scriptedStream();
+  const one = tab(stream, ['a']);
+  const another = tab(stream, ['a'], jwt({ sub: 'x', org: 'acme' }));
+  const narrower = tab(stream, ['a'], jwt({ sub: 'jö', org: 'acme', projects: ['p'] }));
+  const opaque = tab(stream, ['a'], 'opaque');
+  for (const { seen } of [one, another, narrower, opaque])
+    await vi.waitFor(() => expect(seen).toEqual(['a:0']));
+  expect(stream.open).toBe(4);
+});
+
+it('a token says whose it is', () => {
+  expect(subjectOf(mine)).toBe('["acme","jö",null]');
+  expect(subjectOf('opaque')).toBeUndefined();
+  expect(subjectOf(undefined)).toBeUndefined();
+});

@@ -1,0 +1,102 @@
+import { isTerminal } from './status.ts';
+import type { Over } from './stream.ts';
+import type { State, WatchEnd } from './types.ts';
+
+/** How many finished executions of a project are remembered for who comes later: more than the server begins with. */
+const MAX_FINISHED = 50;
+
+/** What a topic can be; each but `job` and `test` has a stream of its own. */
+export type Family =
+  | 'job'
+  | 'test'
+  | 'job-history'
+  | 'test-history'
+  | 'job-project'
+  | 'test-project'
+  | 'queue';
+
+/** What happened on a topic; goes from the tab that holds the streams to all others. */
+export interface TopicUpdate extends Over {
+  key: string;
+  states: State[];
+  /** The topic's part of the stream's cursor, once it is known. */
+  position?: string | undefined;
+  /** The cursor was of no use: what is known so far may be ahead of what follows. */
+  reset?: boolean;
+}
+
+/** An execution's id, as its state tells it; empty for statistics. */
+export function idOf(state: State): string {
+  if (!('kind' in state)) return '';
+  return state.kind === 'job' ? state.runId : state.testId;
+}
+
+/** One thing that can be watched, such as a job run: what is known of it, and where its cursor stands. */
+export class Topic {
+  readonly key: string;
+  readonly family: Family;
+  /** The id in its key. */
+  readonly id: string;
+  /** By execution. */
+  readonly states = new Map<string, State>();
+  position: string | undefined;
+  end: WatchEnd | undefined;
+  error: Over['error'];
+  /** What was known before a reset. */
+  #before = new Map<string, State>();
+
+  constructor(key: string) {
+    this.key = key;
+    const [family, id] = key.split(':') as [Family, string];
+    this.family = family;
+    // What follows a "#" only makes the key of a history one of its own.
+    this.id = id.replace(/#.*/, '');
+    if (family !== 'queue' && !/^[\w-]{1,128}$/.test(this.id)) throw new TypeError(`Not an id: ${id}`);
+    if (family.endsWith('history')) this.position = '0';
+  }
+
+  get isOver(): boolean {
+    return !!(this.end || this.error);
+  }
+
+  /** Takes an update in; returns the states that are new, each once and none older than what was there. */
+  take(update: TopicUpdate): State[] {
+    if (update.reset) {
+      this.#before = new Map([...this.#before, ...this.states]);
+      this.states.clear();
+      this.position = undefined;
+    }
+    const news = update.states.filter((state) => this.#isNew(state));
+    this.position = update.position ?? this.position;
+    this.end ??= update.end;
+    this.error ??= update.error;
+    if (this.#isOne && news.some(isFinished)) this.end ??= 'complete';
+    return news;
+  }
+
+  /** Whether it is about one thing, and not about all executions of a project. */
+  get #isOne(): boolean {
+    return !this.family.endsWith('project');
+  }
+
+  #isNew(state: State): boolean {
+    const id = idOf(state);
+    const known = this.states.get(id);
+    if (known && seqOf(state) <= seqOf(known)) return false;
+    const before = this.#before.get(id);
+    this.#before.delete(id);
+    // What changed last stands last.
+    this.states.delete(id);
+    this.states.set(id, state);
+    if (!this.#isOne && isFinished(state)) {
+      const finished = [...this.states].filter(([, other]) => isFinished(other));
+      for (const [oldest] of finished.slice(0, -MAX_FINISHED)) this.states.delete(oldest);
+    }
+    return !before || seqOf(state) !== seqOf(before);
+  }
+}
+
+/** Statistics have none: each is new. */
+const seqOf = (state: State): number => ('seq' in state ? state.seq : Number.NaN);
+
+const isFinished = (state: State): boolean => 'status' in state && isTerminal(state.status);

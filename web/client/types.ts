@@ -1,0 +1,92 @@
+import type { RuncastError } from './error.ts';
+import type { JobState, Kind, QueueStats, TestState } from './schema.ts';
+
+/** The state of one execution. */
+export type ExecutionState = JobState | TestState;
+
+/** What a stream may carry. */
+export type State = ExecutionState | QueueStats;
+
+/** Why a watch ended: all that it watched is over, the server closed it, or its owner did. */
+export type WatchEnd = 'complete' | 'closed';
+
+/** How the client stands with the server. */
+export type ConnectionState = 'idle' | 'connecting' | 'open' | 'reconnecting' | 'ended' | 'failed';
+
+/** How the client, or the tab that holds the streams for it, stands with the server. Never mutated. */
+export interface ConnectionSnapshot {
+  readonly state: ConnectionState;
+  /** How often a stream had to be opened again because it broke; not for its planned rotation. */
+  readonly reconnects: number;
+  /** From when the last live event occurred to when it came, by this machine's clock; `null` before any did. */
+  readonly latencyMs: number | null;
+}
+
+/** A connection snapshot that changes. */
+export interface Connection {
+  readonly snapshot: ConnectionSnapshot;
+  /** Calls `listener` after each change; returns what ends that. */
+  subscribe(listener: () => void): () => void;
+}
+
+export interface WatchOptions<S> {
+  /** Gets each state, once and in order, beginning with the current one. */
+  onState?: (state: S) => void;
+  /** Is called once, when no state can follow; not after `onError`. */
+  onEnd?: (reason: WatchEnd) => void;
+  /** Is called once, where the server will never serve this: the watch is over. Passing errors are not told here. */
+  onError?: (error: RuncastError) => void;
+  /** Gets the connection's snapshot, now and after each change. */
+  onConnection?: (connection: ConnectionSnapshot) => void;
+  /** Closes the watch. */
+  signal?: AbortSignal;
+}
+
+export interface ExecutionOptions<S> extends WatchOptions<S> {
+  /** Begin with every event that the log still has, not with the current state. Takes a stream of its own. */
+  history?: boolean;
+}
+
+/** What is being watched. Iterating over it yields the states; it ends, or throws a {@link RuncastError}. */
+export interface Watch<S> extends AsyncIterable<S> {
+  close(): void;
+}
+
+export interface ProjectOptions<K extends Kind> {
+  projectId: string;
+  kind: K;
+}
+
+export interface Client {
+  /** Test executions, until all of them are over. */
+  watchTest(id: string | readonly string[], options?: ExecutionOptions<TestState>): Watch<TestState>;
+  /** Job runs, until all of them are over. */
+  watchJobRun(id: string | readonly string[], options?: ExecutionOptions<JobState>): Watch<JobState>;
+  /** Every execution of a kind in a project: those not finished, the 20 that finished last, then every event. */
+  watchProject<K extends Kind>(
+    project: ProjectOptions<K>,
+    options?: WatchOptions<K extends 'job' ? JobState : TestState>,
+  ): Watch<K extends 'job' ? JobState : TestState>;
+  watchQueueStats(options?: WatchOptions<QueueStats>): Watch<QueueStats>;
+  readonly connection: Connection;
+  /** Closes every watch, and tells the server. */
+  close(): void;
+}
+
+export interface ClientOptions {
+  /** Where the functions are, without a slash at the end; the page's own origin where empty. */
+  url?: string;
+  /** The token, or what gets a new one: it is called at first, on 401 and when the server says `expired`. */
+  token?: string | (() => string | Promise<string>);
+  /** In which header it goes; `x-auth-token` where something in front needs `authorization` for itself. */
+  tokenHeader?: 'authorization' | 'x-auth-token';
+  /**
+   * Tabs with the same `url` and the same key share their streams. By default the `org`, `sub` and `projects` of the
+   * token; `false`: this client shares with nobody. A token that is not a JWT, or a cookie, needs a key to be shared.
+   */
+  shareKey?: string | false;
+  /** Stands in for the browser's; the close beacon is then sent with it, too. */
+  fetch?: typeof fetch;
+  /** Stands in for `Math.random`, for the jitter. */
+  random?: () => number;
+}

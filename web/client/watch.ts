@@ -1,0 +1,98 @@
+import { RuncastError } from './error.ts';
+import type { Topic } from './topic.ts';
+import type { Connection, State, Watch, WatchOptions } from './types.ts';
+
+/** A watch on one or several topics, until all of them are over or one has failed. */
+export class Watching<S extends State> implements Watch<S> {
+  readonly topics: readonly Topic[];
+  readonly #options: WatchOptions<S>;
+  readonly #release: () => void;
+  /** What gets each state: the iterators. */
+  readonly #sinks = new Set<(state?: S) => void>();
+  /** States are delivered from the next microtask on, so that the caller has the watch before its first state. */
+  #begun = false;
+  #over = false;
+  #error: RuncastError | undefined;
+  #unsubscribe: (() => void) | undefined;
+
+  constructor(
+    topics: readonly Topic[],
+    options: WatchOptions<S>,
+    connection: Connection,
+    release: () => void,
+  ) {
+    this.topics = topics;
+    this.#options = options;
+    this.#release = release;
+    queueMicrotask(() => {
+      if (this.#over) return;
+      const { onConnection } = options;
+      if (onConnection) {
+        onConnection(connection.snapshot);
+        this.#unsubscribe = connection.subscribe(() => onConnection(connection.snapshot));
+      }
+      this.#begun = true;
+      for (const state of this.#known()) this.deliver(state);
+      this.settle();
+    });
+    if (options.signal?.aborted) this.#over = true;
+    else options.signal?.addEventListener('abort', this.close, { once: true });
+  }
+
+  deliver(state: State): void {
+    if (!this.#begun || this.#over) return;
+    this.#options.onState?.(state as S);
+    for (const sink of this.#sinks) sink(state as S);
+  }
+
+  /** Looks whether it is over. */
+  settle(): void {
+    if (!this.#begun || this.#over) return;
+    const failed = this.topics.find((topic) => topic.error);
+    const isComplete = this.topics.every((topic) => topic.end);
+    if (!failed && !isComplete) return;
+    if (failed?.error) {
+      const { status, message, problem } = failed.error;
+      this.#error = new RuncastError(status, message, problem);
+    }
+    this.close();
+    if (this.#error) this.#options.onError?.(this.#error);
+    else this.#options.onEnd?.(this.topics.some((topic) => topic.end === 'closed') ? 'closed' : 'complete');
+  }
+
+  readonly close = (): void => {
+    if (this.#over) return;
+    this.#over = true;
+    this.#unsubscribe?.();
+    this.#options.signal?.removeEventListener('abort', this.close);
+    this.#release();
+    for (const sink of this.#sinks) sink();
+  };
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<S, void, void> {
+    const queue: S[] = this.#begun ? this.#known() : [];
+    let wake: (() => void) | undefined;
+    const sink = (state?: S) => {
+      if (state) queue.push(state);
+      wake?.();
+    };
+    this.#sinks.add(sink);
+    try {
+      for (;;) {
+        for (let state = queue.shift(); state; state = queue.shift()) yield state;
+        if (this.#error) throw this.#error;
+        if (this.#over) return;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      this.#sinks.delete(sink);
+      this.close();
+    }
+  }
+
+  #known(): S[] {
+    return this.topics.flatMap((topic) => [...topic.states.values()] as S[]);
+  }
+}

@@ -1,0 +1,213 @@
+import {
+  type Client,
+  type ConnectionState,
+  createClient,
+  isTerminal,
+  type JobState,
+  type QueueStats,
+  type RuncastError,
+  type TestState,
+} from 'runcast-client';
+import { localToken, type Settings } from './settings.ts';
+
+/** The contract's limit for tokens is the server's business; locally, one lives so long. */
+const TOKEN_SECONDS = 300;
+/** How many points a plot shows. */
+const PLOTTED = 120;
+const MOST_RUNS = 100;
+const MOST_TESTS = 400;
+/** An empty project sends nothing: after so long with an open stream, it counts as empty. */
+const EMPTY_AFTER_MS = 400;
+
+/** A value at a time, in milliseconds since the epoch. */
+export interface Point {
+  at: number;
+  values: number[];
+}
+
+/** All that the page shows. Replaced, never mutated. */
+export interface Snapshot {
+  runs: readonly JobState[];
+  tests: readonly TestState[];
+  queues: QueueStats | undefined;
+  queueHistory: readonly Point[];
+  /** From when a live event occurred, by its producer's clock, to when it came, by this machine's. */
+  latency: readonly Point[];
+  connection: ConnectionState;
+  reconnects: number;
+  renewals: number;
+  /** Whether what there is has been told: only then an empty list is empty. */
+  isKnown: boolean;
+  error: RuncastError | undefined;
+}
+
+/** Gets each run that ended while this page watched, once. */
+export type OnFinish = (run: JobState) => void;
+
+/** What happens, as it happens: the one store of the page. */
+export class Live {
+  readonly settings: Settings;
+  #client: Client;
+  #snapshot: Snapshot = {
+    runs: [],
+    tests: [],
+    queues: undefined,
+    queueHistory: [],
+    latency: [],
+    connection: 'idle',
+    reconnects: 0,
+    renewals: 0,
+    isKnown: false,
+    error: undefined,
+  };
+  readonly #listeners = new Set<() => void>();
+  readonly #finishListeners = new Set<OnFinish>();
+  readonly #runs = new Map<string, JobState>();
+  readonly #tests = new Map<string, TestState>();
+  /** Changes that are not shown yet. */
+  #changes: Partial<Snapshot> = {};
+  #isScheduled = false;
+  /** Of the clients before this one. */
+  #earlierReconnects = 0;
+  #tokens = 0;
+  /** Everything that occurred before is history, and its latency no measure of the stream. */
+  #openedAt = Number.POSITIVE_INFINITY;
+
+  constructor(settings: Settings) {
+    this.settings = settings;
+    this.#client = this.#open(TOKEN_SECONDS);
+  }
+
+  /** Watches with a token that lives only so long; what follows it is an ordinary one. */
+  watchWithToken(ttlSeconds: number): void {
+    this.#earlierReconnects = this.#snapshot.reconnects;
+    this.#client.close();
+    this.#client = this.#open(ttlSeconds);
+  }
+
+  /** Every event of one run, from its first. */
+  watchHistory(runId: string, onState: (state: JobState) => void, onError: (error: RuncastError) => void) {
+    return this.#client.watchJobRun(runId, { history: true, onState, onError });
+  }
+
+  onFinish(listener: OnFinish): () => void {
+    this.#finishListeners.add(listener);
+    return () => this.#finishListeners.delete(listener);
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  readonly snapshot = (): Snapshot => this.#snapshot;
+
+  #open(firstTtlSeconds: number): Client {
+    const { apiUrl, organizationId, projectId, local } = this.settings;
+    let ttlSeconds = firstTtlSeconds;
+    const client = createClient({
+      url: apiUrl,
+      shareKey: `${organizationId}/${projectId}`,
+      ...(local && {
+        token: async () => {
+          const token = await localToken(organizationId, ttlSeconds);
+          ttlSeconds = TOKEN_SECONDS;
+          if (this.#tokens++) this.#change({ renewals: this.#tokens - 1 });
+          return token;
+        },
+      }),
+    });
+    const onError = (error: RuncastError) => this.#change({ error });
+    const onConnection = () => {
+      const { state, reconnects } = client.connection.snapshot;
+      // A client that was closed to make place for another says no more.
+      if (client !== this.#client) return;
+      this.#change({ connection: state, reconnects: this.#earlierReconnects + reconnects });
+      if (state === 'open') {
+        this.#openedAt = Math.min(this.#openedAt, Date.now());
+        setTimeout(() => this.#change({ isKnown: true }), EMPTY_AFTER_MS);
+      }
+    };
+    client.connection.subscribe(onConnection);
+    client.watchProject({ projectId, kind: 'job' }, { onState: (run) => this.#takeRun(run), onError });
+    client.watchProject({ projectId, kind: 'test' }, { onState: (test) => this.#takeTest(test), onError });
+    client.watchQueueStats({ onState: (queues) => this.#takeQueues(queues) });
+    return client;
+  }
+
+  #takeRun(run: JobState): void {
+    const before = this.#runs.get(run.runId);
+    if (before && before.seq >= run.seq) return;
+    this.#measure(run.occurredAt);
+    remember(this.#runs, run.runId, run, before, MOST_RUNS);
+    this.#change({ runs: [] });
+    const isNews = before ? !isTerminal(before.status) : this.#isLive(run.occurredAt);
+    if (isTerminal(run.status) && isNews) for (const listener of this.#finishListeners) listener(run);
+  }
+
+  #takeTest(test: TestState): void {
+    const before = this.#tests.get(test.testId);
+    if (before && before.seq >= test.seq) return;
+    this.#measure(test.occurredAt);
+    remember(this.#tests, test.testId, test, before, MOST_TESTS);
+    this.#change({ tests: [] });
+  }
+
+  #takeQueues(queues: QueueStats): void {
+    const point = { at: Date.now(), values: [queues.running, queues.queued] };
+    this.#change({ queues, queueHistory: [...this.#latest('queueHistory'), point].slice(-PLOTTED) });
+  }
+
+  #isLive(occurredAt: string | null): boolean {
+    return !!occurredAt && Date.parse(occurredAt) >= this.#openedAt;
+  }
+
+  #measure(occurredAt: string | null): void {
+    if (!occurredAt || !this.#isLive(occurredAt)) return;
+    const now = Date.now();
+    const point = { at: now, values: [Math.max(0, now - Date.parse(occurredAt))] };
+    this.#change({ latency: [...this.#latest('latency'), point].slice(-PLOTTED) });
+  }
+
+  #latest(name: 'latency' | 'queueHistory'): readonly Point[] {
+    return this.#changes[name] ?? this.#snapshot[name];
+  }
+
+  /** Collects changes: what comes in one burst is drawn once. A page in the background draws nothing. */
+  #change(changes: Partial<Snapshot>): void {
+    Object.assign(this.#changes, changes);
+    if (changes.runs) this.#changes.isKnown = true;
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    const show = () => {
+      this.#isScheduled = false;
+      const news = this.#changes;
+      this.#changes = {};
+      if (news.runs) news.runs = [...this.#runs.values()].reverse();
+      if (news.tests) news.tests = [...this.#tests.values()].reverse();
+      this.#snapshot = { ...this.#snapshot, ...news };
+      for (const listener of this.#listeners) listener();
+    };
+    if (document.hidden) setTimeout(show, 250);
+    else requestAnimationFrame(show);
+  }
+}
+
+/** What began last, and what ended last, stands last; the oldest that has ended is forgotten. */
+function remember<S extends JobState | TestState>(
+  states: Map<string, S>,
+  id: string,
+  state: S,
+  before: S | undefined,
+  most: number,
+): void {
+  if (isTerminal(state.status) && !(before && isTerminal(before.status))) states.delete(id);
+  states.set(id, state);
+  if (states.size <= most) return;
+  for (const [oldest, { status }] of states) {
+    if (isTerminal(status)) {
+      states.delete(oldest);
+      return;
+    }
+  }
+}

@@ -1,0 +1,75 @@
+import {
+  Ban,
+  Check,
+  CircleCheckBig,
+  CircleDashed,
+  LoaderCircle,
+  type LucideIcon,
+  TriangleAlert,
+  X,
+} from 'lucide-react';
+import type { Status, TestCounts } from 'runcast-client';
+
+const ICONS: Record<Status, LucideIcon> = {
+  waiting: CircleDashed,
+  running: LoaderCircle,
+  completed: CircleCheckBig,
+  passed: Check,
+  failed: X,
+  error: TriangleAlert,
+  cancelled: Ban,
+};
+
+/** In the order in which counts are read: what went well, what did not, what is to come. */
+export const STATUSES = [
+  'passed',
+  'completed',
+  'failed',
+  'error',
+  'cancelled',
+  'running',
+  'waiting',
+] as const;
+
+export function StatusIcon({ status, size = 15 }: { status: Status; size?: number }) {
+  const Icon = ICONS[status];
+  return (
+    <Icon
+      size={size}
+      strokeWidth={2.2}
+      aria-hidden
+      className="hue shrink-0 self-center"
+      data-status={status}
+    />
+  );
+}
+
+/** A status by icon, word and colour: each of them says it alone. */
+export function StatusLabel({ status }: { status: Status }) {
+  return (
+    <span
+      className="hue inline-flex items-baseline gap-1.5 text-[13px] font-medium whitespace-nowrap"
+      data-status={status}
+    >
+      <StatusIcon status={status} />
+      {status}
+    </span>
+  );
+}
+
+/** How many tests stand where. */
+export function Counts({ tests, isTerse = false }: { tests: TestCounts | null; isTerse?: boolean }) {
+  const counted = STATUSES.filter((status) => tests?.[status]);
+  if (!tests || !counted.length) return null;
+  return (
+    <ul aria-label="Tests" className="flex flex-wrap gap-x-3.5 gap-y-1 text-[13px]">
+      {counted.map((status) => (
+        <li key={status} title={`${tests[status]} ${status}`} className="inline-flex items-baseline gap-1">
+          <StatusIcon status={status} size={14} />
+          <span>{tests[status]}</span>
+          <span className={isTerse ? 'sr-only' : 'text-quiet'}>{status}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}

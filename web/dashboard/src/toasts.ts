@@ -1,0 +1,35 @@
+import { useEffect, useRef } from 'react';
+import type { JobState } from 'runcast-client';
+import { toast } from 'sonner';
+import type { Live } from './live.ts';
+
+/** A toast for each run in progress, which becomes what it ended as, and goes. */
+export function useToasts(live: Live, runs: readonly JobState[]): void {
+  const shown = useRef(new Set<string>());
+  useEffect(() => {
+    for (const { runId, status } of runs) {
+      if (status !== 'running' || shown.current.has(runId)) continue;
+      shown.current.add(runId);
+      toast.loading(`${runId} is running`, { id: runId, duration: Number.POSITIVE_INFINITY });
+    }
+  }, [runs]);
+  useEffect(
+    () =>
+      live.onFinish((run) => {
+        shown.current.add(run.runId);
+        finish(run);
+      }),
+    [live],
+  );
+}
+
+function finish({ runId, status, duration, errorDetails }: JobState): void {
+  const description = [`${status}${duration ? ` after ${duration}` : ''}`, errorDetails]
+    .filter(Boolean)
+    .join(': ');
+  // A toast that was replaced keeps what it had: the loading one would stay for ever.
+  const options = { id: runId, description, duration: 6000 };
+  if (status === 'passed' || status === 'completed') toast.success(runId, options);
+  else if (status === 'cancelled') toast.info(runId, options);
+  else toast.error(runId, options);
+}

@@ -1,0 +1,180 @@
+import { act, cleanup, render, renderHook, waitFor } from '@testing-library/react';
+import { type ReactNode, StrictMode, useState, version } from 'react';
+import { renderToString } from 'react-dom/server';
+import { afterEach, expect, it, vi } from 'vitest';
+import { createClient, type JobState } from '../../client/index.ts';
+import { scriptedStream } from '../../testing/index.ts';
+import {
+  JobProvider,
+  RuncastProvider,
+  useConnection,
+  useJobRun,
+  useJobRuns,
+  useJobs,
+  useQueueStats,
+  useTestStatus,
+} from '../index.ts';
+
+afterEach(cleanup);
+
+function network() {
+  const stream = scriptedStream();
+  const client = createClient({ fetch: stream.fetch, random: () => 0, shareKey: false });
+  const wrapper = ({ children }: { children: ReactNode }) => (
+    <StrictMode>
+      <RuncastProvider client={client}>{children}</RuncastProvider>
+    </StrictMode>
+  );
+  return { stream, client, wrapper };
+}
+
+it('runs in the React that it says', ({ task }) => {
+  expect(task.file.projectName).toBe(`react ${version.split('.')[0]}`);
+});
+
+it('a run is followed from waiting to passed, on one stream, under StrictMode', async () => {
+  const { stream, wrapper } = network();
+  const { result } = renderHook(() => [useJobRun('r'), useJobRun('r')] as const, { wrapper });
+  expect(result.current[0].state).toBeUndefined();
+  await waitFor(() => expect(result.current[0].state?.status).toBe('waiting'));
+  act(() => void stream.job({ runId: 'r', status: 'running' }));
+  await waitFor(() => expect(result.current[1].state?.status).toBe('running'));
+  act(() => void stream.job({ runId: 'r', status: 'passed' }));
+  await waitFor(() =>
+    expect(result.current[0]).toMatchObject({ end: 'complete', state: { status: 'passed' } }),
+  );
+  expect(stream.requests).toHaveLength(1);
+});
+
+it('nothing is left after unmounting', async () => {
+  const { stream, client, wrapper } = network();
+  const { result, unmount } = renderHook(
+    () => [useTestStatus('t'), useQueueStats(), useConnection()] as const,
+    {
+      wrapper,
+    },
+  );
+  await waitFor(() => expect(result.current[0].state?.testId).toBe('t'));
+  await waitFor(() => expect(result.current[1].state?.runningCapacity).toBe(5));
+  expect(result.current[2].state).toBe('open');
+  unmount();
+  await waitFor(() => expect(stream.open).toBe(0));
+  expect(stream.closed).toHaveLength(2);
+  expect(client.connection.snapshot.state).toBe('idle');
+});
+
+it('a component that is mounted again gets the state again', async () => {
+  const { stream, wrapper } = network();
+  stream.job({ runId: 'r', status: 'running' });
+  const first = renderHook(() => useJobRun('r'), { wrapper });
+  await waitFor(() => expect(first.result.current.state?.seq).toBe(1));
+  first.unmount();
+  const second = renderHook(() => useJobRun('r'), { wrapper });
+  await waitFor(() => expect(second.result.current.state?.seq).toBe(1));
+});
+
+it('references change only with what they stand for', async () => {
+  const { stream, wrapper } = network();
+  const { result, rerender } = renderHook(() => [useJobRuns(['a', 'b']), useConnection()] as const, {
+    wrapper,
+  });
+  await waitFor(() => expect(result.current[0].get('b')?.state?.seq).toBe(0));
+  const [before, connection] = result.current;
+  rerender();
+  expect(result.current[0]).toBe(before);
+  expect(result.current[1]).toBe(connection);
+  act(() => void stream.job({ runId: 'b', status: 'running' }));
+  await waitFor(() => expect(result.current[0].get('b')?.state?.seq).toBe(1));
+  expect(result.current[0].get('a')).toBe(before.get('a'));
+});
+
+it('runs that stay in the list keep their state, and others come and go', async () => {
+  const { stream, wrapper } = network();
+  stream.job({ runId: 'b', status: 'running' });
+  const { result, rerender } = renderHook(({ ids }) => useJobRuns(ids), {
+    wrapper,
+    initialProps: { ids: ['a', 'b'] },
+  });
+  await waitFor(() => expect(result.current.get('b')?.state?.seq).toBe(1));
+  rerender({ ids: ['b', 'c'] });
+  expect(result.current.get('b')?.state?.seq).toBe(1);
+  await waitFor(() => expect(result.current.get('c')?.state?.seq).toBe(0));
+  expect([...result.current.keys()]).toEqual(['b', 'c']);
+});
+
+it('a run that is refused is an error', async () => {
+  const { stream, wrapper } = network();
+  stream.answer(404, 'not yours');
+  const { result } = renderHook(() => useJobRun('r'), { wrapper });
+  await waitFor(() => expect(result.current.error?.message).toBe('not yours'));
+});
+
+it('onComplete is called once for each run: across reconnects, remounts and StrictMode', async () => {
+  const { stream, wrapper } = network();
+  const done: string[] = [];
+  const onComplete = vi.fn((run: JobState) => done.push(`${run.runId} ${run.status}`));
+  stream.job({ runId: 'old', status: 'failed' });
+  stream.job({ runId: 'a', status: 'running' });
+  stream.job({ runId: 'b', status: 'running' });
+  let mount: (isMounted: boolean) => void = () => {};
+  let running = false;
+  const Running = () => {
+    running = useJobs().isAnyJobRunning;
+    return null;
+  };
+  const App = () => {
+    const [isMounted, setMounted] = useState(true);
+    mount = setMounted;
+    return isMounted ? (
+      <JobProvider projectId="p" onComplete={(run) => onComplete(run)}>
+        <Running />
+      </JobProvider>
+    ) : null;
+  };
+  render(<App />, { wrapper });
+  await waitFor(() => expect(running).toBe(true));
+  stream.drop();
+  act(() => void stream.job({ runId: 'a', status: 'passed' }));
+  await waitFor(() => expect(done).toEqual(['a passed']));
+
+  act(() => mount(false));
+  await waitFor(() => expect(stream.open).toBe(0));
+  act(() => void stream.job({ runId: 'b', status: 'failed' }));
+  act(() => mount(true));
+  await waitFor(() => expect(done).toEqual(['a passed', 'b failed']));
+  await waitFor(() => expect(running).toBe(false));
+
+  act(() => mount(false));
+  await waitFor(() => expect(stream.open).toBe(0));
+  act(() => mount(true));
+  await waitFor(() => expect(stream.open).toBe(1));
+  // A run that is new, and over in a moment.
+  act(() => void stream.job({ runId: 'c', status: 'running' }));
+  act(() => void stream.job({ runId: 'c', status: 'cancelled' }));
+  await waitFor(() => expect(done).toEqual(['a passed', 'b failed', 'c cancelled']));
+  expect(onComplete).toHaveBeenCalledTimes(3);
+});
+
+it('the server renders what is there before the first state, and opens nothing', () => {
+  const fetch = vi.fn();
+  const Page = () => {
+    const run = useJobRun('r');
+    const [runs, stats, connection, jobs] = [useJobRuns(['r']), useQueueStats(), useConnection(), useJobs()];
+    return (
+      <p>
+        {[run.state?.status ?? 'none', runs.size, stats.end ?? '-', connection.state, jobs.running.size].join(
+          ' ',
+        )}
+      </p>
+    );
+  };
+  const html = renderToString(
+    <RuncastProvider url="" token="t" fetch={fetch}>
+      <JobProvider projectId="p">
+        <Page />
+      </JobProvider>
+    </RuncastProvider>,
+  );
+  expect(html).toBe('<p>none 0 - idle 0</p>');
+  expect(fetch).not.toHaveBeenCalled();
+});

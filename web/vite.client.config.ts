@@ -1,0 +1,14 @@
+import { defineConfig } from 'vite';
+
+/** The package: three entries, with what they share in files of its own. */
+export default defineConfig({
+  publicDir: false,
+  build: {
+    outDir: 'dist-client',
+    lib: {
+      entry: { client: 'client/index.ts', react: 'react/index.ts', testing: 'testing/index.ts' },
+      formats: ['es'],
+    },
+    rollupOptions: { external: [/^react/, 'eventsource-parser'] },
+  },
+});
