@@ -53,9 +53,10 @@ impl Problem {
     /// 429: too much; come back after so long.
     #[must_use]
     pub fn too_many(detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
         Problem {
             // Whole seconds (RFC 9110, section 10.2.3), none too early.
-            retry_after_seconds: Some(retry_after.as_millis().div_ceil(1000).max(1) as u64),
+            retry_after_seconds: Some(seconds.max(1)),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }

@@ -161,11 +161,8 @@ impl Lease {
 /// cluster; the hash keeps names out of Redis, and bounds their length.
 fn slot(scope: &str, who: &str) -> String {
     let hash = digest(&SHA256, who.as_bytes());
-    let hash: String = hash.as_ref()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("limit:{{{scope}:{hash}}}")
+    let hash = u128::from_be_bytes(*hash.as_ref().first_chunk().unwrap_or(&[0; 16]));
+    format!("limit:{{{scope}:{hash:032x}}}")
 }
 
 /// The address, or the /64 that it is in: that is what one customer of a provider has.
