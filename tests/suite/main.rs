@@ -9,6 +9,7 @@
 mod access;
 mod browser;
 mod commands;
+mod custom_resource;
 mod environments;
 mod faults;
 mod other_lambdas;
