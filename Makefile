@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO_DENY_VERSION := 0.20.2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test check setup build chaos advisories clean
+.PHONY: help demo test check setup build rehearse chaos advisories clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ check: setup-check ## Format, lints, docs, licences and bans; warnings are error
 	RUSTFLAGS="$(RUSTFLAGS)" cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	cargo deny --offline check bans licenses sources
+
+rehearse: build setup-tests ## Rehearse a deployment to AWS: build, lint, seeded mistakes, an emulator
+	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/rehearse.py
 
 chaos: build ## Faults at random; SEED=… replays, MINUTES=… (default 10) for longer
 	CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(or $(MINUTES),10) cargo test --workspace --test chaos -- --nocapture
