@@ -72,6 +72,8 @@ def functions(application, _):
             yield f"{name} cannot reserve concurrency"
         if "Managed" not in json.dumps(function["MemorySize"]):
             yield f"{name} has too little memory on managed instances, which have 2048 MB at least"
+        if function["VpcConfig"]["Fn::If"][0] != "StreamsAttached":
+            yield f"{name} has two networks on managed instances: its own, and the capacity provider's"
         if "Managed" not in json.dumps(function["PublishToLatestPublished"]):
             yield f"{name} publishes nothing that managed instances could run"
     environment = properties(application, "TestStatus")["Environment"]["Variables"]

@@ -1,6 +1,7 @@
 """The templates, as people write them and as CloudFormation gets them."""
 
 import json
+import logging
 import os
 from pathlib import Path
 from unittest.mock import Mock
@@ -9,6 +10,9 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
 from samcli.yamlhelper import yaml_parse  # noqa: E402
 from samtranslator.translator.transform import transform  # noqa: E402
+
+# It warns of metrics about itself that nobody asked for.
+logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 APPLICATION = CHECKOUT / "template.yaml"
