@@ -110,10 +110,7 @@ async fn an_answer_that_is_refused_fails_the_invocation() {
 async fn the_roles_can_log_in_by_iam_where_it_is_asked_for() {
     let (stack, answers) = (Stack::start().await, Answers::new().await);
     let postgres = stack.postgres().await;
-    postgres
-        .batch_execute("CREATE ROLE rds_iam")
-        .await
-        .unwrap();
+    postgres.batch_execute("CREATE ROLE rds_iam").await.unwrap();
     let request = answers.request("Create", json!({"GrantIamLogins": "true"}));
     let invoke = stack.invoke("migrate", &request);
     let (_, (_, answer)) = tokio::join!(invoke, answers.take("200 OK"));

@@ -152,7 +152,9 @@ async fn put(url: &str, body: Bytes) -> Result<(), PutError> {
 async fn put_once(uri: &Uri, body: Bytes) -> Result<(), PutError> {
     let authority = uri.authority().ok_or(PutError::Url)?;
     let is_tls = uri.scheme_str() == Some("https");
-    let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let port = authority
+        .port_u16()
+        .unwrap_or(if is_tls { 443 } else { 80 });
     let stream = TcpStream::connect((authority.host(), port)).await;
     let stream = stream.map_err(PutError::Connect)?;
     if !is_tls {
