@@ -1,4 +1,4 @@
-//! The function `migrate` as a custom resource of CloudFormation, against a server that takes its
+//! The function `migrate` as a custom resource of `CloudFormation`, against a server that takes its
 //! answers as S3 does.
 
 use integration::stack::Stack;
@@ -8,7 +8,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Where CloudFormation waits for an answer.
+/// Where `CloudFormation` waits for an answer.
 struct Answers(TcpListener);
 
 impl Answers {
@@ -16,7 +16,7 @@ impl Answers {
         Answers(TcpListener::bind(("127.0.0.1", 0)).await.unwrap())
     }
 
-    /// A request of this type, as CloudFormation sends it.
+    /// A request of this type, as `CloudFormation` sends it.
     fn request(&self, request_type: &str, properties: Value) -> Value {
         let port = self.0.local_addr().unwrap().port();
         json!({

@@ -1,4 +1,4 @@
-//! The function as a custom resource: CloudFormation asks, and waits until the answer is put at a
+//! The function as a custom resource: `CloudFormation` asks, and waits until the answer is put at a
 //! URL that it gives.
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref.html>
 
@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// The schema is one thing, however often it is migrated: another id would make CloudFormation
+/// The schema is one thing, however often it is migrated: another id would make `CloudFormation`
 /// delete the former.
 const PHYSICAL_ID: &str = "runcast-schema";
 
@@ -33,15 +33,17 @@ const TRIES: u32 = 4;
 
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What CloudFormation asks.
+/// What `CloudFormation` asks.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Request {
-    request_type: RequestType,
+    #[serde(rename = "RequestType")]
+    kind: Kind,
     #[serde(rename = "ResponseURL")]
     response_url: String,
     stack_id: String,
-    request_id: String,
+    #[serde(rename = "RequestId")]
+    id: String,
     logical_resource_id: String,
     physical_resource_id: Option<String>,
     #[serde(default)]
@@ -49,13 +51,13 @@ pub(crate) struct Request {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-enum RequestType {
+enum Kind {
     Create,
     Update,
     Delete,
 }
 
-/// The resource's properties in the template. CloudFormation makes strings of all values.
+/// The resource's properties in the template. `CloudFormation` makes strings of all values.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Properties {
@@ -85,18 +87,18 @@ impl Request {
     }
 }
 
-/// Does what is asked, and tells CloudFormation how it went.
+/// Does what is asked, and tells `CloudFormation` how it went.
 pub(crate) async fn serve(database: &Database, request: &Request) -> Result<Value, String> {
-    let result = match request.request_type {
-        RequestType::Create | RequestType::Update => migrate(database, request).await,
+    let result = match request.kind {
+        Kind::Create | Kind::Update => migrate(database, request).await,
         // What is in the log stays.
-        RequestType::Delete => Ok(Vec::new()),
+        Kind::Delete => Ok(Vec::new()),
     };
-    let id = request.physical_resource_id.as_deref();
+    let resource = request.physical_resource_id.as_deref();
     let mut answer = json!({
-        "PhysicalResourceId": id.unwrap_or(PHYSICAL_ID),
+        "PhysicalResourceId": resource.unwrap_or(PHYSICAL_ID),
         "StackId": request.stack_id,
-        "RequestId": request.request_id,
+        "RequestId": request.id,
         "LogicalResourceId": request.logical_resource_id,
     });
     match result {

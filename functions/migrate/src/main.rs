@@ -1,4 +1,4 @@
-//! The schema of the log and its retention: as a custom resource of CloudFormation at each
+//! The schema of the log and its retention: as a custom resource of `CloudFormation` at each
 //! deployment, on a schedule, and by direct invocation.
 
 mod custom_resource;
