@@ -6,7 +6,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test check setup build screenshots chaos fuzz advisories clean
+.PHONY: help demo test check setup build screenshots rehearse chaos fuzz advisories clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ check: setup-check web/node_modules/.installed ## Format, lints, docs, licences 
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	npm --prefix web run check
 	cargo deny --offline check bans licenses sources
+
+rehearse: build setup-tests ## Rehearse a deployment to AWS: build, lint, seeded mistakes, an emulator
+	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/rehearse.py
 
 chaos: build ## Faults at random; SEED=… replays, MINUTES=… (default 10) for longer
 	CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(or $(MINUTES),10) cargo test --workspace --test chaos -- --nocapture

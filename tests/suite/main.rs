@@ -11,6 +11,7 @@ mod browser;
 mod cluster;
 mod commands;
 mod cost;
+mod custom_resource;
 mod environments;
 mod faults;
 mod flood;

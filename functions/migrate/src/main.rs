@@ -1,11 +1,21 @@
-//! The schema of the log and its retention, as a deploy step and on a schedule.
+//! The schema of the log and its retention: as a custom resource of `CloudFormation` at each
+//! deployment, on a schedule, and by direct invocation.
+
+mod custom_resource;
 
 use std::process::ExitCode;
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::{cause, config::Database, function, log::schema};
+use shared::{
+    cause,
+    config::Database,
+    function,
+    log::{LogError, schema},
+};
+
+use crate::custom_resource::Request;
 
 /// What to do.
 #[derive(Deserialize)]
@@ -33,8 +43,12 @@ fn main() -> ExitCode {
     })
 }
 
-async fn handle(database: &Database, order: Value) -> Result<Value, String> {
-    let order = serde_json::from_value(order).map_err(|error| {
+async fn handle(database: &Database, payload: Value) -> Result<Value, String> {
+    if payload.get("ResponseURL").is_some() {
+        let request = Request::read(payload)?;
+        return custom_resource::serve(database, &request).await;
+    }
+    let order = serde_json::from_value(payload).map_err(|error| {
         format!(
             "not an order ({error}); send {{\"action\":\"migrate\"}} or \
              {{\"action\":\"prune\",\"olderThanDays\":30}}"
@@ -55,9 +69,11 @@ async fn handle(database: &Database, order: Value) -> Result<Value, String> {
             })
         }
     };
-    // The cause stays in the log: it may name hosts and users.
-    result.map_err(|error| {
-        tracing::error!(error = cause::chain(&error), "failed");
-        format!("{error}; see the function's log")
-    })
+    result.map_err(|error| reason(&error))
+}
+
+/// What is said of a failure. Its cause stays in the log: it may name hosts and users.
+fn reason(error: &LogError) -> String {
+    tracing::error!(error = cause::chain(error), "failed");
+    format!("{error}; see the function's log")
 }

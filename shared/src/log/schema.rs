@@ -48,6 +48,18 @@ pub async fn prune(database: &config::Database, older_than_days: u32) -> Result<
     })
 }
 
+/// Lets the log's two roles log in by IAM authentication, as RDS wants it: whoever is a member of
+/// `rds_iam` logs in that way only.
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.DBAccounts.html>
+///
+/// # Errors
+/// Where Postgres is away, or not RDS.
+pub async fn grant_iam_logins(database: &config::Database) -> Result<(), LogError> {
+    let grant = "ALTER ROLE runcast_reader LOGIN; ALTER ROLE runcast_writer LOGIN; \
+                 GRANT rds_iam TO runcast_reader, runcast_writer";
+    Ok(connect(database).await?.batch_execute(grant).await?)
+}
+
 async fn connect(database: &config::Database) -> Result<Client, LogError> {
     Ok(connect::Connector::new(database).open().await?.0)
 }

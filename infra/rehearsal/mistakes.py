@@ -1,0 +1,150 @@
+"""Mistakes that someone will make one day, each of which some step must catch.
+
+Each is a name, who has to catch it (SAM, cfn-lint, or a rule of `rules.py`), the template it is in, and a
+change of it.
+"""
+
+import json
+
+import rules
+from cfnlint.api import ManualArgs, lint
+from templates import APPLICATION, DATA, load, translate
+
+
+def put(*path_and_value):
+    """Sets what is at a path; `None` removes it."""
+    *path, value = path_and_value
+
+    def change(template):
+        node = template
+        for step in path[:-1]:
+            node = node[step]
+        if value is None:
+            del node[path[-1]]
+        else:
+            node[path[-1]] = value
+
+    return change
+
+
+def prop(resource, *path_and_value):
+    return put("Resources", resource, "Properties", *path_and_value)
+
+
+# One is enough: the linter takes seconds for each.
+REGION = "us-east-1"
+
+DISTRIBUTION = ("Distribution", "DistributionConfig")
+STREAM_CALL = ("Api", "Body", "paths", "/api/job-status/{proxy+}", "x-amazon-apigateway-any-method", "x-amazon-apigateway-integration")
+INGRESS = ("SecurityGroupIngress", 0)
+
+MISTAKES = [
+    # The functions and their URLs.
+    ("a runtime that is no more", "cfn-lint", APPLICATION, prop("JobStatus", "Runtime", "provided.al1")),
+    ("an architecture that does not exist", "cfn-lint", APPLICATION, put("Parameters", "Architecture", "Default", "arm")),
+    ("a time limit beyond Lambda's", "cfn-lint", APPLICATION, prop("JobStatus", "Timeout", 1000)),
+    ("a time limit below the window", "functions", APPLICATION, prop("TestStatus", "Timeout", 60)),
+    ("a URL that buffers", "urls", APPLICATION, prop("JobStatusUrl", "InvokeMode", "BUFFERED")),
+    ("an invoke mode that does not exist", "cfn-lint", APPLICATION, prop("JobStatusUrl", "InvokeMode", "STREAM")),
+    ("a URL without lambda:InvokeFunction", "urls", APPLICATION, put("Resources", "JobStatusUrlInvokePermission", None)),
+    ("a URL without lambda:InvokeFunctionUrl", "urls", APPLICATION, put("Resources", "QueueStatsUrlPermission", None)),
+    ("a function that anybody invokes", "urls", APPLICATION, prop("JobStatusUrlInvokePermission", "InvokedViaFunctionUrl", None)),
+    ("an open URL behind CloudFront", "urls", APPLICATION, prop("TestStatusUrl", "AuthType", "NONE")),
+    ("a permission for the other auth type", "urls", APPLICATION, prop("TestStatusUrlPermission", "FunctionUrlAuthType", "AWS_IAM")),
+    ("any distribution let in", "urls", APPLICATION, prop("JobStatusUrlPermission", "SourceArn", None)),
+    ("a reference to what is not there", "cfn-lint", APPLICATION, prop("JobStatus", "Role", {"Fn::GetAtt": ["StreamRole", "Arn"]})),
+    ("one function configured otherwise", "functions", APPLICATION, prop("JobStatus", "Environment", "Variables", "AUTH_JWKS", None)),
+    ("logs for ever", "functions", APPLICATION, prop("WorkerLogs", "RetentionInDays", None)),
+    ("too little memory on managed instances", "functions", APPLICATION, prop("JobStatus", "MemorySize", 128)),
+    ("a VPC on a managed function", "functions", APPLICATION, prop("JobStatus", "VpcConfig", "Fn::If", 0, "Attached")),
+    # The queue.
+    ("a visibility below six time limits", "queues", APPLICATION, prop("Updates", "VisibilityTimeout", 30)),
+    ("a queue without order", "queues", APPLICATION, prop("Updates", "FifoQueue", None)),
+    ("a dead-letter queue of another kind", "queues", APPLICATION, prop("DeadUpdates", "FifoQueue", False)),
+    ("a queue without high throughput", "queues", APPLICATION, prop("Updates", "FifoThroughputLimit", "perQueue")),
+    ("a batching window on FIFO", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "MaximumBatchingWindowInSeconds", 5)),
+    ("a batch too large for FIFO", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "BatchSize", 100)),
+    ("a batch that succeeds or fails as one", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "FunctionResponseTypes", None)),
+    ("a worker without a maximum", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "ScalingConfig", None)),
+    ("a maximum of one", "parameters", APPLICATION, put("Parameters", "WorkerConcurrency", "MinValue", 1)),
+    ("a queue without TLS", "queues", APPLICATION, prop("UpdatesOverTls", "Queues", [{"Ref": "Updates"}])),
+    ("two tries, then dead", "queues", APPLICATION, prop("Updates", "RedrivePolicy", "maxReceiveCount", 2)),
+    # The schema.
+    ("a migration that new code does not run", "schema", APPLICATION, prop("Schema", "Version", "1")),
+    ("an hour's wait for a migration", "schema", APPLICATION, prop("Schema", "ServiceTimeout", None)),
+    ("functions before their schema", "schema", APPLICATION, put("Resources", "Worker", "DependsOn", None)),
+    ("nothing that prunes", "schema", APPLICATION, prop("Migrate", "Events", "Prune", "Properties", "Input", '{"action":"migrate"}')),
+    # What stands in front.
+    ("a read timeout below the heartbeat", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "Origins", 2, "CustomOriginConfig", "OriginReadTimeout", 10)),
+    ("compressed streams", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 1, "Compress", True)),
+    ("cached streams", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 0, "CachePolicyId", "658327ea-f89d-4fab-a63d-7e88639e58f6")),
+    ("the viewer's host at a URL", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 0, "OriginRequestPolicyId", "216adef6-5c7f-47e4-b989-5492eafa07d3")),
+    ("an origin without its access control", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "Origins", 1, "OriginAccessControlId", None)),
+    ("a path to the wrong function", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 1, "TargetOriginId", "test-status")),
+    ("an origin that does not exist", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 1, "TargetOriginId", "jobs")),
+    ("beacons that are turned away", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 1, "FunctionAssociations", None)),
+    ("HTTP/1.1 only", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "HttpVersion", "http1.1")),
+    ("a web ACL in the wrong region", "cloudfront", APPLICATION, put("Conditions", "Waf", {"Condition": "CloudFront"})),
+    ("an API that buffers", "api", APPLICATION, prop(*STREAM_CALL, "responseTransferMode", "BUFFERED")),
+    ("an API that calls Invoke", "api", APPLICATION, prop(*STREAM_CALL, "uri", {"Fn::Sub": "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${JobStatus.Arn}/invocations"})),
+    ("an API whose streams end after 29 s", "api", APPLICATION, prop(*STREAM_CALL, "timeoutInMillis", 29000)),
+    ("an API for everybody's APIs", "permissions", APPLICATION, prop("JobStatusApiPermission", "SourceArn", None)),
+    # Secrets, alarms, and the data's stack.
+    ("a key that is shown", "parameters", APPLICATION, put("Parameters", "AuthJwks", "NoEcho", False)),
+    ("an alarm on what nothing counts", "alarms", APPLICATION, prop("PublishFailed", "MetricName", "PublishErrors")),
+    ("an alarm that rings at night", "alarms", APPLICATION, prop("DeadLetters", "TreatMissingData", "breaching")),
+    ("an alarm on a queue's URL", "alarms", APPLICATION, prop("QueueAge", "Dimensions", [{"Name": "QueueName", "Value": {"Ref": "Updates"}}])),
+    ("an alarm that rings when all is well", "parameters", APPLICATION, put("Parameters", "FallbackPollSeconds", "MinValue", 1)),
+    ("data that goes with the application", "nested", APPLICATION, put("Resources", "NewDataStack", "DeletionPolicy", "Delete")),
+    ("an output that is not there", "nested", APPLICATION, prop("Worker", "Environment", "Variables", "REDIS_URL", {"Fn::If": ["NewData", {"Fn::GetAtt": ["NewDataStack", "Outputs.CacheUrl"]}, {"Ref": "WorkerRedisUrl"}]})),
+    ("a worker that logs in as the reader", "permissions", APPLICATION, prop("Worker", "Environment", "Variables", "DATABASE_URL", {"Ref": "StreamsDatabaseUrl"})),
+    # The data.
+    ("an engine that does not exist", "database", DATA, prop("Database", "Engine", "aurora-postgres")),
+    ("a cache with another engine", "cache", DATA, prop("ServerlessCache", "Engine", "memcached")),
+    ("an instance that is not serverless", "database", DATA, prop("DatabaseInstance", "DBInstanceClass", "db.r6g.large")),
+    ("a capacity that never pauses", "database", DATA, prop("Database", "ServerlessV2ScalingConfiguration", "MinCapacity", 8)),
+    ("a database without a snapshot", "database", DATA, put("Resources", "Database", "DeletionPolicy", "Delete")),
+    ("a database without protection", "database", DATA, prop("Database", "DeletionProtection", False)),
+    ("a database without IAM", "database", DATA, prop("Database", "EnableIAMDatabaseAuthentication", False)),
+    ("a public database", "database", DATA, prop("DatabaseInstance", "PubliclyAccessible", True)),
+    ("a database open to the VPC", "network", DATA, prop("DatabaseGroup", *INGRESS, {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "CidrIp": "10.0.0.0/8"})),
+    ("MySQL's port", "network", DATA, prop("DatabaseGroup", *INGRESS, "FromPort", 3306)),
+    ("functions that reach everything", "network", DATA, prop("FunctionGroup", "SecurityGroupEgress", [{"IpProtocol": "-1", "FromPort": 0, "ToPort": 65535, "CidrIp": "0.0.0.0/0"}])),
+    ("subnets on each other", "network", DATA, prop("SubnetB", "CidrBlock", {"Fn::Select": [0, {"Fn::Cidr": [{"Ref": "VpcCidr"}, 3, 8]}]})),
+    ("addresses that are none", "cfn-lint", DATA, put("Parameters", "VpcCidr", "Default", "10.64.0/22")),
+    ("addresses too few", "network", DATA, put("Parameters", "VpcCidr", "Default", "10.64.0.0/28")),
+    ("no way to answer CloudFormation", "network", DATA, prop("S3Endpoint", "RouteTableIds", [])),
+    ("a subnet without the way to S3", "network", DATA, put("Resources", "RoutesOfC", None)),
+    ("streams that can forge events", "cache", DATA, prop("StreamsUser", "AccessString", {"Fn::Sub": "on resetchannels &test:* %R~${QueuePrefix}:* -@all +subscribe +publish"})),
+    ("a worker that may do everything", "cache", DATA, prop("WorkerUser", "AccessString", "on ~* &* +@all")),
+    ("a user whose id is not its name", "cache", DATA, prop("WorkerUser", "UserName", "worker")),
+    ("a cache without TLS", "cache", DATA, prop("CacheNodes", "TransitEncryptionEnabled", False)),
+    ("a password that breaks its URL", "database", DATA, prop("OwnerSecret", "GenerateSecretString", "ExcludePunctuation", None)),
+    ("a proxy without TLS", "database", DATA, prop("Proxy", "RequireTLS", False)),
+]  # fmt: skip
+
+
+def found(catcher, application, data, path):
+    """What this catcher finds wrong."""
+    try:
+        translated = translate(application)
+    except Exception as error:  # whatever SAM raises, it refuses the template
+        return [str(error)] if catcher == "SAM" else []
+    if catcher == "cfn-lint":
+        linted = json.dumps(translated if path == APPLICATION else data)
+        matches = lint(linted, config=ManualArgs(regions=[REGION]))
+        return [f"{match.rule.id} {match.message}" for match in matches if match.rule.id[0] == "E"]
+    return [message for message in rules.check(translated, data) if message.startswith(f"{catcher}: ")]
+
+
+def uncaught():
+    """The mistakes that are not caught where they should be; prints what is said of each."""
+    missed = []
+    for name, catcher, path, change in MISTAKES:
+        application, data = load(APPLICATION), load(DATA)
+        change(application if path == APPLICATION else data)
+        messages = found(catcher, application, data, path)
+        print(f"  {name}: {messages[0].splitlines()[0][:120] if messages else 'NOT CAUGHT'}", flush=True)
+        if not messages:
+            missed.append(name)
+    return missed

@@ -1,0 +1,319 @@
+"""The rehearsal of a deployment, as far as it goes without AWS: `make rehearse`.
+
+Builds what would be uploaded, asks every linter, makes every mistake of `mistakes.py`, then deploys to
+ministack, an emulator that runs the built functions, and sends an update the whole way.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import docs
+import mistakes
+import rules
+from templates import APPLICATION, CHECKOUT, DATA, load, translate
+
+BINARIES = ("test-status", "job-status", "queue-stats", "worker", "migrate")
+# A cold start loads the whole of it.
+MOST_ZIPPED_BYTES = 2_500_000
+# Amazon Linux 2023's. https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html
+GLIBC = (2, 34)
+BUILT = CHECKOUT / ".aws-sam" / "build"
+STACK = "runcast"
+# As in tests/src/stack.rs: a shared key, and a token of it for the organization `demo`.
+TESTS_STACK = (CHECKOUT / "tests/src/stack.rs").read_text()
+JWKS = re.sub(r"\s+", "", re.search(r'SHARED_JWKS: &str = r#"(.*?)"#', TESTS_STACK, re.S).group(1))
+TOKEN = re.sub(r"\\?\s+", "", re.search(r'SHARED_TOKEN: &str = "(.*?)"', TESTS_STACK, re.S).group(1))
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "SAM_CLI_TELEMETRY": "0",
+}
+
+
+class Failed(Exception):
+    """A step of the rehearsal failed."""
+
+
+def run(*command, **options):
+    """Runs a command to its end; what it says is shown where it fails."""
+    options.setdefault("env", ENVIRONMENT)
+    result = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if result.returncode:
+        raise Failed(f"{' '.join(map(str, command))} failed:\n{result.stdout}")
+    return result.stdout
+
+
+def build():
+    # All at once: two links run beside each other, and `sam build` finds its work done.
+    print("  compiling with the release profile (minutes, the first time)", flush=True)
+    run("cargo", "lambda", "build", "--release", *(part for name in BINARIES for part in ("--bin", name)))
+    run("sam", "build")
+    if re.search(r"(: |- )[&*]\w", (BUILT / "template.yaml").read_text()):
+        raise Failed("the built template has YAML aliases, which CloudFormation does not read")
+    for bootstrap in sorted(BUILT.glob("*/bootstrap")):
+        with tempfile.TemporaryFile() as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.write(bootstrap, "bootstrap")
+            zipped = file.tell()
+        symbols = re.findall(rb"GLIBC_(\d+)\.(\d+)", bootstrap.read_bytes())
+        glibc = max((int(major), int(minor)) for major, minor in symbols)
+        print(f"  {bootstrap.parent.name:11} {bootstrap.stat().st_size / 1e6:5.2f} MB, zipped {zipped / 1e6:4.2f} MB, glibc {glibc}")
+        if zipped > MOST_ZIPPED_BYTES or glibc > GLIBC:
+            raise Failed(f"{bootstrap.parent.name} is too large, or asks for a newer glibc than Lambda's {GLIBC}")
+
+
+def build_for_arm():
+    """Builds one function for arm64, where that can be done here."""
+    installed = run("rustup", "target", "list", "--installed").split()
+    if "aarch64-unknown-linux-gnu" not in installed:
+        print("  skipped: `rustup target add aarch64-unknown-linux-gnu` installs what it needs")
+        return
+    run("cargo", "lambda", "build", "--release", "--arm64", "--bin", "migrate", "--lambda-dir", "target/lambda-arm64")
+
+
+def lint():
+    run("sam", "validate", "--lint", "--region", mistakes.REGION)
+    with tempfile.TemporaryDirectory() as folder:
+        translated = Path(folder) / "translated.json"
+        translated.write_text(json.dumps(translate(load(APPLICATION))))
+        # W3002: a nested template is a file until it is uploaded. W1030: see template.yaml.
+        run("cfn-lint", "--regions", mistakes.REGION, "--ignore-checks", "W3002", "W1030", "--", str(translated), str(DATA))
+    check(rules.check(translate(load(APPLICATION)), load(DATA)))
+
+
+def check(messages):
+    if messages:
+        raise Failed("\n".join(messages))
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def started(*command, log, **options):
+    """Runs a server until the end of the block."""
+    with open(log, "w") as file:
+        process = subprocess.Popen(command, cwd=CHECKOUT, stderr=file, text=True, **options)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def eventually(what, ask, seconds=60):
+    """Asks until the answer is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = ask()
+        if answer:
+            return answer
+        time.sleep(0.2)
+    raise Failed(f"not within {seconds} s: {what}")
+
+
+def get(url, token=TOKEN):
+    request = urllib.request.Request(url, headers={"X-Auth-Token": token})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.headers, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+def overlay(packaged, supported):
+    """The packaged template as the emulator can take it: plain, and without what it lacks."""
+    template = translate(packaged)
+    dropped = {}
+    for name, resource in list(template["Resources"].items()):
+        kind = resource["Type"]
+        if kind.startswith("Custom::") or kind in supported and not (kind.endswith("::Alarm") and "Metrics" in resource["Properties"]):
+            continue
+        reason = "metric math" if kind.endswith("::Alarm") else "the type"
+        dropped.setdefault(f"{kind} ({reason})", []).append(name)
+        del template["Resources"][name]
+    # Nothing but conditions that are false here speaks of what was dropped. The linters have seen it whole.
+    text = json.dumps(template)
+    for names in dropped.values():
+        for name in names:
+            text = re.sub(rf'{{"Fn::GetAtt": \["{name}", "[^"]+"\]}}', '{"Ref": "AWS::NoValue"}', text)
+            text = re.sub(rf'{{"Ref": "{name}"}}', '{"Ref": "AWS::NoValue"}', text)
+    for kind, names in sorted(dropped.items()):
+        print(f"  left out, since ministack lacks it: {kind}: {', '.join(names)}")
+    return json.loads(text)
+
+
+def deploy():
+    import boto3
+    import pg8000.native
+
+    with tempfile.TemporaryDirectory(prefix="runcast-rehearsal-") as folder:
+        folder = Path(folder)
+        port = free_port()
+        endpoint = f"http://127.0.0.1:{port}"
+        emulator = {
+            **os.environ, "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1",
+            "LAMBDA_EXECUTOR": "local", "LOG_LEVEL": "INFO", "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1",
+        }  # fmt: skip
+        ministack = CHECKOUT / ".venv-producers/bin/ministack"
+        with (
+            started(str(CHECKOUT / "target/debug/runcast"), "up", "--port", "0", log=folder / "up.log", stdout=subprocess.PIPE) as up,
+            started(str(ministack), log=folder / "ministack.log", stdout=subprocess.DEVNULL, env=emulator),
+        ):
+            try:
+                servers = json.loads(up.stdout.readline())
+                eventually("ministack answers", lambda: reaches(endpoint))
+                # A database of its own, which only the deployment migrates.
+                owner = urllib.parse.urlparse(servers["databaseUrl"])
+                login = dict(user=owner.username, password=owner.password, host=owner.hostname, port=owner.port)
+                postgres = pg8000.native.Connection(database=owner.path[1:], **login)
+                postgres.run("CREATE DATABASE rehearsal")
+                postgres.close()
+                database = owner._replace(path="/rehearsal").geturl()
+
+                session = boto3.Session("test", "test", region_name="us-east-1")
+                client = lambda service: session.client(service, endpoint_url=endpoint)  # noqa: E731
+                template = package(endpoint, folder, client)
+                parameters = {
+                    **{f"{who}DatabaseUrl": database for who in ("Streams", "Worker", "Owner")},
+                    **{f"{who}RedisUrl": servers["redisUrl"] for who in ("Streams", "Worker")},
+                    "AuthJwks": JWKS, "AuthIssuer": "runcast-local", "StreamWindowSeconds": "10",
+                }  # fmt: skip
+                sam_deploy(endpoint, template, parameters)
+                postgres = pg8000.native.Connection(database="rehearsal", **login)
+                scene(client, endpoint, postgres)
+                sam_deploy(endpoint, template, {**parameters, "StreamHeartbeatSeconds": "3"})
+                updated(client)
+                run("sam", "delete", "--no-prompts", "--stack-name", STACK, "--region", "us-east-1",
+                    env={**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint})  # fmt: skip
+                left = client("lambda").list_functions()["Functions"]
+                check([f"{function['FunctionName']} is left after the deletion" for function in left])
+                (events,) = postgres.run("SELECT count(*) FROM events")[0]
+                print(f"  deleted: no function is left, and all {events} events of the log are")
+                postgres.close()
+            except Exception:
+                for log in ("ministack.log", "up.log"):
+                    print(f"--- {log}:\n" + (folder / log).read_text()[-6000:], file=sys.stderr)
+                raise
+
+
+def reaches(endpoint):
+    try:
+        return urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=2).status == 200
+    except OSError:
+        return False
+
+
+def package(endpoint, folder, client):
+    """Uploads what was built, and writes the overlay."""
+    client("s3").create_bucket(Bucket="artifacts")
+    packaged = folder / "packaged.yaml"
+    run("sam", "package", "--template-file", str(BUILT / "template.yaml"), "--s3-bucket", "artifacts", "--output-template-file",
+        str(packaged), "--region", "us-east-1", env={**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint})  # fmt: skip
+    names = "from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as h; print(*h)"
+    supported = subprocess.run([CHECKOUT / ".venv-producers/bin/python", "-c", names], capture_output=True, text=True, check=True)
+    template = folder / "overlay.json"
+    text = json.dumps(overlay(load(packaged), set(supported.stdout.split())))
+    # SAM takes no other address of a nested template for an uploaded one.
+    template.write_text(text.replace(endpoint, "https://s3.us-east-1.amazonaws.com"))
+    return template
+
+
+def sam_deploy(endpoint, template, parameters):
+    begun = time.monotonic()
+    overrides = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
+    run("sam", "deploy", "--template-file", str(template), "--stack-name", STACK, "--s3-bucket", "artifacts", "--region", "us-east-1",
+        "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--no-confirm-changeset",
+        "--parameter-overrides", *overrides, env={**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint})  # fmt: skip
+    print(f"  deployed in {time.monotonic() - begun:.0f} s")
+
+
+def outputs(client):
+    (stack,) = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def scene(client, endpoint, postgres):
+    """One run's life: into the queue, and out of a function URL."""
+    answers = outputs(client)
+    applied = postgres.run("SELECT count(*) FROM refinery_schema_history")[0][0]
+    print(f"  the custom resource has migrated the schema ({applied} migrations)")
+    sqs = client("sqs")
+    for status in ("waiting", "running", "passed"):
+        update = {"eventId": f"rehearsal-{status}", "kind": "job", "id": "rehearsed", "organizationId": "demo",
+                  "projectId": "demo", "status": status}  # fmt: skip
+        sqs.send_message(QueueUrl=answers["UpdatesQueueUrl"], MessageBody=json.dumps(update), MessageGroupId="job:rehearsed",
+                         MessageDeduplicationId=update["eventId"])  # fmt: skip
+    logged = lambda: postgres.run("SELECT count(*) FROM events")[0][0] == 3  # noqa: E731
+    eventually("the worker logs what SQS brings", logged)
+    host = urllib.parse.urlparse(answers["JobStatusAddress"]).hostname
+    base = f"{endpoint}/_aws/lambda-url/{host.split('.')[0]}"
+    status, headers, body = get(f"{base}/api/job-status/events/rehearsed?lastEventId=0")
+    seen = [json.loads(line[6:])["status"] for line in body.splitlines() if line.startswith("data: ") and '"status"' in line]
+    if status != 200 or headers["Content-Type"] != "text/event-stream" or seen != ["waiting", "running", "passed"]:
+        raise Failed(f"the function URL answers {status} {headers['Content-Type']} {body}")
+    if '{"reason":"complete"}' not in body:
+        raise Failed(f"the stream does not end: {body}")
+    status, _, body = get(f"{base}/api/job-status/events/rehearsed", token="none")
+    if status != 401:
+        raise Failed(f"no token, and the function URL answers {status} {body}")
+    print("  SQS, worker, log, job-status, function URL: three events, in order, then the end; 401 without a token")
+    answer = client("lambda").invoke(FunctionName=answers["MigrateFunction"], Payload='{"action":"prune","olderThanDays":30}')
+    pruned = json.loads(answer["Payload"].read())
+    if pruned != {"prunedEvents": 0, "prunedRejectedUpdates": 0}:
+        raise Failed(f"the prune answers {pruned}")
+
+
+def updated(client):
+    functions = client("lambda").list_functions()["Functions"]
+    variables = [function["Environment"]["Variables"] for function in functions if function.get("Environment")]
+    heartbeats = [each["STREAM_HEARTBEAT_SECONDS"] for each in variables if "STREAM_HEARTBEAT_SECONDS" in each]
+    if heartbeats != ["3"] * 3:
+        raise Failed(f"after the update the heartbeats are {heartbeats}")
+    print("  updated: the functions have the new heartbeat")
+
+
+STEPS = [
+    ("build", build),
+    ("build for arm64", build_for_arm),
+    ("lint", lint),
+    ("docs", lambda: check(list(docs.check(load(APPLICATION), load(DATA))))),
+    ("mistakes", lambda: check([f"nobody catches: {name}" for name in mistakes.uncaught()])),
+    ("deploy to ministack, update, delete", deploy),
+]
+
+
+def main():
+    for name, step in STEPS:
+        print(f"{name}:", flush=True)
+        begun = time.monotonic()
+        try:
+            step()
+        except Failed as failed:
+            sys.exit(f"{name}: {failed}")
+        print(f"  {time.monotonic() - begun:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,439 @@
+"""What no linter knows of these templates. Each rule yields what is wrong, in a sentence."""
+
+import json
+import re
+
+from templates import CHECKOUT, of_type, values
+
+STREAMS = {"TestStatus": "test-status", "JobStatus": "job-status", "QueueStats": "queue-stats"}
+FUNCTIONS = {*STREAMS, "Worker", "Migrate"}
+SECRETS = {
+    "AuthJwks", "OwnerDatabaseUrl", "QueueRedisUrl", "StreamsDatabaseUrl", "StreamsRedisUrl",
+    "WorkerDatabaseUrl", "WorkerRedisUrl",
+}  # fmt: skip
+# What the functions count (shared/src/telemetry.rs); an alarm on any other metric never rings.
+METRICS = {
+    "StreamsOpened", "StreamsEnded", "OpenSeconds", "FramesSent", "DeliveryLatency", "FirstEventLatency",
+    "GapsRepaired", "FallbackPolls", "RedisErrors", "PostgresErrors", "LimitsHit", "LimitsSkipped",
+    "RejectedUpdates", "AcceptedUpdates", "PublishFailures",
+}  # fmt: skip
+ALARM_METRICS = {
+    "Runcast": METRICS,
+    "AWS/Lambda": {"Errors", "Invocations", "Throttles"},
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+    "AWS/RDS": {"ACUUtilization"},
+}
+CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+# A stream ends this long before its function's time limit.
+MARGIN_SECONDS = 30
+
+
+def check(application, data):
+    """All that is wrong with the two templates, the first as SAM translates it."""
+    found = []
+    for rule in (functions, urls, queues, schema, api, cloudfront, permissions, parameters, alarms,
+                 nested, network, cache, database):  # fmt: skip
+        name = rule.__name__
+        try:
+            found += [f"{name}: {message}" for message in rule(application, data)]
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            found.append(f"{name}: something is missing or of another form: {error!r}")
+    return found
+
+
+def properties(template, name):
+    return template["Resources"][name]["Properties"]
+
+
+def functions(application, _):
+    existing = of_type(application, "AWS::Lambda::Function")
+    if set(existing) != FUNCTIONS:
+        yield f"the functions are {sorted(existing)}"
+    limits = application["Parameters"]
+    for name, resource in existing.items():
+        function = resource["Properties"]
+        if function["Runtime"] != "provided.al2023" or function["Handler"] != "bootstrap":
+            yield f"{name} is not a bootstrap on Amazon Linux 2023"
+        if function["Architectures"] != [{"Ref": "Architecture"}]:
+            yield f"{name} does not take the architecture from the parameter"
+        if "TracingConfig" not in function:
+            yield f"{name} cannot be traced"
+        group = function["LoggingConfig"]["LogGroup"].get("Ref")
+        if "RetentionInDays" not in properties(application, group):
+            yield f"{name} keeps its logs for ever"
+    for name in STREAMS:
+        function = properties(application, name)
+        if function["Timeout"] < limits["StreamWindowSeconds"]["MaxValue"] + MARGIN_SECONDS:
+            yield f"{name} is killed before its streams end"
+        if function["Environment"] != properties(application, "TestStatus")["Environment"]:
+            yield f"{name} is configured otherwise than the others"
+        if "StreamsReserved" not in json.dumps(function["ReservedConcurrentExecutions"]):
+            yield f"{name} cannot reserve concurrency"
+        if "Managed" not in json.dumps(function["MemorySize"]):
+            yield f"{name} has too little memory on managed instances, which have 2048 MB at least"
+        if function["VpcConfig"]["Fn::If"][0] != "StreamsAttached":
+            yield f"{name} has two networks on managed instances: its own, and the capacity provider's"
+        if "Managed" not in json.dumps(function["PublishToLatestPublished"]):
+            yield f"{name} publishes nothing that managed instances could run"
+    environment = properties(application, "TestStatus")["Environment"]["Variables"]
+    if environment.get("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH") != "true":
+        yield "behind API Gateway every path would begin with the stage, and none be found"
+
+
+def urls(application, _):
+    auth = {"Fn::If": ["CloudFront", "AWS_IAM", "NONE"]}
+    principal = {"Fn::If": ["CloudFront", "cloudfront.amazonaws.com", "*"]}
+    for name in STREAMS:
+        url = application["Resources"][f"{name}Url"]
+        if url["Properties"]["InvokeMode"] != "RESPONSE_STREAM":
+            yield f"{name}'s URL collects the answer before it sends it"
+        if url["Properties"]["AuthType"] != auth:
+            yield f"{name}'s URL is open behind CloudFront, or closed without"
+        grants = [
+            grant
+            for grant in of_type(application, "AWS::Lambda::Permission").values()
+            if grant["Properties"]["FunctionName"] == {"Ref": name} and grant.get("Condition") == "FunctionUrls"
+        ]
+        by_action = {grant["Properties"]["Action"]: grant["Properties"] for grant in grants}
+        of_url = by_action.get("lambda:InvokeFunctionUrl", {})
+        if of_url.get("FunctionUrlAuthType") != auth or of_url.get("Principal") != principal:
+            yield f"{name}'s URL answers 403: nobody may lambda:InvokeFunctionUrl"
+        through_url = by_action.get("lambda:InvokeFunction", {})
+        if through_url.get("Principal") != principal:
+            yield f"{name}'s URL answers 403: nobody may lambda:InvokeFunction"
+        elif through_url.get("InvokedViaFunctionUrl") is not True:
+            yield f"{name} can be invoked by anybody, without its URL"
+        for grant in by_action.values():
+            if "distribution/${Distribution}" not in json.dumps(grant.get("SourceArn")):
+                yield f"{name} lets in every distribution of every account"
+
+
+def queues(application, _):
+    updates, dead = properties(application, "Updates"), properties(application, "DeadUpdates")
+    worker = properties(application, "Worker")
+    for name, queue in (("Updates", updates), ("DeadUpdates", dead)):
+        if queue.get("FifoQueue") is not True:
+            yield f"{name} keeps no order"
+        if (queue.get("DeduplicationScope"), queue.get("FifoThroughputLimit")) != ("messageGroup", "perMessageGroupId"):
+            yield f"{name} is not in high-throughput mode"
+        if queue.get("SqsManagedSseEnabled") is not True:
+            yield f"{name} is not encrypted"
+    if updates["VisibilityTimeout"] < 6 * worker["Timeout"]:
+        yield "a message shows again while the worker may still have it"
+    if updates["RedrivePolicy"]["deadLetterTargetArn"] != {"Fn::GetAtt": ["DeadUpdates", "Arn"]}:
+        yield "what fails for ever blocks its group for ever"
+    tries = updates["RedrivePolicy"]["maxReceiveCount"]
+    if tries * updates["VisibilityTimeout"] < 1800:
+        yield "an outage of Postgres of half an hour fills the dead-letter queue"
+    if dead["MessageRetentionPeriod"] < updates["MessageRetentionPeriod"]:
+        yield "dead letters go before anyone reads them: their age counts from the first sending"
+    policies = of_type(application, "AWS::SQS::QueuePolicy").values()
+    covered = [queue["Ref"] for policy in policies for queue in policy["Properties"]["Queues"]]
+    if sorted(covered) != ["DeadUpdates", "Updates"]:
+        yield "a queue takes requests without TLS"
+    for policy in policies:
+        statement = policy["Properties"]["PolicyDocument"]["Statement"][0]
+        if statement["Effect"] != "Deny" or statement["Condition"] != {"Bool": {"aws:SecureTransport": "false"}}:
+            yield "a queue takes requests without TLS"
+    (mapping,) = of_type(application, "AWS::Lambda::EventSourceMapping").values()
+    mapping = mapping["Properties"]
+    if mapping["BatchSize"] > 10:
+        yield "a FIFO queue gives ten messages at most"
+    if "MaximumBatchingWindowInSeconds" in mapping:
+        yield "a FIFO queue knows no batching window"
+    if mapping.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+        yield "the worker's answer is not read: what it hands back would be deleted"
+    if "MaximumConcurrency" not in mapping.get("ScalingConfig", {}):
+        yield "a burst of updates takes the account's whole concurrency, and all of Postgres's connections"
+
+
+def schema(application, _):
+    migration = properties(application, "Schema")
+    limit = properties(application, "Migrate")["Timeout"]
+    if not limit <= migration.get("ServiceTimeout", 3600) <= 900:
+        yield "CloudFormation waits for the migration longer, or less long, than it can take"
+    if "MigrateVersion" not in json.dumps(migration["Version"]):
+        yield "new code does not migrate: nothing of the resource changes"
+    for name in (*STREAMS, "Worker"):
+        if "Schema" not in json.dumps(application["Resources"][name].get("DependsOn", [])):
+            yield f"{name} is replaced before the schema is there"
+    targets = [rule["Properties"]["Targets"][0] for rule in of_type(application, "AWS::Events::Rule").values()]
+    if not any('"action":"prune"' in json.dumps(target).replace("\\", "") for target in targets):
+        yield "nothing prunes"
+
+
+def api(application, _):
+    gateway = properties(application, "Api")
+    if gateway["EndpointConfiguration"]["Types"] != ["REGIONAL"]:
+        yield "an API at the edge closes connections that are silent for 30 s"
+    paths = gateway["Body"]["paths"]
+    if set(paths) != {f"/api/{path}/{{proxy+}}" for path in STREAMS.values()}:
+        yield f"the API's paths are {sorted(paths)}"
+    for name, path in STREAMS.items():
+        call = paths[f"/api/{path}/{{proxy+}}"]["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]
+        uri = json.dumps(call["uri"])
+        if call.get("responseTransferMode") != "STREAM":
+            yield f"{path} is collected before it is sent"
+        if "/2021-11-15/" not in uri or "/response-streaming-invocations" not in uri or f"${{{name}.Arn}}" not in uri:
+            yield f"{path} does not call InvokeWithResponseStream of {name}"
+        if call["httpMethod"] != "POST" or call["type"] != "aws_proxy":
+            yield f"{path} does not call Lambda"
+        if call["timeoutInMillis"] != 900000:
+            yield f"{path} ends early"
+
+
+def cloudfront(application, _):
+    config = properties(application, "Distribution")["DistributionConfig"]
+    if config["HttpVersion"] != "http2and3":
+        yield "six streams fill a browser's HTTP/1.1 connections"
+    origins = {origin["Id"]: origin for origin in config["Origins"]}
+    if set(origins) != {"dashboard", *STREAMS.values()}:
+        yield f"the origins are {sorted(origins)}"
+    heartbeat = application["Parameters"]["StreamHeartbeatSeconds"]["MaxValue"]
+    for name, path in STREAMS.items():
+        origin = origins[path]
+        if f"{name}Url" not in json.dumps(origin["DomainName"]):
+            yield f"{path} goes to another function"
+        if origin.get("OriginAccessControlId") != {"Fn::GetAtt": ["FunctionAccess", "Id"]}:
+            yield f"{path} answers 403: CloudFront does not sign"
+        timeout = origin["CustomOriginConfig"]["OriginReadTimeout"]
+        if not 2 * heartbeat <= timeout <= 120:
+            yield f"{path} is cut between two pings, or CloudFront refuses the timeout"
+        if origin["CustomOriginConfig"]["OriginProtocolPolicy"] != "https-only":
+            yield f"{path} is asked without TLS"
+    behaviours = {behaviour["PathPattern"]: behaviour for behaviour in config["CacheBehaviors"]}
+    for path in STREAMS.values():
+        behaviour = behaviours[f"/api/{path}/*"]
+        if behaviour["TargetOriginId"] != path:
+            yield f"{path} goes to {behaviour['TargetOriginId']}"
+        if behaviour.get("Compress") is not False:
+            yield f"{path} is compressed, which holds frames back"
+        if behaviour.get("CachePolicyId") != CACHING_DISABLED:
+            yield f"{path} is cached"
+        if behaviour.get("OriginRequestPolicyId") != ALL_VIEWER_EXCEPT_HOST:
+            yield f"{path} gets no query, or a host that no URL answers to"
+        if "POST" not in behaviour["AllowedMethods"]:
+            yield f"{path} cannot be closed"
+        if behaviour["ViewerProtocolPolicy"] != "https-only":
+            yield f"{path} takes tokens in the clear"
+        if "SignedBeacons" not in json.dumps(behaviour.get("FunctionAssociations")):
+            yield f"{path} answers 403 to a beacon, which cannot sign its body"
+    for name in ("FunctionAccess", "FilesAccess"):
+        access = properties(application, name)["OriginAccessControlConfig"]
+        if (access["SigningBehavior"], access["SigningProtocol"]) != ("always", "sigv4"):
+            yield f"{name} does not always sign"
+    bucket = properties(application, "DashboardFiles")["PublicAccessBlockConfiguration"]
+    if len(bucket) != 4 or not all(bucket.values()):
+        yield "the dashboard's bucket can be made public"
+    if "us-east-1" not in json.dumps(application["Conditions"]["Waf"]):
+        yield "a web ACL for CloudFront cannot be made outside of us-east-1"
+    if properties(application, "RateLimit")["Scope"] != "CLOUDFRONT":
+        yield "the web ACL is not one for CloudFront"
+
+
+def permissions(application, data):
+    for name, grant in of_type(application, "AWS::Lambda::Permission").items():
+        principal, via_url = grant["Properties"]["Principal"], grant["Properties"].get("InvokedViaFunctionUrl")
+        is_of_url = via_url or grant["Properties"]["Action"] == "lambda:InvokeFunctionUrl"
+        if "*" in json.dumps(principal) and not is_of_url:
+            yield f"{name} lets anybody invoke"
+        if not is_of_url and "SourceArn" not in grant["Properties"]:
+            yield f"{name} lets in whatever a service passes on, of any account"
+    for template in (application, data):
+        for name, role in of_type(template, "AWS::IAM::Role").items():
+            for part in values(role["Properties"].get("Policies", [])):
+                if isinstance(part, dict) and part.get("Effect") == "Allow":
+                    if "*" in (part["Action"], part["Resource"]) or ["*"] in (part["Action"], part["Resource"]):
+                        yield f"{name} allows everything, or everywhere"
+    for name, role, user in (("Worker", "WorkerRole", "writer"), ("the streams", "StreamsRole", "reader")):
+        policies = json.dumps(properties(application, role)["Policies"])
+        if "rds-db:connect" not in policies or f"/runcast_{user}" not in policies:
+            yield f"{name} cannot log in to Postgres as runcast_{user}"
+        if "elasticache:Connect" not in policies:
+            yield f"{name} cannot log in to the cache"
+        environment = properties(application, "Worker" if name == "Worker" else "TestStatus")["Environment"]
+        if f"runcast_{user}@" not in json.dumps(environment):
+            yield f"{name} logs in to Postgres as another than runcast_{user}"
+
+
+def parameters(application, data):
+    for name in SECRETS:
+        if application["Parameters"][name].get("NoEcho") is not True:
+            yield f"{name} can be read by whoever may describe the stack"
+    for template in (application, data):
+        used = json.dumps([template["Resources"], template.get("Conditions"), template.get("Globals")])
+        for name in template["Parameters"]:
+            if f'"Ref": "{name}"' not in used and f"${{{name}}}" not in used:
+                yield f"the parameter {name} does nothing"
+    if application["Parameters"]["WorkerConcurrency"]["MinValue"] < 2:
+        yield "an event source takes a maximum concurrency of 2 at least"
+    # The alarm takes more than one poll in five seconds for a fault.
+    if application["Parameters"]["FallbackPollSeconds"]["MinValue"] <= 5:
+        yield "the alarm FallbackRate rings when all is well"
+    if application["Parameters"]["FallbackPollDegradedSeconds"]["MaxValue"] >= 5:
+        yield "the alarm FallbackRate does not ring when Redis is away"
+
+
+def alarms(application, data):
+    for template in (application, data):
+        for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+            alarm = alarm["Properties"]
+            if alarm.get("TreatMissingData") != "notBreaching":
+                yield f"{name} rings when nobody uses Runcast"
+            if "AlarmTopicArn" not in json.dumps(alarm.get("AlarmActions")):
+                yield f"{name} tells nobody"
+            if not json.dumps(alarm["AlarmName"]).rstrip('"}').endswith(f"-{name}"):
+                yield f"{name} has another name"
+            metrics = [
+                metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric
+            ] or [alarm]
+            for metric in metrics:
+                if metric["MetricName"] not in ALARM_METRICS[metric["Namespace"]]:
+                    yield f"{name} watches {metric['MetricName']}, which nothing counts"
+                (dimension,) = metric["Dimensions"]
+                expected = {"Runcast": "Function", "AWS/Lambda": "FunctionName", "AWS/SQS": "QueueName",
+                            "AWS/RDS": "DBClusterIdentifier"}  # fmt: skip
+                if dimension["Name"] != expected[metric["Namespace"]]:
+                    yield f"{name} watches a dimension that does not exist"
+                if metric["Namespace"] == "AWS/SQS" and "QueueName" not in json.dumps(dimension["Value"]):
+                    yield f"{name} takes a queue's URL for its name"
+    body = json.dumps(properties(application, "Overview")["DashboardBody"])
+    for metric in METRICS - {"StreamsEnded"}:
+        if f'\\"{metric}\\"' not in body:
+            yield f"the dashboard does not show {metric}"
+
+
+def nested(application, data):
+    stack = application["Resources"]["NewDataStack"]
+    if (stack.get("DeletionPolicy"), stack.get("UpdateReplacePolicy")) != ("Retain", "Retain"):
+        yield "the data goes with the application"
+    if application["Resources"]["DashboardFiles"].get("DeletionPolicy") != "Retain":
+        yield "a bucket with files in it cannot be deleted, nor then the stack"
+    given = set(stack["Properties"]["Parameters"])
+    required = {name for name, parameter in data["Parameters"].items() if "Default" not in parameter}
+    if not required <= given <= set(data["Parameters"]):
+        yield f"the data's parameters do not fit: {sorted(given ^ set(data['Parameters']))}"
+    taken = set()
+    for part in values(application):
+        if isinstance(part, dict) and isinstance(part.get("Fn::GetAtt"), list) and part["Fn::GetAtt"][0] == "NewDataStack":
+            taken.add(part["Fn::GetAtt"][1].removeprefix("Outputs."))
+    if taken != set(data["Outputs"]):
+        yield f"the data's outputs do not fit: {sorted(taken ^ set(data['Outputs']))}"
+
+
+def network(_, data):
+    resources = data["Resources"]
+    for forbidden in ("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::Route", "AWS::EC2::EIP"):
+        if of_type(data, forbidden):
+            yield f"there is a way to the internet: {forbidden}"
+    subnets = of_type(data, "AWS::EC2::Subnet")
+    zones = {json.dumps(subnet["Properties"]["AvailabilityZone"]) for subnet in subnets.values()}
+    ranges = {json.dumps(subnet["Properties"]["CidrBlock"]) for subnet in subnets.values()}
+    if not len(subnets) == len(zones) == len(ranges) == 3:
+        yield "the subnets are not three, in three zones, with addresses of their own"
+    for subnet in subnets.values():
+        if subnet["Properties"].get("MapPublicIpOnLaunch"):
+            yield "a subnet gives public addresses"
+        _, count, bits = subnet["Properties"]["CidrBlock"]["Fn::Select"][1]["Fn::Cidr"]
+        prefix = int(data["Parameters"]["VpcCidr"]["Default"].split("/")[1])
+        if int(count) < 3 or 2 ** (32 - prefix) < int(count) * 2 ** int(bits) or int(bits) < 8:
+            yield "a subnet has too few addresses for the functions' interfaces"
+    endpoint = resources["S3Endpoint"]["Properties"]
+    if endpoint["VpcEndpointType"] != "Gateway" or endpoint["RouteTableIds"] != [{"Ref": "Routes"}]:
+        yield "migrate cannot answer CloudFormation: no way to S3"
+    if "cloudformation-custom-resource-response-" not in json.dumps(endpoint["PolicyDocument"]):
+        yield "migrate cannot answer CloudFormation, or can write to all of S3"
+    routed = {link["Properties"]["SubnetId"]["Ref"] for link in of_type(data, "AWS::EC2::SubnetRouteTableAssociation").values()}
+    if routed != set(subnets):
+        yield "a subnet does not know the way to S3"
+    if not of_type(data, "AWS::EC2::FlowLog"):
+        yield "there are no flow logs"
+    ports = {"CacheGroup": (6379, 6380), "DatabaseGroup": (5432, 5432), "ProxyGroup": (5432, 5432), "EndpointGroup": (443, 443)}
+    for name, group in of_type(data, "AWS::EC2::SecurityGroup").items():
+        for rule in group["Properties"].get("SecurityGroupIngress", []):
+            if "CidrIp" in rule or rule.get("SourceSecurityGroupId") != {"Ref": "FunctionGroup"}:
+                yield f"{name} lets in others than the functions"
+            if (rule["FromPort"], rule["ToPort"]) != ports[name]:
+                yield f"{name} opens the ports {rule['FromPort']} to {rule['ToPort']}"
+    if "SecurityGroupIngress" in resources["FunctionGroup"]["Properties"]:
+        yield "something can connect to the functions"
+    out = {(rule["FromPort"], rule["ToPort"]) for rule in resources["FunctionGroup"]["Properties"]["SecurityGroupEgress"]}
+    if out != {(5432, 5432), (6379, 6380), (443, 443)}:
+        yield f"the functions can connect to the ports {sorted(out)}"
+
+
+def cache(_, data):
+    for name in ("ServerlessCache", "CacheNodes", "StreamsUser", "WorkerUser", "Users"):
+        if properties(data, name)["Engine"] != "valkey":
+            yield f"{name} is not Valkey"
+    nodes = properties(data, "CacheNodes")
+    for name in ("TransitEncryptionEnabled", "AtRestEncryptionEnabled", "AutomaticFailoverEnabled", "MultiAZEnabled"):
+        if nodes.get(name) is not True:
+            yield f"the nodes lack {name}"
+    if nodes["NumCacheClusters"] < 2:
+        yield "nothing can fail over to one node"
+    if "Maximum" not in properties(data, "ServerlessCache").get("CacheUsageLimits", {}).get("ECPUPerSecond", {}):
+        yield "the cache's bill has no upper end"
+    if properties(data, "Users")["UserIds"] != [{"Ref": "StreamsUser"}, {"Ref": "WorkerUser"}]:
+        yield "the cache lets in others, or not all"
+    for name, table in (("StreamsUser", "STREAM_RULES"), ("WorkerUser", "WORKER_RULES")):
+        user = properties(data, name)
+        if user["UserId"] != user["UserName"]:
+            yield f"{name} cannot log in by IAM: its id and name differ"
+        if user["AuthenticationMode"] != {"Type": "iam"}:
+            yield f"{name} does not log in by IAM"
+        access = user["AccessString"]
+        access = access["Fn::Sub"] if isinstance(access, dict) else access
+        if access.split()[:2] != ["on", "resetchannels"]:
+            yield f"{name} is off, or listens to every channel"
+        if "+@all" in access or re.search(r"~\*|&\*|allkeys|allchannels", access):
+            yield f"{name} may do everything"
+        outside, _, selector = access.partition("(")
+        if name == "StreamsUser" and "+publish" in outside:
+            yield "a streaming function could forge events"
+        if name == "WorkerUser" and "~" in access:
+            yield "the worker may read or write keys"
+        for rule in local_rules(table):
+            wanted = rule.strip("()").split()
+            if not all(word in (selector if rule.startswith("(") else outside).rstrip(")").split() for word in wanted):
+                yield f"{name} may not do what it may in the local stack: {rule}"
+
+
+def local_rules(table):
+    """What the local stack allows a user, from its source."""
+    source = (CHECKOUT / "local/src/servers.rs").read_text()
+    body = re.search(rf"const {table}: [^=]*= \[(.*?)\];", source, re.S).group(1)
+    return re.findall(r'"([^"]+)"', body)
+
+
+def database(_, data):
+    cluster, instance = data["Resources"]["Database"], properties(data, "DatabaseInstance")
+    if cluster.get("DeletionPolicy") != "Snapshot" or cluster.get("UpdateReplacePolicy") != "Snapshot":
+        yield "the database goes without a snapshot"
+    cluster = cluster["Properties"]
+    if cluster["Engine"] != "aurora-postgresql" or instance["Engine"] != "aurora-postgresql":
+        yield "the database is not Aurora PostgreSQL"
+    if instance["DBInstanceClass"] != "db.serverless" or "ServerlessV2ScalingConfiguration" not in cluster:
+        yield "the database is not serverless"
+    scaling = cluster["ServerlessV2ScalingConfiguration"]
+    # With a proxy, which keeps connections, Aurora cannot pause.
+    if scaling["MinCapacity"] != {"Fn::If": ["Proxy", 0.5, 0]} or scaling["MaxCapacity"] != {"Ref": "DatabaseMaxCapacity"}:
+        yield "the database's capacity is not from 0 to what the parameter says"
+    if data["Parameters"]["DatabaseMaxCapacity"]["MinValue"] < 1:
+        yield "Aurora takes a maximum of 1 unit at least"
+    for name in ("EnableIAMDatabaseAuthentication", "StorageEncrypted", "DeletionProtection"):
+        if cluster.get(name) is not True:
+            yield f"the database lacks {name}"
+    if cluster["BackupRetentionPeriod"] < 7:
+        yield "a mistake that shows after a weekend cannot be undone"
+    if instance.get("PubliclyAccessible") is not False:
+        yield "the database is public"
+    secret = properties(data, "OwnerSecret")["GenerateSecretString"]
+    if secret.get("ExcludePunctuation") is not True:
+        yield "a password with punctuation breaks its URL"
+    if data["Resources"]["OwnerSecret"].get("DeletionPolicy") != "Retain":
+        yield "a snapshot is left without its password"
+    proxy = properties(data, "Proxy")
+    if (proxy["EngineFamily"], proxy.get("RequireTLS"), proxy.get("DefaultAuthScheme")) != ("POSTGRESQL", True, "IAM_AUTH"):
+        yield "the proxy does not ask for TLS and IAM"

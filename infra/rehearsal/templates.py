@@ -1,0 +1,54 @@
+"""The templates, as people write them and as CloudFormation gets them."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from unittest.mock import Mock
+
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+from samcli.yamlhelper import yaml_parse  # noqa: E402
+from samtranslator.translator.transform import transform  # noqa: E402
+
+# It warns of metrics about itself that nobody asked for.
+logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+APPLICATION = CHECKOUT / "template.yaml"
+DATA = CHECKOUT / "infra" / "data.yaml"
+
+
+def load(path):
+    """A template as a dictionary; `!Ref` and its like in their long form."""
+    # Through JSON: a YAML alias is the same object in two places, which a change would change twice.
+    return json.loads(json.dumps(yaml_parse(Path(path).read_text())))
+
+
+def translate(template):
+    """What SAM makes of a template: plain CloudFormation. Code that is not uploaded gets an address."""
+    template = json.loads(json.dumps(template))
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        for name in ("CodeUri", "ContentUri"):
+            if isinstance(properties.get(name), str) and not properties[name].startswith("s3://"):
+                properties[name] = "s3://bucket/code.zip"
+        if isinstance(properties.get("Code"), str):
+            properties["Code"] = {"S3Bucket": "bucket", "S3Key": "code.zip"}
+    policies = Mock()
+    policies.load.return_value = {}
+    return json.loads(json.dumps(transform(template, {}, policies)))
+
+
+def of_type(template, resource_type):
+    """The resources of a type, by name."""
+    resources = template["Resources"].items()
+    return {name: resource for name, resource in resources if resource["Type"] == resource_type}
+
+
+def values(node):
+    """Everything in a part of a template."""
+    yield node
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        yield from values(child)
