@@ -217,7 +217,7 @@ def cloudfront(application, _):
             yield f"{path} cannot be closed"
         if behaviour["ViewerProtocolPolicy"] != "https-only":
             yield f"{path} takes tokens in the clear"
-        if "SignedBeacons" not in json.dumps(behaviour.get("FunctionAssociations")):
+        if "ViewerRequests" not in json.dumps(behaviour.get("FunctionAssociations")):
             yield f"{path} answers 403 to a beacon, which cannot sign its body"
     for name in ("FunctionAccess", "FilesAccess"):
         access = properties(application, name)["OriginAccessControlConfig"]

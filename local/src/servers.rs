@@ -6,7 +6,7 @@ use crate::{Error, guard::Guard, postgres::Postgres, valkey::Valkey};
 
 /// What the streaming functions may do in Redis: listen, pass a close beacon on, keep the limits'
 /// keys by scripts, and count what is in the queues, whose keys are added.
-const STREAM_RULES: [&str; 23] = [
+const STREAM_RULES: [&str; 24] = [
     "+llen",
     "+zcard",
     "+xread",
@@ -21,6 +21,7 @@ const STREAM_RULES: [&str; 23] = [
     "~limit:*",
     "+eval",
     "+evalsha",
+    "+asking",
     "+script|load",
     "+time",
     "+get",

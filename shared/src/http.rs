@@ -219,10 +219,13 @@ fn source(parts: &Parts) -> Option<IpAddr> {
     let signed = context.authorizer().is_some_and(|by| by.iam.is_some());
     let viewer = signed
         .then(|| {
-            // `address:port`, also for IPv6.
-            let viewer = parts.headers.get("cloudfront-viewer-address")?;
-            let (address, _port) = viewer.to_str().ok()?.rsplit_once(':')?;
-            address.parse().ok()
+            parts
+                .headers
+                .get("x-viewer-address")?
+                .to_str()
+                .ok()?
+                .parse()
+                .ok()
         })
         .flatten();
     let direct = match context {

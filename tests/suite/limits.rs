@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use integration::{
-    eventually,
+    checkout, eventually,
     stack::{Stack, signal, update},
     viewer::Viewer,
 };
 use nix::sys::signal::Signal;
 use reqwest::{Response, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn connect(stack: &Stack, function: &str, token: &str) -> Response {
     let url = format!("{}/api/{function}/events/r", stack.url);
@@ -23,7 +23,7 @@ async fn limited(response: Response) -> u64 {
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     let seconds = response.headers()[header::RETRY_AFTER].to_str().unwrap();
     let seconds = seconds.parse().unwrap();
-    let problem: serde_json::Value = response.json().await.unwrap();
+    let problem: Value = response.json().await.unwrap();
     assert!(problem["detail"].as_str().unwrap().starts_with("Too many"));
     seconds
 }
@@ -46,8 +46,7 @@ async fn a_subject_holds_so_many_streams_and_no_more() {
         StatusCode::OK
     );
 
-    let opening: serde_json::Value =
-        serde_json::from_str(&viewers[0].event().await.unwrap().data).unwrap();
+    let opening: Value = serde_json::from_str(&viewers[0].event().await.unwrap().data).unwrap();
     let stream_id = opening["streamId"].as_str().unwrap();
     let close = format!("{}/api/job-status/streams/{stream_id}/close", stack.url);
     reqwest::Client::new().post(close).send().await.unwrap();
@@ -168,4 +167,32 @@ async fn without_redis_everyone_is_let_in_and_that_is_counted() {
         stack.said().contains("\"LimitsSkipped\":").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn behind_cloudfront_the_viewers_address_counts_and_nobody_elses_word_for_it() {
+    let stack = Stack::with(&[], &[("CONNECTS_PER_MINUTE", "3")]).await;
+    let sample = std::fs::read_to_string(checkout("infra/events/job-status.json")).unwrap();
+    let sample: Value = serde_json::from_str(&sample.replace("TOKEN", "garbage")).unwrap();
+    let tries = async |viewer: &str, is_signed: bool| {
+        let mut event = sample.clone();
+        event["headers"]["x-viewer-address"] = json!(viewer);
+        if is_signed {
+            event["requestContext"]["authorizer"] = json!({"iam": {"accountId": "1"}});
+        }
+        for tried in 0..10 {
+            let answer = stack.invoke_raw("job-status", event.to_string()).await;
+            let answer = answer.text().await.unwrap();
+            if answer.contains("\"statusCode\":429") {
+                return tried;
+            }
+            assert!(answer.contains("\"statusCode\":401"), "{answer}");
+        }
+        10
+    };
+    assert_eq!(tries("192.0.2.1", true).await, 3);
+    assert_eq!(tries("192.0.2.2", true).await, 3);
+    // Made up by whoever calls the URL itself: all are one address.
+    assert_eq!(tries("192.0.2.3", false).await, 3);
+    assert_eq!(tries("192.0.2.4", false).await, 0);
 }
