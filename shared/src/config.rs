@@ -117,17 +117,6 @@ impl Env {
         }
     }
 
-    fn limit(&self, variable: &'static str, default: u64) -> Result<u64, ConfigError> {
-        let takes = "a whole number from 1 to 1000000";
-        match self.get(variable) {
-            None => Ok(default),
-            Some(_) => self.required(variable, takes, |value| {
-                let number = value.parse().ok()?;
-                (1..=1_000_000).contains(&number).then_some(number)
-            }),
-        }
-    }
-
     fn flag(&self, variable: &'static str) -> Result<bool, ConfigError> {
         match self.get(variable) {
             None => Ok(false),
@@ -168,21 +157,36 @@ impl Env {
         Ok(Signer::new(region, credentials))
     }
 
+    /// Reads a number from `least` to `most`; `what` says of what kind.
+    fn number_within(
+        &self,
+        variable: &'static str,
+        default: u64,
+        what: &str,
+        (least, most): (u64, u64),
+    ) -> Result<u64, ConfigError> {
+        let takes = format!("{what} from {least} to {most}");
+        match self.get(variable) {
+            None => Ok(default),
+            Some(_) => self.required(variable, &takes, |value| {
+                let number = value.parse().ok()?;
+                (least..=most).contains(&number).then_some(number)
+            }),
+        }
+    }
+
+    fn limit(&self, variable: &'static str, default: u64) -> Result<u64, ConfigError> {
+        self.number_within(variable, default, "a whole number", (1, 1_000_000))
+    }
+
     fn seconds(
         &self,
         variable: &'static str,
         default: u64,
-        (least, most): (u64, u64),
+        bounds: (u64, u64),
     ) -> Result<Duration, ConfigError> {
-        let takes = format!("a whole number of seconds from {least} to {most}");
-        match self.get(variable) {
-            None => Ok(Duration::from_secs(default)),
-            Some(_) => self.required(variable, &takes, |value| {
-                let number = value.parse().ok()?;
-                let allowed = (least..=most).contains(&number);
-                allowed.then(|| Duration::from_secs(number))
-            }),
-        }
+        self.number_within(variable, default, "a whole number of seconds", bounds)
+            .map(Duration::from_secs)
     }
 }
 

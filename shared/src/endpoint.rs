@@ -13,7 +13,7 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion,
     RedisError, RedisResult, Value, aio::MultiplexedConnection,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{cause, config};
 
@@ -98,6 +98,12 @@ impl Endpoint {
     /// After how long a connection is to be authenticated again, where it is to be at all.
     pub(crate) fn reauthenticate_after(&self) -> Option<Duration> {
         Some(self.redis.iam.as_ref()?.reauthenticate_after)
+    }
+
+    /// Whether a connection made at `since` is about to be closed for the age of its token.
+    pub(crate) fn is_too_old(&self, since: Instant) -> bool {
+        let after = self.reauthenticate_after();
+        after.is_some_and(|after| since.elapsed() >= after)
     }
 
     /// Authenticates a connection that exists, with a new token.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     access::grant::Grant,
     bus::{Signal, Subscription},
+    cause,
     config::Streams,
     cursor::{Cursor, Verdict},
     execution::{Event, Seq, State},
@@ -222,8 +223,8 @@ impl Feed {
             }
             Err(error) => {
                 if self.failures == 0 {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(%error, cause, "failed to read the log; the stream goes on");
+                    let error = cause::chain(&error);
+                    tracing::warn!(error, "failed to read the log; the stream goes on");
                 }
                 metrics::counter!("PostgresErrors").increment(1);
                 self.failures = (self.failures + 1).min(MAX_READ_BACKOFF);

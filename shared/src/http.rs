@@ -217,22 +217,21 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 fn source(parts: &Parts) -> Option<IpAddr> {
     let context = parts.extensions.request_context_ref()?;
     let signed = context.authorizer().is_some_and(|by| by.iam.is_some());
-    let viewer = signed
-        .then(|| {
-            parts
-                .headers
-                .get("x-viewer-address")?
-                .to_str()
-                .ok()?
-                .parse()
-                .ok()
-        })
-        .flatten();
+    let viewer = || {
+        parts
+            .headers
+            .get("x-viewer-address")?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
+    };
     let direct = match context {
         RequestContext::ApiGatewayV2(context) => &context.http.source_ip,
         RequestContext::ApiGatewayV1(context) => &context.identity.source_ip,
         _ => return None,
     };
+    let viewer = signed.then(viewer).flatten();
     viewer.or_else(|| direct.as_ref()?.parse().ok())
 }
 

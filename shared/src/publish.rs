@@ -79,7 +79,8 @@ impl Publisher {
     async fn try_publish(&self, pipeline: &redis::Pipeline) -> RedisResult<()> {
         let mut place = self.connection.lock().await;
         // Taken out: a try that fails or is cancelled leaves no broken connection behind.
-        let mut held = match place.take().filter(|held| !self.is_too_old(held)) {
+        let held = place.take();
+        let mut held = match held.filter(|held| !self.endpoint.is_too_old(held.since)) {
             Some(held) => held,
             None => Held {
                 connection: self.endpoint.connect(&AsyncConnectionConfig::new()).await?,
@@ -89,12 +90,6 @@ impl Publisher {
         pipeline.exec_async(&mut held.connection).await?;
         *place = Some(held);
         Ok(())
-    }
-
-    /// Whether it is about to be closed for the age of its token.
-    fn is_too_old(&self, held: &Held) -> bool {
-        let too_old = self.endpoint.reauthenticate_after();
-        too_old.is_some_and(|too_old| held.since.elapsed() >= too_old)
     }
 }
 

@@ -223,12 +223,10 @@ async fn follow(
     settings: &config::Queues,
     numbers: &watch::Sender<Option<Arc<str>>>,
 ) -> RedisResult<()> {
-    let mut connection = connect(settings).await?;
+    let endpoint = Endpoint::new(&settings.redis);
+    let mut connection = connect(&endpoint, settings).await?;
     let connected = Instant::now();
-    let too_old = settings.redis.iam.as_ref();
-    let too_old = too_old.map(|iam| iam.reauthenticate_after);
-    // One that is about to be closed for the age of its token is left before.
-    while too_old.is_none_or(|too_old| connected.elapsed() < too_old) {
+    while !endpoint.is_too_old(connected) {
         let counted = Instant::now();
         let (queues, events) = count(settings, &mut connection).await?;
         let statistics = Statistics::new(settings, queues);
@@ -243,8 +241,10 @@ async fn follow(
 }
 
 /// Connects to where the queues are: in a cluster, to the node that has their keys.
-async fn connect(settings: &config::Queues) -> RedisResult<MultiplexedConnection> {
-    let endpoint = Endpoint::new(&settings.redis);
+async fn connect(
+    endpoint: &Endpoint,
+    settings: &config::Queues,
+) -> RedisResult<MultiplexedConnection> {
     let patience = redis::AsyncConnectionConfig::new()
         .set_connection_timeout(Some(ANSWER_TIMEOUT))
         .set_response_timeout(Some(BLOCK + ANSWER_TIMEOUT));

@@ -95,19 +95,18 @@ pub struct Session {
 }
 
 /// Why a stream ended; the `reason` of its last frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     Complete,
     Rotate,
     Expired,
     Closed,
     /// The connection broke: there is nobody to tell.
-    #[serde(skip)]
     Gone,
 }
 
 impl Reason {
+    /// As in the last frame, the log and the metrics.
     fn name(self) -> &'static str {
         match self {
             Reason::Complete => "complete",
@@ -185,8 +184,9 @@ async fn run(
         if reason != Reason::Gone {
             #[derive(Serialize)]
             struct End {
-                reason: Reason,
+                reason: &'static str,
             }
+            let reason = reason.name();
             let end = SseEvent::default().event("end").data(json(&End { reason }));
             let _ = timeout(FAREWELL_TIMEOUT, sender.send(end)).await;
         }

@@ -7,7 +7,8 @@ use tracing_subscriber::EnvFilter;
 
 static METRICS: OnceLock<&'static Collector> = OnceLock::new();
 
-/// Starts logging and counting. A line names the request it belongs to (`span.requestId`). `RUST_LOG` sets what is logged; by default `info`.
+/// Starts logging and counting. A line names the request it belongs to (`span.requestId`).
+/// `RUST_LOG` sets what is logged; by default `info`.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()

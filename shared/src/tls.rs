@@ -55,6 +55,12 @@ pub(crate) fn is_used_by(redis: &ConnectionInfo) -> bool {
 
 /// How Postgres is spoken to where its URL asks for TLS.
 pub(crate) fn for_postgres(roots: Option<&Roots>) -> MakeRustlsConnect {
+    MakeRustlsConnect::new(client(roots))
+}
+
+/// A client that trusts these roots, or the public ones.
+#[must_use]
+pub fn client(roots: Option<&Roots>) -> ClientConfig {
     let roots = match roots {
         Some(roots) => roots.store.clone(),
         None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
@@ -64,5 +70,5 @@ pub(crate) fn for_postgres(roots: Option<&Roots>) -> MakeRustlsConnect {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS 1.2 and 1.3");
-    MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth())
+    config.with_root_certificates(roots).with_no_client_auth()
 }

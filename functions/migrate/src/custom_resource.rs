@@ -13,8 +13,10 @@ use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::{
+    cause,
     config::Database,
     log::{LogError, schema},
+    tls,
 };
 use thiserror::Error;
 use tokio::{
@@ -114,10 +116,7 @@ pub(crate) async fn serve(database: &Database, request: &Request) -> Result<Valu
     put(&request.response_url, answer.to_string().into())
         .await
         .map_err(|error| {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "CloudFormation does not know"
-            );
+            tracing::error!(error = cause::chain(&error), "CloudFormation does not know");
             "the answer did not reach CloudFormation; see the function's log".to_owned()
         })?;
     Ok(answer)
@@ -162,18 +161,8 @@ async fn put_once(uri: &Uri, body: Bytes) -> Result<(), PutError> {
     if !is_tls {
         return put_through(stream, uri, body).await;
     }
-    let roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    #[expect(clippy::expect_used, reason = "ring has these versions")]
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let name = ServerName::try_from(authority.host().to_owned()).map_err(|_| PutError::Url)?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let stream = TlsConnector::from(Arc::new(tls::client(None))).connect(name, stream);
     put_through(stream.await.map_err(PutError::Connect)?, uri, body).await
 }
 

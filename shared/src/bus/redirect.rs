@@ -99,8 +99,7 @@ impl Redirects {
 
     fn known(&self, node: &str) -> Option<MultiplexedConnection> {
         let opened = self.lock().get(node)?.clone();
-        let too_old = self.endpoint.reauthenticate_after();
-        let fresh = too_old.is_none_or(|too_old| opened.at.elapsed() < too_old);
+        let fresh = !self.endpoint.is_too_old(opened.at);
         fresh.then_some(opened.connection)
     }
 

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::{Asked, Edge};
 use crate::{
+    cause,
     config::{ConfigError, Database, Env},
     error::Problem,
     execution::{Id, Kind},
@@ -142,10 +143,7 @@ impl App {
             Err(OpenError::NotTheirs) => Err(Problem::not_found()),
             Err(error @ OpenError::Log(_)) => {
                 metrics::counter!("PostgresErrors").increment(1);
-                tracing::error!(
-                    error = crate::cause::chain(&error),
-                    "failed to open a stream"
-                );
+                tracing::error!(error = cause::chain(&error), "failed to open a stream");
                 Err(Problem::unavailable(
                     "Current state cannot be read now: try again soon.",
                 ))
