@@ -69,13 +69,13 @@ pub(crate) async fn scene(State(gateway): State<Arc<Gateway>>) -> Response {
         playing,
     } = &gateway.buttons;
     if playing.swap(true, Ordering::Relaxed) {
-        return refuse("a scene is being played already");
+        return refuse(StatusCode::CONFLICT, "a scene is being played already");
     }
     // In a Redis that was given, nobody expects queues that nobody filled.
     let redis_url = servers.has_own_redis().then_some(&servers.owner.redis_url);
     let stage = match Stage::new(url, redis_url.map(String::as_str)) {
         Ok(stage) => stage,
-        Err(error) => return refuse(&error.to_string()),
+        Err(error) => return refuse(StatusCode::CONFLICT, &error.to_string()),
     };
     let playing = playing.clone();
     tokio::spawn(async move {
@@ -96,7 +96,7 @@ pub(crate) async fn fault(
     let seconds = outage.seconds.unwrap_or(OUTAGE_SECONDS);
     if !(1..=MAX_OUTAGE_SECONDS).contains(&seconds) {
         let detail = format!("an outage takes 1 to {MAX_OUTAGE_SECONDS} seconds");
-        return (StatusCode::BAD_REQUEST, Json(json!({"detail": detail}))).into_response();
+        return refuse(StatusCode::BAD_REQUEST, &detail);
     }
     let outage = Duration::from_secs(seconds);
     let servers = gateway.buttons.servers.clone();
@@ -108,7 +108,7 @@ pub(crate) async fn fault(
     };
     match broken.await {
         Ok(Ok(())) => Json(json!({"seconds": seconds})).into_response(),
-        Ok(Err(error)) => refuse(&error.to_string()),
+        Ok(Err(error)) => refuse(StatusCode::CONFLICT, &error.to_string()),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -122,7 +122,7 @@ pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
         next.run(request).await
     } else {
         let detail = "only the stack's own page may ask for this";
-        (StatusCode::FORBIDDEN, Json(json!({"detail": detail}))).into_response()
+        refuse(StatusCode::FORBIDDEN, detail)
     }
 }
 
@@ -141,8 +141,8 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
         && text(header::ORIGIN).is_none_or(|origin| origin == format!("http://{host}"))
 }
 
-fn refuse(detail: &str) -> Response {
-    (StatusCode::CONFLICT, Json(json!({"detail": detail}))).into_response()
+fn refuse(status: StatusCode, detail: &str) -> Response {
+    (status, Json(json!({"detail": detail}))).into_response()
 }
 
 #[cfg(test)]

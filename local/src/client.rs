@@ -5,6 +5,8 @@ pub(crate) mod publish;
 pub(crate) mod tail;
 pub(crate) mod token;
 
+use std::io::Write;
+
 use serde_json::Value;
 
 use crate::{Error, signer::TokenRequest};
@@ -46,8 +48,10 @@ impl Target {
     }
 }
 
-/// Prints a line of a command's output.
-#[expect(clippy::print_stdout, reason = "a command's output")]
+/// Prints a line of a command's output. A reader that has seen enough (`runcast tail … | head`) ends
+/// the command.
 fn say(line: impl std::fmt::Display) {
-    println!("{line}");
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
 }

@@ -4,11 +4,12 @@ mod document;
 mod formula;
 mod prices;
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use serde_json::json;
 
-use self::formula::{Architecture, Line, Mode, Scene, fixed, total};
+use self::formula::{ASSUMED, Architecture, Line, Mode, Scene, fixed, total};
+use super::say;
 use crate::Error;
 
 #[derive(clap::Args)]
@@ -45,32 +46,32 @@ pub(crate) struct Options {
     #[arg(long)]
     updates: Option<f64>,
     /// States that reach a tab in a minute
-    #[arg(long, default_value_t = 6.0)]
+    #[arg(long, default_value_t = ASSUMED.frames_a_minute)]
     frames_per_minute: f64,
     /// A state's size on the wire
-    #[arg(long, default_value_t = 700.0)]
+    #[arg(long, default_value_t = ASSUMED.frame_bytes)]
     frame_bytes: f64,
     /// `STREAM_WINDOW_SECONDS`
-    #[arg(long, default_value_t = 120.0)]
+    #[arg(long, default_value_t = ASSUMED.window_seconds)]
     window_seconds: f64,
     /// Memory of a streaming function
-    #[arg(long, default_value_t = 128.0)]
+    #[arg(long, default_value_t = ASSUMED.stream_memory_mb)]
     stream_memory_mb: f64,
     /// What an invocation takes beside its stream: to start it, and to end it
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = ASSUMED.start_milliseconds)]
     start_milliseconds: f64,
     /// Updates in a batch of the worker
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = ASSUMED.batch)]
     batch: f64,
     /// Memory of the worker
-    #[arg(long, default_value_t = 256.0)]
+    #[arg(long, default_value_t = ASSUMED.worker_memory_mb)]
     worker_memory_mb: f64,
     /// What the worker takes for a batch
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, default_value_t = ASSUMED.worker_milliseconds)]
     worker_milliseconds: f64,
     /// Streams that one managed instance (4 vCPU) holds; AWS's default for Rust is 8 a vCPU, its
     /// maximum 1,600 an environment
-    #[arg(long, default_value_t = 1000.0)]
+    #[arg(long, default_value_t = ASSUMED.streams_an_instance)]
     streams_per_instance: f64,
     /// With `CloudFront` in front
     #[arg(long)]
@@ -206,11 +207,6 @@ fn print_json(scene: &Scene) {
         "alternatives": scene.alternatives(), "fixed": fixed(),
         "breakEvenStreamHours": {"hub": hub, "managed": managed},
     }));
-}
-
-/// Prints a line. A reader that has seen enough (`runcast cost … | head`) is no failure.
-fn say(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Dollars, with as many digits as tell something.

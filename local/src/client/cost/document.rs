@@ -2,7 +2,7 @@
 
 use super::{
     dollars,
-    formula::{Architecture, Mode, Scene, fixed, total},
+    formula::{ASSUMED, Architecture, Mode, Scene, fixed, total},
     prices,
 };
 
@@ -21,17 +21,7 @@ fn scene(mode: Mode, architecture: Architecture, viewers: f64, watched: f64, tab
         minutes: MINUTES,
         watched,
         tabs,
-        frames_a_minute: 6.0,
-        frame_bytes: 700.0,
-        updates: 120_000.0,
-        window_seconds: 120.0,
-        stream_memory_mb: 128.0,
-        start_milliseconds: 60.0,
-        batch: 3.0,
-        worker_memory_mb: 256.0,
-        worker_milliseconds: 50.0,
-        streams_an_instance: 1000.0,
-        cloudfront: false,
+        ..ASSUMED
     }
 }
 

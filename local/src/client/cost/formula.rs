@@ -84,6 +84,27 @@ pub(crate) struct Scene {
     pub(crate) cloudfront: bool,
 }
 
+/// A viewer who looks for an hour, at what is assumed where nobody says.
+pub(crate) const ASSUMED: Scene = Scene {
+    mode: Mode::Plain,
+    architecture: Architecture::X86,
+    viewers: 1.0,
+    minutes: 60.0,
+    watched: 1.0,
+    tabs: 1.0,
+    frames_a_minute: 6.0,
+    frame_bytes: 700.0,
+    updates: 120_000.0,
+    window_seconds: 120.0,
+    stream_memory_mb: 128.0,
+    start_milliseconds: 60.0,
+    batch: 3.0,
+    worker_memory_mb: 256.0,
+    worker_milliseconds: 50.0,
+    streams_an_instance: 1000.0,
+    cloudfront: false,
+};
+
 /// A line of the bill.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -173,17 +194,26 @@ impl Scene {
         (self.stream_seconds() + started) * self.stream_memory_mb / 1024.0
     }
 
-    /// What it costs to hold the streams and to send what is on them.
-    pub(crate) fn delivery(&self) -> Vec<Line> {
-        let duration = match self.architecture {
+    /// What a GB-second of Lambda costs.
+    fn duration(&self) -> Price {
+        match self.architecture {
             Architecture::X86 => prices::LAMBDA_X86,
             Architecture::Arm => prices::LAMBDA_ARM,
-        };
+        }
+    }
+
+    /// What it costs to hold the streams and to send what is on them.
+    pub(crate) fn delivery(&self) -> Vec<Line> {
         let mut lines = if self.mode == Mode::Managed {
             self.instances()
         } else {
             let seconds = self.stream_gb_seconds();
-            vec![line("Lambda, streams held", seconds, "GB-s", duration)]
+            vec![line(
+                "Lambda, streams held",
+                seconds,
+                "GB-s",
+                self.duration(),
+            )]
         };
         let millions = self.requests() / 1e6;
         let gigabytes = self.bytes() / BYTES_A_GB;
@@ -225,10 +255,6 @@ impl Scene {
 
     /// What it costs to take updates in: the same whichever way they are delivered.
     pub(crate) fn ingest(&self) -> Vec<Line> {
-        let duration = match self.architecture {
-            Architecture::X86 => prices::LAMBDA_X86,
-            Architecture::Arm => prices::LAMBDA_ARM,
-        };
         let invocations = self.updates / self.batch;
         let seconds = invocations * self.worker_milliseconds / 1000.0;
         let gb_seconds = seconds * self.worker_memory_mb / 1024.0;
@@ -237,7 +263,7 @@ impl Scene {
         let logged = invocations * LOGGED_BYTES_A_REQUEST / BYTES_A_GB;
         let requests = prices::LAMBDA_REQUESTS;
         vec![
-            line("Lambda, worker", gb_seconds, "GB-s", duration),
+            line("Lambda, worker", gb_seconds, "GB-s", self.duration()),
             line(
                 "Lambda, worker's requests",
                 invocations / 1e6,
