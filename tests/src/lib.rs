@@ -50,8 +50,14 @@ pub fn checkout(path: &str) -> PathBuf {
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test's path");
-    let profile = test.parent().and_then(|deps| deps.parent());
-    let path = profile.expect("target/<profile>").join(name);
+    // Tests are in `target/<profile>/deps`.
+    let folder = test.parent().expect("target/<profile>");
+    let profile = if folder.ends_with("deps") {
+        folder.parent().expect("target/<profile>")
+    } else {
+        folder
+    };
+    let path = profile.join(name);
     assert!(
         path.exists(),
         "{} is missing: run `make build`",

@@ -1,0 +1,156 @@
+//! Delivery: from a publication to the viewer's frame; and the memory that streams take.
+
+use integration::stack::Stack;
+
+use crate::{
+    figure::{Bar, Figure, PERCENTILES, percentile, sorted},
+    load::{Load, Publisher, Subscriber},
+    machine::{memory, private_memory},
+};
+
+const GROUP: &str = "delivery";
+
+/// Each run, and its floor beside it.
+const RUNS: usize = 3;
+const SECONDS: f64 = 2.0;
+
+/// Where the memory of a managed process is looked at.
+const MEMORY_AT: [usize; 2] = [500, 1600];
+
+/// How many streams there are at once, step by step.
+pub(crate) const STREAMS: [usize; 5] = [1, 100, 500, 1000, 1600];
+
+/// Events to streams of their own, one process a stream or one for all.
+pub(crate) async fn run(managed: bool) -> Vec<Figure> {
+    let mode = if managed {
+        "managed"
+    } else {
+        "a process a stream"
+    };
+    let most = STREAMS[STREAMS.len() - 1].to_string();
+    let option = if managed {
+        "--managed"
+    } else {
+        "--max-environments"
+    };
+    let stack = Stack::with(&[option, &most], &QUIET).await;
+    let mut publisher = Publisher::redis(&stack.redis_url).await;
+    let mut figures = Vec::new();
+    let base = if managed {
+        memory(stack.pids("job-status").await[0])
+    } else {
+        0.0
+    };
+    for count in STREAMS {
+        eprintln!("  delivery, {mode}: {count} streams");
+        let mut load = Load::open(&stack, &format!("{mode}{count}").replace(' ', ""), count).await;
+        let floor = Subscriber::to_many(&stack.redis_url, &format!("floor{count}"), count).await;
+        if !managed && count == 100 {
+            figures.extend(of_environments(&stack).await);
+        }
+        // So that the first run finds everything as the others do.
+        load.deliver(&mut publisher, 0.3).await;
+        let (mut ours, mut floors) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            floors.push(sorted(floor.deliver(&mut publisher, SECONDS).await));
+            ours.push(sorted(load.deliver(&mut publisher, SECONDS).await));
+        }
+        figures.extend(percentiles(
+            &format!("{count} streams, {mode}"),
+            &ours,
+            &floors,
+            managed && count == 500,
+        ));
+        if managed && MEMORY_AT.contains(&count) {
+            #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+            let each = (memory(stack.pids("job-status").await[0]) - base) / count as f64;
+            let figure = Figure::new(
+                "memory",
+                format!("per stream, managed, at {count}"),
+                "KB",
+                &[each],
+            );
+            figures.push(if count == 1600 {
+                figure.with(Bar::Most(25.0))
+            } else {
+                figure
+            });
+        }
+        // At the most that an environment takes, there is no room for beacons; the stack ends anyway.
+        if count < STREAMS[STREAMS.len() - 1] {
+            load.close().await;
+        }
+    }
+    figures
+}
+
+/// One execution that everybody watches.
+pub(crate) async fn fan_out() -> Vec<Figure> {
+    let stack = Stack::with(&["--managed", "1600"], &QUIET).await;
+    let mut publisher = Publisher::redis(&stack.redis_url).await;
+    let mut figures = Vec::new();
+    for count in [500, 1600] {
+        eprintln!("  delivery, managed: 1 execution, {count} streams");
+        let mut load = Load::open_one(&stack, &format!("all{count}"), count).await;
+        let floor = Subscriber::many_to(&stack.redis_url, &format!("floor{count}"), count).await;
+        let (mut ours, mut floors) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            floors.push(sorted(floor.deliver_at(&mut publisher, SECONDS, 4).await));
+            ours.push(sorted(load.deliver_at(&mut publisher, SECONDS, 4).await));
+        }
+        figures.extend(percentiles(
+            &format!("1 execution watched by {count}, managed"),
+            &ours,
+            &floors,
+            false,
+        ));
+        if count < 1600 {
+            load.close().await;
+        }
+    }
+    figures
+}
+
+/// Streams that read the log at no fixed time: the load does not write it.
+const QUIET: [(&str, &str); 3] = [
+    ("FALLBACK_POLL_SECONDS", "900"),
+    ("STREAM_WINDOW_SECONDS", "900"),
+    ("RUST_LOG", "warn"),
+];
+
+fn percentiles(name: &str, ours: &[Vec<f64>], floors: &[Vec<f64>], barred: bool) -> Vec<Figure> {
+    let of_runs = |runs: &[Vec<f64>], percent| -> Vec<f64> {
+        runs.iter().map(|run| percentile(run, percent)).collect()
+    };
+    let figure = |(label, percent)| {
+        let values = of_runs(ours, percent);
+        let figure = Figure::new(GROUP, format!("{name}, {label}"), "ms", &values)
+            .over(&values, &of_runs(floors, percent));
+        match label {
+            "p50" if barred => figure.with(Bar::Ratio(2.0)),
+            "p99" if barred => figure.with(Bar::Ratio(3.0)),
+            _ => figure,
+        }
+    };
+    PERCENTILES.into_iter().map(figure).collect()
+}
+
+/// Memory of processes that hold one stream each.
+async fn of_environments(stack: &Stack) -> Vec<Figure> {
+    let pids = stack.pids("job-status").await;
+    let resident: Vec<f64> = pids.iter().map(|pid| memory(*pid) / 1024.0).collect();
+    let private: Vec<f64> = pids
+        .iter()
+        .map(|pid| private_memory(*pid) / 1024.0)
+        .collect();
+    vec![
+        Figure::new(
+            "memory",
+            "resident, an environment with a stream",
+            "MB",
+            &resident,
+        )
+        .with(Bar::Most(12.0)),
+        Figure::new("memory", "of it private", "MB", &private),
+    ]
+}

@@ -1,0 +1,211 @@
+//! First event: from the request to the first state.
+
+use std::time::{Duration, Instant};
+
+use integration::stack::Stack;
+use redis::aio::MultiplexedConnection;
+use tokio_postgres::{Client, Statement};
+
+use crate::{
+    figure::{Bar, Figure, percentile, sorted},
+    load::{self, Times, client, milliseconds},
+};
+
+const GROUP: &str = "first event";
+const RUNS: usize = 3;
+const REQUESTS: usize = 100;
+const AT_ONCE: usize = 500;
+
+pub(crate) async fn run() -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for managed in [false, true] {
+        let options: &[&str] = if managed { &["--managed", "1600"] } else { &[] };
+        let mode = if managed {
+            "managed"
+        } else {
+            "a process a stream"
+        };
+        let stack = Stack::with(options, &[("RUST_LOG", "warn")]).await;
+        stack.publish("job", "done", "running").await;
+        stack.publish("job", "done", "passed").await;
+        let mut floor = Floor::open(&stack).await;
+        eprintln!("  first event, {mode}: one at a time");
+        figures.extend(one_at_a_time(&stack, &mut floor, mode).await);
+        if !managed {
+            eprintln!("  first event, {mode}: thawed, its connections gone");
+            figures.push(thawed(&stack, &mut floor).await);
+        }
+        eprintln!("  first event, {mode}: {AT_ONCE} at once");
+        figures.push(at_once(&stack, &mut floor, mode).await);
+    }
+    figures
+}
+
+async fn one_at_a_time(stack: &Stack, floor: &mut Floor, mode: &str) -> Vec<Figure> {
+    let client = client();
+    let (mut ours, mut floors, mut transits) = (Vec::new(), Vec::new(), Vec::new());
+    // The first finds nothing warm.
+    first_event(stack, &client).await;
+    for _ in 0..RUNS {
+        let (mut requests, mut asked, mut passed) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..REQUESTS {
+            asked.push(floor.ask().await);
+            requests.push(first_event(stack, &client).await);
+            passed.push(transit(stack, &client).await);
+        }
+        let median = |times| percentile(&sorted(times), 50.0);
+        ours.push(median(requests));
+        floors.push(median(asked));
+        transits.push(median(passed));
+    }
+    let both: Vec<f64> = floors
+        .iter()
+        .zip(&transits)
+        .map(|(floor, transit)| floor + transit)
+        .collect();
+    vec![
+        Figure::new(GROUP, format!("warm, {mode}, p50"), "ms", &ours)
+            .over(&ours, &floors)
+            .with(Bar::Ratio(1.5)),
+        Figure::new(
+            GROUP,
+            format!("the same, over floor and a health check, {mode}"),
+            "ms",
+            &ours,
+        )
+        .over(&ours, &both),
+    ]
+}
+
+/// A stream of what has ended: its environment is free again when it is read.
+async fn first_event(stack: &Stack, client: &reqwest::Client) -> f64 {
+    let times = Times::default();
+    let url = format!("{}/api/job-status/events/done", stack.url);
+    let viewer = load::open(client, &url, &stack.token, &times).await;
+    let first_event = viewer.first_event;
+    viewer.ended().await;
+    // The function asks for its next invocation, and is frozen.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    first_event
+}
+
+/// The way through the local Lambda and back, with nothing done.
+async fn transit(stack: &Stack, client: &reqwest::Client) -> f64 {
+    let url = format!("{}/api/job-status/health", stack.url);
+    let asked = Instant::now();
+    client.get(url).send().await.unwrap().bytes().await.unwrap();
+    let transit = milliseconds(asked.elapsed());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    transit
+}
+
+/// After a sleep that its connections did not survive.
+async fn thawed(stack: &Stack, floor: &mut Floor) -> Figure {
+    let client = client();
+    let mut redis = stack.redis().await;
+    let postgres = stack.postgres().await;
+    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..30 {
+        postgres
+            .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'runcast_%'", &[])
+            .await
+            .unwrap();
+        for kind in ["normal", "pubsub"] {
+            redis::cmd("CLIENT")
+                .arg("KILL")
+                .arg("TYPE")
+                .arg(kind)
+                .arg("SKIPME")
+                .arg("yes")
+                .exec_async(&mut redis)
+                .await
+                .unwrap();
+        }
+        *floor = Floor::open(stack).await;
+        floors.push(floor.ask().await);
+        ours.push(first_event(stack, &client).await);
+    }
+    Figure::new(GROUP, "thawed, all connections gone", "ms", &ours).over(&ours, &floors)
+}
+
+async fn at_once(stack: &Stack, floor: &mut Floor, mode: &str) -> Figure {
+    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+    let url = |round: usize, index: usize| {
+        format!("{}/api/job-status/events/once-{round}-{index}", stack.url)
+    };
+    for round in 0..=RUNS {
+        let load = load::Load::at_once(
+            (0..AT_ONCE).map(|index| url(round, index)).collect(),
+            stack,
+            AT_ONCE,
+        )
+        .await;
+        let times: Vec<f64> = load
+            .viewers
+            .iter()
+            .map(|viewer| viewer.first_event)
+            .collect();
+        load.close().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // The first round starts the environments.
+        if round > 0 {
+            ours.push(percentile(&sorted(times), 50.0));
+            floors.push(percentile(&sorted(floor.ask_at_once(AT_ONCE).await), 50.0));
+        }
+    }
+    Figure::new(
+        GROUP,
+        format!("{AT_ONCE} at once, {mode}, p50"),
+        "ms",
+        &ours,
+    )
+    .over(&ours, &floors)
+}
+
+/// A `SUBSCRIBE` that is acknowledged, then an indexed query, on connections that are open.
+struct Floor {
+    redis: MultiplexedConnection,
+    postgres: Client,
+    statement: Statement,
+    asked: u64,
+}
+
+impl Floor {
+    async fn open(stack: &Stack) -> Self {
+        let postgres = stack.postgres().await;
+        let statement = "SELECT state FROM executions WHERE kind = $1 AND id = $2";
+        let statement = postgres.prepare(statement).await.unwrap();
+        Floor {
+            redis: load::connect(&stack.redis_url, |_| Ok(())).await.unwrap(),
+            postgres,
+            statement,
+            asked: 0,
+        }
+    }
+
+    async fn ask(&mut self) -> f64 {
+        self.asked += 1;
+        self.ask_of(
+            self.redis.clone(),
+            format!("job:floor-{}:status", self.asked),
+        )
+        .await
+    }
+
+    async fn ask_of(&self, mut redis: MultiplexedConnection, channel: String) -> f64 {
+        let asked = Instant::now();
+        redis.subscribe(&channel).await.unwrap();
+        self.postgres
+            .query(&self.statement, &[&"job", &"done"])
+            .await
+            .unwrap();
+        let took = milliseconds(asked.elapsed());
+        redis.unsubscribe(&channel).await.unwrap();
+        took
+    }
+
+    async fn ask_at_once(&mut self, count: usize) -> Vec<f64> {
+        let ask = |index| self.ask_of(self.redis.clone(), format!("job:floor-{index}:status"));
+        futures_util::future::join_all((0..count).map(ask)).await
+    }
+}

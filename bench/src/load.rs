@@ -1,0 +1,436 @@
+//! Viewers, and events for them: the same load for Runcast, its floor, and the others.
+//!
+//! An event carries the time at which it was sent, so that one clock measures all.
+
+use std::{
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use eventsource_stream::Eventsource;
+use futures_util::{StreamExt, future::join_all, stream};
+use redis::{
+    AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
+};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+/// Events a second, over all streams.
+const RATE: u32 = 500;
+
+/// How many streams open at once.
+const OPENING: usize = 50;
+
+/// How long to wait for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// A moment, as events carry it.
+pub(crate) fn now() -> u64 {
+    u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The time of an event since it was sent, in ms; `None` where it does not say.
+fn age(data: &[u8]) -> Option<f64> {
+    const MARK: &[u8] = br#""message":""#;
+    let at = data.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let digits = data[at..].iter().take_while(|byte| byte.is_ascii_digit());
+    let sent = digits.fold(0u64, |sent, digit| sent * 10 + u64::from(digit - b'0'));
+    Some(milliseconds(Duration::from_nanos(
+        now().saturating_sub(sent),
+    )))
+}
+
+#[must_use]
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// What the worker would publish: an event of a job run, of the size that one has.
+pub(crate) fn message(id: &str, seq: u64) -> String {
+    let sent = now();
+    format!(
+        r#"{{"kind":"job","runId":"{id}","jobId":"nightly","status":"running","seq":{seq},"progress":{{"completed":{seq},"total":100000,"message":"{sent}"}},"tests":null,"duration":"1m 5s","durationMs":65000,"startedAt":"2026-01-01T00:00:00.000Z","completedAt":null,"errorDetails":null,"artifactPaths":null,"occurredAt":"2026-01-01T00:01:05.000Z","organizationId":"demo","projectId":"demo","publishedAt":"2026-01-01T00:01:05.000Z"}}"#
+    )
+}
+
+/// Times as they come in.
+#[derive(Clone, Default)]
+pub(crate) struct Times(Arc<Mutex<Vec<f64>>>);
+
+impl Times {
+    fn record(&self, time: f64) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(time);
+    }
+
+    /// Waits until there are so many, and takes them; fewer where nothing comes for 2 s.
+    pub(crate) async fn take(&self, count: usize) -> Vec<f64> {
+        let mut last = (0, Instant::now());
+        loop {
+            let length = self.0.lock().unwrap_or_else(PoisonError::into_inner).len();
+            if length >= count || last.1.elapsed() > Duration::from_secs(2) {
+                return std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+            if length > last.0 {
+                last = (length, Instant::now());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// One open stream.
+pub(crate) struct Viewer {
+    /// From the request to the first state, in ms.
+    pub(crate) first_event: f64,
+    /// Runcast's name for it.
+    pub(crate) stream_id: Option<String>,
+    reader: JoinHandle<()>,
+}
+
+impl Viewer {
+    /// Waits until the stream has ended.
+    pub(crate) async fn ended(mut self) {
+        timeout(PATIENCE, &mut self.reader)
+            .await
+            .expect("the stream's end")
+            .unwrap();
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Opens a stream, and waits for its first state. `first` is called with it, before anything else
+/// is read.
+pub(crate) async fn open(
+    client: &reqwest::Client,
+    url: &str,
+    token: &str,
+    times: &Times,
+) -> Viewer {
+    let asked = Instant::now();
+    let response = client.get(url).bearer_auth(token).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{url}");
+    let mut events = response.bytes_stream().eventsource();
+    let mut stream_id = None;
+    let first_event = loop {
+        let event = timeout(PATIENCE, events.next())
+            .await
+            .expect("a first event")
+            .unwrap()
+            .unwrap();
+        match event.event.as_str() {
+            "message" => break milliseconds(asked.elapsed()),
+            "stream" => {
+                let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+                stream_id = data["streamId"].as_str().map(str::to_owned);
+            }
+            other => panic!("{other} instead of a state"),
+        }
+    };
+    let times = times.clone();
+    let reader = tokio::spawn(async move {
+        while let Some(Ok(event)) = events.next().await {
+            assert_ne!(event.event, "reset", "the load is ahead of the log");
+            if let Some(age) = age(event.data.as_bytes()) {
+                times.record(age);
+            }
+        }
+    });
+    Viewer {
+        first_event,
+        stream_id,
+        reader,
+    }
+}
+
+/// Opens a stream for each of `urls`.
+pub(crate) async fn open_all(
+    client: &reqwest::Client,
+    urls: impl IntoIterator<Item = String>,
+    token: &str,
+    times: &Times,
+    at_once: usize,
+) -> Vec<Viewer> {
+    let opened =
+        stream::iter(urls).map(|url| async move { open(client, &url, token, times).await });
+    opened.buffer_unordered(at_once).collect().await
+}
+
+/// The load on one set of streams.
+pub(crate) struct Load {
+    pub(crate) viewers: Vec<Viewer>,
+    times: Times,
+    ids: Vec<String>,
+    seqs: Vec<u64>,
+    close_url: Option<String>,
+}
+
+impl Load {
+    /// Opens so many streams, each of an execution of its own.
+    pub(crate) async fn open(stack: &integration::stack::Stack, name: &str, count: usize) -> Self {
+        let ids: Vec<String> = (0..count).map(|index| format!("{name}-{index}")).collect();
+        let url = |id: &String| format!("{}/api/job-status/events/{id}", stack.url);
+        Self::at(
+            ids.iter().map(url).collect(),
+            ids,
+            &stack.token,
+            Some(stack.url.clone()),
+            OPENING,
+        )
+        .await
+    }
+
+    /// Opens these streams, so many at once.
+    pub(crate) async fn at_once(
+        urls: Vec<String>,
+        stack: &integration::stack::Stack,
+        at_once: usize,
+    ) -> Self {
+        Self::at(
+            urls,
+            Vec::new(),
+            &stack.token,
+            Some(stack.url.clone()),
+            at_once,
+        )
+        .await
+    }
+
+    /// Opens so many streams of one execution.
+    pub(crate) async fn open_one(
+        stack: &integration::stack::Stack,
+        id: &str,
+        count: usize,
+    ) -> Self {
+        let url = format!("{}/api/job-status/events/{id}", stack.url);
+        Self::at(
+            vec![url; count],
+            vec![id.to_owned()],
+            &stack.token,
+            Some(stack.url.clone()),
+            OPENING,
+        )
+        .await
+    }
+
+    /// Opens streams anywhere.
+    pub(crate) async fn at(
+        urls: Vec<String>,
+        ids: Vec<String>,
+        token: &str,
+        close_url: Option<String>,
+        at_once: usize,
+    ) -> Self {
+        let times = Times::default();
+        let viewers = open_all(&client(), urls, token, &times, at_once).await;
+        Load {
+            viewers,
+            times,
+            seqs: vec![0; ids.len()],
+            ids,
+            close_url,
+        }
+    }
+
+    /// Publishes events for so long, and returns how long each was on its way, in ms.
+    pub(crate) async fn deliver(&mut self, publisher: &mut Publisher, seconds: f64) -> Vec<f64> {
+        self.deliver_at(publisher, seconds, RATE).await
+    }
+
+    /// The same, at another rate.
+    pub(crate) async fn deliver_at(
+        &mut self,
+        publisher: &mut Publisher,
+        seconds: f64,
+        rate: u32,
+    ) -> Vec<f64> {
+        let viewers_of_each = self.viewers.len() / self.ids.len();
+        let mut tick = interval(Duration::from_secs(1) / rate);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        let mut sent = 0;
+        while Instant::now() < until {
+            tick.tick().await;
+            let index = sent % self.ids.len();
+            self.seqs[index] += 1;
+            publisher.publish(&self.ids[index], self.seqs[index]).await;
+            sent += 1;
+        }
+        self.take(sent * viewers_of_each).await
+    }
+
+    /// Waits for so many events that someone else has published.
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<f64> {
+        let times = self.times.take(count).await;
+        assert_eq!(times.len(), count, "an event was lost, or came twice");
+        times
+    }
+
+    /// Sends a beacon for each stream.
+    pub(crate) async fn close(self) {
+        let Some(url) = &self.close_url else { return };
+        let client = client();
+        let beacon = async |viewer: &Viewer| {
+            let id = viewer.stream_id.as_deref().unwrap_or_default();
+            let url = format!("{url}/api/job-status/streams/{id}/close");
+            assert_eq!(client.post(url).send().await.unwrap().status(), 204);
+        };
+        for viewers in self.viewers.chunks(20) {
+            join_all(viewers.iter().map(beacon)).await;
+        }
+    }
+}
+
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .tcp_nodelay(true)
+        .build()
+        .unwrap()
+}
+
+/// Where events are published.
+pub(crate) enum Publisher {
+    /// On the execution's Redis channel.
+    Redis(MultiplexedConnection),
+    /// By HTTP, as nchan takes them.
+    Http(reqwest::Client, String),
+}
+
+impl Publisher {
+    pub(crate) async fn redis(url: &str) -> Self {
+        let client = redis::Client::open(url).unwrap();
+        Publisher::Redis(client.get_multiplexed_async_connection().await.unwrap())
+    }
+
+    async fn publish(&mut self, id: &str, seq: u64) {
+        match self {
+            Publisher::Redis(connection) => {
+                let mut command = redis::cmd("PUBLISH");
+                command
+                    .arg(format!("job:{id}:status"))
+                    .arg(message(id, seq));
+                command.exec_async(connection).await.unwrap();
+            }
+            Publisher::Http(client, url) => {
+                let posted = client
+                    .post(format!("{url}/{id}"))
+                    .body(message(id, seq))
+                    .send()
+                    .await;
+                assert!(posted.unwrap().status().is_success());
+            }
+        }
+    }
+}
+
+/// The floor of delivery: a subscriber of the same driver, and nothing behind it.
+pub(crate) struct Subscriber {
+    times: Times,
+    connections: Vec<MultiplexedConnection>,
+    ids: Vec<String>,
+}
+
+impl Subscriber {
+    /// One connection, subscribed to so many channels.
+    pub(crate) async fn to_many(redis_url: &str, name: &str, channels: usize) -> Self {
+        let ids = (0..channels)
+            .map(|index| format!("{name}-{index}"))
+            .collect();
+        Self::new(redis_url, ids, 1).await
+    }
+
+    /// So many connections, subscribed to one channel.
+    pub(crate) async fn many_to(redis_url: &str, name: &str, connections: usize) -> Self {
+        Self::new(redis_url, vec![name.to_owned()], connections).await
+    }
+
+    async fn new(redis_url: &str, ids: Vec<String>, connections: usize) -> Self {
+        let times = Times::default();
+        let names: Vec<_> = ids.iter().map(|id| format!("job:{id}:status")).collect();
+        let connect = async || {
+            let mut connection = listening(redis_url, times.clone()).await;
+            connection.subscribe(&names).await.unwrap();
+            connection
+        };
+        let mut open = Vec::new();
+        for _ in 0..connections {
+            open.push(connect().await);
+        }
+        Subscriber {
+            times,
+            connections: open,
+            ids,
+        }
+    }
+
+    pub(crate) async fn deliver(&self, publisher: &mut Publisher, seconds: f64) -> Vec<f64> {
+        self.deliver_at(publisher, seconds, RATE).await
+    }
+
+    /// Publishes one event; returns how long it was on its way.
+    pub(crate) async fn deliver_one(&self, publisher: &mut Publisher) -> f64 {
+        publisher.publish(&self.ids[0], 0).await;
+        self.times.take(1).await[0]
+    }
+
+    pub(crate) async fn deliver_at(
+        &self,
+        publisher: &mut Publisher,
+        seconds: f64,
+        rate: u32,
+    ) -> Vec<f64> {
+        let mut tick = interval(Duration::from_secs(1) / rate);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        let mut sent = 0;
+        while Instant::now() < until {
+            tick.tick().await;
+            publisher
+                .publish(&self.ids[sent % self.ids.len()], sent as u64)
+                .await;
+            sent += 1;
+        }
+        let expected = sent * self.connections.len();
+        let times = self.times.take(expected).await;
+        assert_eq!(times.len(), expected);
+        times
+    }
+}
+
+/// A connection that times what it is pushed.
+async fn listening(url: &str, times: Times) -> MultiplexedConnection {
+    let take = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+        if let (PushKind::Message, [_, Value::BulkString(payload)]) =
+            (push.kind, push.data.as_slice())
+            && let Some(age) = age(payload)
+        {
+            times.record(age);
+        }
+        Ok(())
+    };
+    connect(url, take).await.unwrap()
+}
+
+/// A connection that speaks RESP3, as subscribing needs.
+pub(crate) async fn connect(
+    url: &str,
+    take: impl Fn(PushInfo) -> Result<(), redis::aio::SendError> + Send + Sync + 'static,
+) -> RedisResult<MultiplexedConnection> {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let client = redis::Client::open(format!("{url}{separator}protocol=resp3"))?;
+    let config = AsyncConnectionConfig::new().set_push_sender(take);
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+}
