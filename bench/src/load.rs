@@ -71,10 +71,15 @@ impl Times {
 
     /// Waits until there are so many, and takes them; fewer where nothing comes for 2 s.
     pub(crate) async fn take(&self, count: usize) -> Vec<f64> {
+        self.take_within(count, Duration::from_secs(2)).await
+    }
+
+    /// The same with another patience.
+    pub(crate) async fn take_within(&self, count: usize, patience: Duration) -> Vec<f64> {
         let mut last = (0, Instant::now());
         loop {
             let length = self.0.lock().unwrap_or_else(PoisonError::into_inner).len();
-            if length >= count || last.1.elapsed() > Duration::from_secs(2) {
+            if length >= count || last.1.elapsed() > patience {
                 return std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
             }
             if length > last.0 {
@@ -313,7 +318,15 @@ impl Publisher {
         Publisher::Redis(client.get_multiplexed_async_connection().await.unwrap())
     }
 
-    async fn publish(&mut self, id: &str, seq: u64) {
+    /// Gives an execution its first state, where a viewer finds none without: only nchan's are kept
+    /// by nchan itself.
+    pub(crate) async fn seed(&mut self, id: &str) {
+        if let Publisher::Http(..) = self {
+            self.publish(id, 0).await;
+        }
+    }
+
+    pub(crate) async fn publish(&mut self, id: &str, seq: u64) {
         match self {
             Publisher::Redis(connection) => {
                 let mut command = redis::cmd("PUBLISH");

@@ -10,53 +10,142 @@ mod cold_start;
 mod delivery;
 mod figure;
 mod first_event;
+mod growth;
+mod idle;
 mod load;
 mod machine;
+mod others;
+mod plot;
 mod runtime;
 mod wire;
 mod worker;
 
-use clap::Parser;
-use figure::Figure;
+use std::path::Path;
+
+use clap::{Parser, ValueEnum};
+use integration::{checkout, stack::Stack};
+use serde_json::json;
+
+use crate::{figure::Figure, machine::Machine};
 
 #[derive(Parser)]
 #[command(
-    about = "Measures Runcast against the floor of what it stands on",
+    about = "Measures Runcast against the floor of what it stands on, and beside others",
     after_help = "\
 Examples:
-  make bench                                 # everything
-  target/release/bench --only delivery       # one section"
+  make bench                                 # everything; writes bench/results.json and the plots
+  target/release/bench --only cold-start     # one section; writes nothing"
 )]
 struct Options {
-    /// Only this section
+    /// Only this section, which may be given several times
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<Section>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    ColdStart,
+    FirstEvent,
+    Delivery,
+    DeliveryManaged,
+    FanOut,
+    Worker,
+    Idle,
+    Growth,
+    Others,
+}
+
+impl Section {
+    async fn run(self) -> Vec<Figure> {
+        match self {
+            Section::ColdStart => cold_start::run().await,
+            Section::FirstEvent => first_event::run().await,
+            Section::Delivery => delivery::run(false).await,
+            Section::DeliveryManaged => delivery::run(true).await,
+            Section::FanOut => delivery::fan_out().await,
+            Section::Worker => worker::run().await,
+            Section::Idle => idle::run().await,
+            Section::Growth => growth::run().await,
+            Section::Others => others::run().await,
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() {
     let options = Options::parse();
-    let wanted = |name: &str| options.only.as_deref().is_none_or(|only| only == name);
-    let mut figures: Vec<Figure> = Vec::new();
-    if wanted("cold-start") {
-        figures.extend(cold_start::run().await);
+    let machine = Machine::of(&Stack::start().await).await;
+    eprintln!("{}", machine.line());
+    let everything = options.only.is_empty();
+    let mut figures = Vec::new();
+    for section in Section::value_variants() {
+        if everything || options.only.contains(section) {
+            figures.extend(section.run().await);
+        }
     }
-    if wanted("worker") {
-        figures.extend(worker::run().await);
+    let table = table(&figures);
+    print(&table);
+    if everything {
+        write(&machine, &figures);
     }
-    if wanted("first-event") {
-        figures.extend(first_event::run().await);
+}
+
+#[expect(clippy::print_stdout, reason = "what the command is for")]
+fn print(table: &str) {
+    println!("{table}");
+}
+
+/// Figures by group, in the order in which the groups were measured first.
+fn table(figures: &[Figure]) -> String {
+    let mut groups: Vec<&str> = Vec::new();
+    for figure in figures {
+        if !groups.contains(&figure.group) {
+            groups.push(figure.group);
+        }
     }
-    if wanted("managed") {
-        figures.extend(delivery::run(true).await);
+    let mut table = String::new();
+    for group in groups {
+        table.push_str(&format!("\n{group}\n"));
+        for figure in figures.iter().filter(|figure| figure.group == group) {
+            table.push_str(&format!("  {}\n", figure.line()));
+        }
     }
-    if wanted("fan-out") {
-        figures.extend(delivery::fan_out().await);
+    table
+}
+
+fn write(machine: &Machine, figures: &[Figure]) {
+    let results =
+        serde_json::to_string_pretty(&json!({"machine": machine, "figures": figures})).unwrap();
+    std::fs::write(checkout("bench/results.json"), results + "\n").unwrap();
+    let plot = |name: &str| checkout("docs/bench").join(name);
+    std::fs::create_dir_all(checkout("docs/bench")).unwrap();
+    plot::delivery(figures, &delivery::STREAMS, &plot("delivery.svg")).unwrap();
+    let compared = [
+        (
+            "delivery to 500 streams, p50",
+            "Publication to frame, 500 streams, median (ms)",
+            "others-delivery.svg",
+        ),
+        (
+            "memory per stream",
+            "Memory per stream (KB)",
+            "others-memory.svg",
+        ),
+    ];
+    for (suffix, title, file) in compared {
+        compare(figures, suffix, title, &plot(file));
     }
-    if wanted("delivery") {
-        figures.extend(delivery::run(false).await);
-    }
-    for figure in &figures {
-        println!("{}", figure.line());
-    }
+    eprintln!("written: bench/results.json, docs/bench/*.svg");
+}
+
+/// A plot of what the contenders have in common.
+fn compare(figures: &[Figure], suffix: &str, title: &str, to: &Path) {
+    let bars: Vec<(String, f64)> = figures
+        .iter()
+        .filter_map(|figure| {
+            let name = figure.name.strip_suffix(suffix)?.strip_suffix(": ")?;
+            Some((name.to_owned(), figure.value.median))
+        })
+        .collect();
+    plot::bars(title, &bars, to).unwrap();
 }

@@ -18,7 +18,6 @@ use axum::{
     serve::ListenerExt,
 };
 use http_body_util::BodyExt;
-use nix::unistd::Pid;
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
@@ -88,10 +87,6 @@ impl Process {
             invocations,
             said,
         }
-    }
-
-    pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id().expect("running")).expect("a pid"))
     }
 
     pub(crate) fn invoke(&self, payload: String) {

@@ -1,0 +1,204 @@
+//! Beside others: the same viewers and events, on the same machine, one server at a time.
+
+use std::{process::Stdio, time::Duration};
+
+use integration::{checkout, stack::Stack};
+use nix::{sys::signal::Signal, unistd::Pid};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::{
+    figure::{Figure, percentile, sorted},
+    load::{self, Load, Publisher, Times},
+    machine::memory,
+};
+
+const GROUP: &str = "beside others";
+const RUNS: usize = 3;
+const SECONDS: f64 = 2.0;
+const STREAMS: usize = 500;
+
+/// The others, and the program that serves each.
+const OTHERS: [(&str, &[&str]); 3] = [
+    ("nchan", &["bench/others/nchan.sh"]),
+    (
+        "better-sse, shared ioredis",
+        &["node", "bench/others/better-sse.mjs"],
+    ),
+    ("Node route handler", &["node", "bench/others/plain.mjs"]),
+];
+
+/// How one contender is reached.
+struct Contender {
+    name: &'static str,
+    /// Where an execution's events are served.
+    events_url: String,
+    publisher: Publisher,
+    token: String,
+    /// The root of its processes.
+    pid: Pid,
+}
+
+pub(crate) async fn run() -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let runcast = Stack::with(
+        &["--managed", "1600"],
+        &[("RUST_LOG", "warn"), ("FALLBACK_POLL_SECONDS", "900")],
+    )
+    .await;
+    let contender = Contender {
+        name: "Runcast, managed",
+        events_url: format!("{}/api/job-status/events", runcast.url),
+        publisher: Publisher::redis(&runcast.redis_url).await,
+        token: runcast.token.clone(),
+        pid: runcast.pids("job-status").await[0],
+    };
+    figures.extend(measure(contender).await);
+    for (name, command) in OTHERS {
+        let port = free_port().await;
+        let mut server = start(command, &runcast, port).await;
+        let pid = Pid::from_raw(i32::try_from(server.id().unwrap()).unwrap());
+        let url = format!("http://127.0.0.1:{port}");
+        let publisher = if name == "nchan" {
+            Publisher::Http(load::client(), format!("{url}/pub"))
+        } else {
+            Publisher::redis(&runcast.redis_url).await
+        };
+        let contender = Contender {
+            name,
+            events_url: format!("{url}/events"),
+            publisher,
+            token: runcast.token.clone(),
+            pid,
+        };
+        figures.extend(measure(contender).await);
+        integration::stack::signal(pid, Signal::SIGTERM);
+        server.wait().await.unwrap();
+    }
+    figures
+}
+
+async fn start(command: &[&str], stack: &Stack, port: u16) -> Child {
+    let mut server = Command::new(command[0])
+        .args(&command[1..])
+        .current_dir(checkout(""))
+        .env("REDIS_URL", &stack.redis_url)
+        .env("DATABASE_URL", &stack.database_url)
+        .env("PORT", port.to_string())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    assert_eq!(
+        lines.next_line().await.unwrap().as_deref(),
+        Some("ready"),
+        "{command:?}"
+    );
+    // Nothing more is said, but its pipe stays open.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    server
+}
+
+async fn free_port() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+async fn measure(mut it: Contender) -> Vec<Figure> {
+    eprintln!("  beside others: {}", it.name);
+    let before = memory_of_tree(it.pid);
+    let ids: Vec<String> = (0..STREAMS)
+        .map(|index| format!("others-{index}-{}", it.pid))
+        .collect();
+    // A state to begin with.
+    for id in &ids {
+        it.publisher.seed(id).await;
+    }
+    let urls = ids
+        .iter()
+        .map(|id| format!("{}/{id}", it.events_url))
+        .collect();
+    let mut load = Load::at(urls, ids, &it.token, None, 50).await;
+    let firsts: Vec<f64> = load
+        .viewers
+        .iter()
+        .map(|viewer| viewer.first_event)
+        .collect();
+    let mut runs = Vec::new();
+    load.deliver(&mut it.publisher, 0.3).await;
+    for _ in 0..RUNS {
+        runs.push(sorted(load.deliver(&mut it.publisher, SECONDS).await));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    let each = (memory_of_tree(it.pid) - before) / STREAMS as f64;
+    let of = |percent| -> Vec<f64> { runs.iter().map(|run| percentile(run, percent)).collect() };
+    let lost = lost(&mut it).await;
+    let name = it.name;
+    vec![
+        Figure::new(
+            GROUP,
+            format!("{name}: first event, 50 at once, p50"),
+            "ms",
+            &[percentile(&sorted(firsts), 50.0)],
+        ),
+        Figure::new(
+            GROUP,
+            format!("{name}: delivery to {STREAMS} streams, p50"),
+            "ms",
+            &of(50.0),
+        ),
+        Figure::new(
+            GROUP,
+            format!("{name}: delivery to {STREAMS} streams, p99"),
+            "ms",
+            &of(99.0),
+        ),
+        Figure::new(GROUP, format!("{name}: memory per stream"), "KB", &[each]),
+        Figure::new(
+            GROUP,
+            format!("{name}: lost, of 100 events right after a first"),
+            "",
+            &[lost],
+        ),
+    ]
+}
+
+/// Of a hundred viewers, how many never see an event that is published as soon as they have their
+/// first state.
+async fn lost(it: &mut Contender) -> f64 {
+    let client = load::client();
+    let mut lost = 0.0;
+    for index in 0..100 {
+        let id = format!("after-{index}-{}", it.pid);
+        it.publisher.seed(&id).await;
+        let times = Times::default();
+        let url = format!("{}/{id}", it.events_url);
+        let viewer = load::open(&client, &url, &it.token, &times).await;
+        it.publisher.publish(&id, 1).await;
+        if times
+            .take_within(1, Duration::from_millis(300))
+            .await
+            .is_empty()
+        {
+            lost += 1.0;
+        }
+        drop(viewer);
+    }
+    lost
+}
+
+/// The memory of a process and all that it started, in KB.
+fn memory_of_tree(pid: Pid) -> f64 {
+    let children =
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok());
+    memory(pid)
+        + children
+            .map(|child| memory_of_tree(Pid::from_raw(child)))
+            .sum::<f64>()
+}
