@@ -86,6 +86,28 @@ fn every_path_that_is_named_exists() {
     none_is_wrong(wrong);
 }
 
+#[test]
+fn the_map_names_every_module() {
+    let mut pages = pages().into_iter();
+    let map = pages.find(|page| page.path == "ARCHITECTURE.md").unwrap();
+    let named: Vec<_> = map
+        .inline
+        .iter()
+        .flat_map(|code| alternatives(code))
+        .collect();
+    let is_missing = |path: &String| {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let has_map = match folder {
+            "functions" | "web" => !name.contains('.'),
+            "shared/src" => name.contains('.') && name != "lib.rs",
+            _ => false,
+        };
+        let is_it = |code: &String| code == path || (folder == "shared/src" && code == name);
+        has_map && !named.iter().any(is_it)
+    };
+    none_is_wrong(tree().into_iter().filter(is_missing).collect());
+}
+
 fn is_path(code: &str) -> bool {
     let characters = |c: char| c.is_ascii_alphanumeric() || "._-/{},…".contains(c);
     let ending = code.rsplit_once('.').map_or("", |(_, ending)| ending);
