@@ -172,7 +172,15 @@ fn every_test_that_is_named_exists() {
 async fn every_example_is_what_its_reader_takes() {
     let stack = Stack::start().await;
     let folder = tempfile::tempdir().unwrap();
+    let postgres = stack.postgres().await;
     for page in pages() {
+        for query in page
+            .inline
+            .iter()
+            .filter(|code| code.starts_with("SELECT "))
+        {
+            postgres.batch_execute(query).await.expect(query);
+        }
         for (language, code) in &page.blocks {
             let place = format!("{}: {code}", page.path);
             match language.as_str() {
