@@ -12,6 +12,7 @@ mod cluster;
 mod commands;
 mod cost;
 mod custom_resource;
+mod docs;
 mod environments;
 mod faults;
 mod flood;
