@@ -39,7 +39,7 @@ pub struct Bus {
     registry: Registry,
     requests: mpsc::UnboundedSender<Request>,
     link: watch::Receiver<Option<MultiplexedConnection>>,
-    redirects: Redirects,
+    redirects: Arc<Redirects>,
 }
 
 /// Asks the driver to subscribe to what the registry wants, and to unsubscribe from the rest. It
@@ -73,7 +73,7 @@ impl Bus {
         let (requests, received) = mpsc::unbounded_channel();
         let (link_tx, link) = watch::channel(None);
         let endpoint = Endpoint::pushing(redis);
-        let redirects = Redirects::new(Endpoint::new(redis));
+        let redirects = Arc::new(Redirects::new(Endpoint::new(redis)));
         let driver = Driver::new(endpoint, ping_after, registry.clone(), received, link_tx);
         tokio::spawn(driver.run());
         Bus {
@@ -217,7 +217,7 @@ impl Subscription {
     }
 
     /// Ends the subscription; returns once Redis has acknowledged it, or is found to be away.
-    pub async fn close(self) {
+    pub async fn close(&mut self) {
         self.bus.registry.remove(self.listener);
         let _ = timeout(SUBSCRIBE_PATIENCE, self.bus.synchronize()).await;
     }

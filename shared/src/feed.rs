@@ -351,7 +351,7 @@ impl Source for Feed {
         }
     }
 
-    async fn close(self) -> Stats {
+    async fn close(&mut self) -> Stats {
         self.subscription.close().await;
         self.stats
     }

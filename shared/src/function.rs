@@ -13,12 +13,8 @@ where
 {
     telemetry::init();
     let env = Env::of_process();
-    // One invocation at a time needs one thread; many share all cores.
-    let mut runtime = if env.serves_many() {
-        tokio::runtime::Builder::new_multi_thread()
-    } else {
-        tokio::runtime::Builder::new_current_thread()
-    };
+    // One thread: it serves one stream as well as the 1,600 that Managed Instances may bring.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
     let result = match runtime.enable_all().build() {
         Ok(runtime) => runtime.block_on(function(env)),
         Err(error) => Err(error.into()),

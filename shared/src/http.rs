@@ -96,7 +96,7 @@ impl Edge {
     ) -> Result<(Session, Subscription), Problem> {
         let stream_id = stream::new_id();
         let close = Channel::Close(stream_id.clone());
-        let (subscription, admitted) = tokio::join!(
+        let (mut subscription, admitted) = tokio::join!(
             self.bus.subscribe(channels, Some(close)),
             self.limits.admit(grant, &stream_id)
         );

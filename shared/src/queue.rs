@@ -80,7 +80,7 @@ impl Queues {
     }
 
     /// Begins to watch; `None` where the queues cannot be read now.
-    pub async fn watch(&self, subscription: Subscription) -> Option<Numbers> {
+    pub async fn watch(&self, mut subscription: Subscription) -> Option<Numbers> {
         let watching = self.begin();
         let mut latest = self.numbers.subscribe();
         let known = latest.wait_for(Option::is_some);
@@ -152,7 +152,7 @@ impl Source for Numbers {
         }
     }
 
-    async fn close(self) -> Stats {
+    async fn close(&mut self) -> Stats {
         self.subscription.close().await;
         Stats::default()
     }

@@ -38,7 +38,7 @@ pub trait Source: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Next> + Send;
 
     /// Ends its subscription; returns once Redis knows.
-    fn close(self) -> impl Future<Output = Stats> + Send;
+    fn close(&mut self) -> impl Future<Output = Stats> + Send;
 }
 
 /// What to send to the viewer.

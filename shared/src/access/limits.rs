@@ -145,7 +145,7 @@ impl Lease {
     }
 
     /// Gives the place back.
-    pub async fn release(self) {
+    pub async fn release(&self) {
         self.set(Duration::ZERO).await;
     }
 
@@ -153,7 +153,9 @@ impl Lease {
         let arguments = [self.stream_id.to_string(), lease.as_millis().to_string()];
         // Where Redis is away, nobody is counted.
         let keys = [self.key.clone()];
-        let _: redis::RedisResult<i64> = self.limits.bus.eval(&LEASE, &keys, &arguments).await;
+        let set = self.limits.bus.eval::<i64>(&LEASE, &keys, &arguments);
+        // In a box: it is large, and a stream that holds a lease waits nearly all of its life.
+        let _ = Box::pin(set).await;
     }
 }
 

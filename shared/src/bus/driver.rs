@@ -1,7 +1,6 @@
 //! Keeps the connection to Redis, and subscribed to what the registry wants.
 
 use std::{
-    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -44,7 +43,6 @@ pub(super) struct Driver {
 struct Connection {
     handle: MultiplexedConnection,
     pulse: Arc<Pulse>,
-    subscribed: HashSet<String>,
     /// When to authenticate it again, where that is needed.
     reauthenticate_at: Option<Instant>,
 }
@@ -123,10 +121,10 @@ impl Driver {
                 self.connection = Some(Connection {
                     handle: handle.clone(),
                     pulse,
-                    subscribed: HashSet::new(),
                     reauthenticate_at: self.endpoint.reauthenticate_after().map(from_now),
                 });
-                if self.synchronize().await {
+                let wanted = self.registry.all();
+                if self.subscribe(wanted, Vec::new()).await {
                     self.backoff = backoff();
                     self.link.send_replace(Some(handle));
                     return true;
@@ -142,13 +140,19 @@ impl Driver {
         false
     }
 
-    /// Subscribes to what is wanted and unsubscribes from the rest.
+    /// Subscribes to what has become wanted, and unsubscribes from what no longer is. Once more does
+    /// no harm.
     async fn synchronize(&mut self) -> bool {
+        let (wanted, unwanted) = self.registry.take_changes();
+        self.subscribe(wanted, unwanted).await
+    }
+
+    async fn subscribe(&mut self, wanted: Vec<String>, unwanted: Vec<String>) -> bool {
+        // A new connection subscribes to all that is wanted then.
         let Some(connection) = &mut self.connection else {
             return false;
         };
-        let wanted = self.registry.channels();
-        let result = connection.subscribe_exactly(wanted).await;
+        let result = connection.subscribe(&wanted, &unwanted).await;
         if let Err(error) = &result {
             self.lose(&error.to_string());
         }
@@ -206,18 +210,15 @@ impl Driver {
 }
 
 impl Connection {
-    async fn subscribe_exactly(&mut self, wanted: HashSet<String>) -> RedisResult<()> {
-        let unwanted: Vec<_> = self.subscribed.difference(&wanted).cloned().collect();
-        let new: Vec<_> = wanted.difference(&self.subscribed).cloned().collect();
+    async fn subscribe(&self, wanted: &[String], unwanted: &[String]) -> RedisResult<()> {
         for names in unwanted.chunks(CHANNELS_PER_COMMAND) {
             let mut handle = self.handle.clone();
             self.pulse.answer(handle.unsubscribe(names)).await?;
         }
-        for names in new.chunks(CHANNELS_PER_COMMAND) {
+        for names in wanted.chunks(CHANNELS_PER_COMMAND) {
             let mut handle = self.handle.clone();
             self.pulse.answer(handle.subscribe(names)).await?;
         }
-        self.subscribed = wanted;
         Ok(())
     }
 }

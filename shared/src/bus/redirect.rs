@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,10 +25,10 @@ const REDIRECTIONS: u32 = 4;
 /// Nothing remembers which node has which key. The command is asked of the process's own
 /// connection first, which costs a round trip where another has it, and none at `ElastiCache`
 /// Serverless, whose proxies take every key.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Redirects {
     endpoint: Endpoint,
-    nodes: Arc<Mutex<HashMap<String, Opened>>>,
+    nodes: Mutex<HashMap<String, Opened>>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Redirects {
     pub(super) fn new(endpoint: Endpoint) -> Self {
         Redirects {
             endpoint,
-            nodes: Arc::default(),
+            nodes: Mutex::default(),
         }
     }
 

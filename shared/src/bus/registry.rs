@@ -27,6 +27,8 @@ struct Listeners {
     channels: HashMap<String, Listened>,
     /// Each listener's channels.
     names: HashMap<u64, Vec<String>>,
+    /// Channels that got their first listener, or lost their last, since the driver asked.
+    changed: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -91,8 +93,11 @@ impl Registry {
                 channel,
                 listeners: Vec::new(),
             };
-            let listened = listeners.channels.entry(name).or_insert_with(new);
+            let listened = listeners.channels.entry(name.clone()).or_insert_with(new);
             listened.listeners.push(listener);
+            if listened.listeners.len() == 1 {
+                listeners.changed.insert(name);
+            }
         }
         let signals = Signals {
             receiver,
@@ -112,15 +117,26 @@ impl Registry {
                 listened.listeners.retain(|listener| listener.id != id);
                 if listened.listeners.is_empty() {
                     listeners.channels.remove(&name);
+                    listeners.changed.insert(name);
                 }
             }
         }
         true
     }
 
-    /// The channels that someone listens to.
-    pub(super) fn channels(&self) -> HashSet<String> {
-        self.lock().channels.keys().cloned().collect()
+    /// Of the channels that changed since this was asked last: which are listened to, and which not.
+    pub(super) fn take_changes(&self) -> (Vec<String>, Vec<String>) {
+        let mut listeners = self.lock();
+        let changed = std::mem::take(&mut listeners.changed);
+        let is_listened = |name: &String| listeners.channels.contains_key(name);
+        changed.into_iter().partition(is_listened)
+    }
+
+    /// The channels that someone listens to; nothing has changed since.
+    pub(super) fn all(&self) -> Vec<String> {
+        let mut listeners = self.lock();
+        listeners.changed.clear();
+        listeners.channels.keys().cloned().collect()
     }
 
     /// Whether nobody listens.
