@@ -6,7 +6,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test check setup build screenshots rehearse chaos fuzz advisories clean
+.PHONY: help demo test check setup build bench screenshots rehearse chaos fuzz advisories clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,10 @@ check: setup-check web/node_modules/.installed ## Format, lints, docs, licences 
 
 rehearse: build setup-tests ## Rehearse a deployment to AWS: build, lint, seeded mistakes, an emulator
 	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/rehearse.py
+
+bench: setup bench/others/node_modules/.installed ## Measure everything against its floor: a table, bench/results.json, plots
+	cargo build --release --workspace
+	target/release/bench
 
 chaos: build ## Faults at random; SEED=… replays, MINUTES=… (default 10) for longer
 	CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(or $(MINUTES),10) cargo test --workspace --test chaos -- --nocapture
@@ -91,6 +95,10 @@ tests/%/node_modules/.installed: tests/%/package-lock.json
 	npm ci --prefix tests/$* --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
+bench/others/node_modules/.installed: bench/others/package-lock.json
+	npm ci --prefix bench/others --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
 setup-check: .tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 
 .tools/bin/cargo-deny-$(CARGO_DENY_VERSION):
@@ -104,4 +112,4 @@ setup-check: .tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 	@touch $@
 
 clean: ## Remove what was built and installed
-	rm -rf target fuzz/target fuzz/growth web/dist web/node_modules .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules
+	rm -rf target fuzz/target fuzz/growth web/dist web/node_modules .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules bench/others/node_modules bench/others/.nchan

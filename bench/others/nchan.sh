@@ -44,7 +44,7 @@ CONF
 unshare --map-root-user --mount bash -c 'mount -t tmpfs none /var/lib && mkdir /var/lib/nginx && exec "$0" "$@"' \
     "$root/usr/sbin/nginx" -e "$state/error.log" -p "$state" -c "$state/nginx.conf" &
 server=$!
-trap 'kill $server; wait $server; rm -rf "$state"' EXIT
+trap 'pkill -KILL -P $server || true; kill -KILL $server || true; rm -rf "$state"' EXIT
 trap 'exit 0' TERM INT
 until (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; do
     kill -0 $server || { cat "$state/error.log" >&2; exit 1; }

@@ -148,7 +148,7 @@ pub(crate) fn percentile(sorted: &[f64], percent: f64) -> f64 {
         clippy::cast_precision_loss,
         reason = "a position in a list"
     )]
-    let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
+    let rank = (percent * 10.0 * sorted.len() as f64 / 1000.0).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 

@@ -24,7 +24,7 @@ const RATE: u32 = 500;
 const OPENING: usize = 50;
 
 /// How long to wait for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -124,7 +124,13 @@ pub(crate) async fn open(
     times: &Times,
 ) -> Viewer {
     let asked = Instant::now();
-    let response = client.get(url).bearer_auth(token).send().await.unwrap();
+    let response = client
+        .get(url)
+        .bearer_auth(token)
+        .header("Accept", "text/event-stream")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 200, "{url}");
     let mut events = response.bytes_stream().eventsource();
     let mut stream_id = None;

@@ -40,6 +40,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("make chaos SEED=… MINUTES=2", "`make test` has 40 s of it"),
     ("make fuzz", "six minutes, and a build of its own"),
     ("make advisories", "it needs GitHub"),
+    ("make bench", "it needs the machine for itself"),
     ("make screenshots", "it writes into docs/"),
     (
         "cargo build --workspace && cargo test --workspace --test suite a_cursor_resumes",
