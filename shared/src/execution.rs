@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use chrono::{DateTime, Datelike, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
@@ -218,6 +218,8 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let time = DateTime::parse_from_rfc3339(&text).ok();
+        // A second 60 is one that no browser can read: it ends the 59th.
+        let time = time.and_then(|time| time.with_nanosecond(time.nanosecond().min(999_999_999)));
         time.map(|time| Timestamp(time.to_utc()))
             // An offset may lead out of the four digits that a year has.
             .filter(|Timestamp(time)| (0..=9999).contains(&time.year()))
@@ -488,6 +490,12 @@ mod tests {
             let read: Result<Timestamp, _> = serde_json::from_value(text.into());
             assert_eq!(read.is_ok(), is_time, "{text}");
         }
+    }
+
+    #[test]
+    fn a_leap_second_is_told_as_one_that_browsers_can_read() {
+        let read: Timestamp = serde_json::from_value("2016-12-31T23:59:60Z".into()).unwrap();
+        assert_eq!(read.to_string(), "2016-12-31T23:59:59.999Z");
     }
 
     #[test]

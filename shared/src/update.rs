@@ -27,6 +27,7 @@ pub struct Update {
     pub occurred_at: Option<Timestamp>,
     pub job_id: Option<Id>,
     pub run_id: Option<Id>,
+    #[serde(default, deserialize_with = "progress")]
     pub progress: Option<Progress>,
     pub started_at: Option<Timestamp>,
     pub completed_at: Option<Timestamp>,
@@ -60,6 +61,10 @@ impl Update {
         if json.len() > MAX_UPDATE_BYTES {
             return Err(Invalid::TooLarge(json.len()));
         }
+        if json.trim_start().starts_with('[') {
+            // serde would take a list of its fields, too.
+            return Err(Invalid::Malformed("an update is an object".to_owned()));
+        }
         serde_json::from_str(json).map_err(|error| Invalid::Malformed(error.to_string()))
     }
 }
@@ -92,6 +97,13 @@ fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error
     String::deserialize(deserializer)?
         .parse()
         .map_err(|error: InvalidWord| de::Error::custom(error))
+}
+
+/// Progress as an object: serde would take a list of its fields, too.
+fn progress<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Progress>, D::Error> {
+    let members = Option::<serde_json::Map<_, _>>::deserialize(deserializer)?;
+    let progress = members.map(|members| serde_json::from_value(members.into()));
+    progress.transpose().map_err(de::Error::custom)
 }
 
 /// A string, or any other JSON kept as its text: an error's form must not cost its status.
@@ -135,6 +147,8 @@ mod tests {
             ("\"job\"", "\"cron\"", "unknown variant `cron`"),
             ("\"eventId\":\"e1\",", "", "missing field `eventId`"),
             ("\"e1\"", "\"\"", "eventId is"),
+            ("}", ",\"progress\":[1]}", "expected a map"),
+            (MINIMAL, "[\"e1\"]", "an update is an object"),
         ] {
             let error = Update::parse(&MINIMAL.replace(from, to)).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");

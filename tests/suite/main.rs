@@ -22,6 +22,7 @@ mod other_lambdas;
 mod producers;
 mod queues;
 mod secrecy;
+mod specs;
 mod streams;
 mod tenancy;
 mod tls;

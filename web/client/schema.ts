@@ -403,12 +403,16 @@ export interface components {
       status: 'ready';
     };
     ProgressUpdate: {
-      /** Format: int64 */
+      /** @description Written without a fraction or an exponent, like every number here. */
       completed: number;
-      /** Format: int64 */
       total?: number | null;
       message?: string | null;
     };
+    /**
+     * Format: date-time
+     * @description RFC 3339, with any offset, from year 0 to 9999 in UTC. A space for its `T` is taken, too, and a second 60 is the end of the 59th.
+     */
+    TimeUpdate: string | null;
     /** @description One status update of one execution. What it leaves out stays as it was. */
     Update: {
       /** @description The same one twice, for one execution, is one event. */
@@ -419,28 +423,13 @@ export interface components {
       projectId: components['schemas']['Id'];
       /** @description A status or one of its aliases, in any case: queued, pending, delayed, paused (waiting); active, started, in_progress, stalled (running); done (completed); success, succeeded, ok (passed); failure (failed); errored, timeout, timed_out (error); canceled, aborted (cancelled). */
       status: string;
-      /**
-       * Format: date-time
-       * @description RFC 3339, any offset.
-       */
-      occurredAt?: string | null;
+      occurredAt?: components['schemas']['TimeUpdate'];
       jobId?: components['schemas']['Id'] | null;
       runId?: components['schemas']['Id'] | null;
       progress?: components['schemas']['ProgressUpdate'] | null;
-      /**
-       * Format: date-time
-       * @description RFC 3339, any offset.
-       */
-      startedAt?: string | null;
-      /**
-       * Format: date-time
-       * @description RFC 3339, any offset.
-       */
-      completedAt?: string | null;
-      /**
-       * Format: int64
-       * @description In milliseconds.
-       */
+      startedAt?: components['schemas']['TimeUpdate'];
+      completedAt?: components['schemas']['TimeUpdate'];
+      /** @description In milliseconds; written without a fraction or an exponent. */
       durationMs?: number | null;
       /** @description Text; any other JSON is kept as its text. */
       errorDetails?: unknown;
@@ -465,9 +454,118 @@ export interface components {
       duplicates: number;
       rejected: components['schemas']['Rejection'][];
     };
+    /** @description What the worker answers to SQS: the messages that go back to the queue. */
+    BatchAnswer: {
+      batchItemFailures: components['schemas']['BatchItemFailure'][];
+    };
+    BatchItemFailure: {
+      /** @description The message's `messageId`. */
+      itemIdentifier: string;
+    };
   };
   responses: {
-    /** @description A bad id, too many ids, or nothing to watch. */
+    /** @description Server-Sent Events (WHATWG HTML, section 9.2). */
+    TestStream: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content: {
+        'text/event-stream': unknown;
+      };
+    };
+    /** @description Server-Sent Events (WHATWG HTML, section 9.2). */
+    JobStream: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content: {
+        'text/event-stream': unknown;
+      };
+    };
+    /** @description Server-Sent Events (WHATWG HTML, section 9.2). */
+    QueueStatsStream: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content: {
+        'text/event-stream': unknown;
+      };
+    };
+    /** @description Yes. */
+    Health: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content: {
+        'application/json': components['schemas']['Health'];
+      };
+    };
+    /** @description Yes. */
+    Ready: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content: {
+        'application/json': components['schemas']['Ready'];
+      };
+    };
+    /** @description Whether or not it still ran. */
+    Closed: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content?: never;
+    };
+    /** @description Every execution was terminal at the cursor: there is nothing to reconnect for. */
+    NoContent: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content?: never;
+    };
+    /** @description A bad id, too many ids, nothing to watch, or a path that is not UTF-8. */
     BadRequest: {
       headers: {
         'Cache-Control': components['headers']['Cache-Control'];
@@ -561,21 +659,13 @@ export interface components {
         'application/problem+json': components['schemas']['Problem'];
       };
     };
-    /** @description Every execution was terminal at the cursor: there is nothing to reconnect for. */
-    NoContent: {
-      headers: {
-        'Cache-Control': components['headers']['Cache-Control'];
-        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-        'Referrer-Policy': components['headers']['Referrer-Policy'];
-        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-        [name: string]: unknown;
-      };
-      content?: never;
-    };
   };
-  parameters: never;
+  parameters: {
+    /** @description The `id` of the last frame: every event after it follows. */
+    LastEventId: string;
+    /** @description The same, where a header cannot be set. */
+    LastEventIdInQuery: string;
+  };
   requestBodies: never;
   headers: {
     'Cache-Control': 'no-cache, no-transform';
@@ -606,17 +696,28 @@ export type Problem = components['schemas']['Problem'];
 export type Health = components['schemas']['Health'];
 export type Ready = components['schemas']['Ready'];
 export type ProgressUpdate = components['schemas']['ProgressUpdate'];
+export type TimeUpdate = components['schemas']['TimeUpdate'];
 export type Update = components['schemas']['Update'];
 export type Invocation = components['schemas']['Invocation'];
 export type Rejection = components['schemas']['Rejection'];
 export type InvocationAnswer = components['schemas']['InvocationAnswer'];
+export type BatchAnswer = components['schemas']['BatchAnswer'];
+export type BatchItemFailure = components['schemas']['BatchItemFailure'];
+export type ResponseTestStream = components['responses']['TestStream'];
+export type ResponseJobStream = components['responses']['JobStream'];
+export type ResponseQueueStatsStream = components['responses']['QueueStatsStream'];
+export type ResponseHealth = components['responses']['Health'];
+export type ResponseReady = components['responses']['Ready'];
+export type ResponseClosed = components['responses']['Closed'];
+export type ResponseNoContent = components['responses']['NoContent'];
 export type ResponseBadRequest = components['responses']['BadRequest'];
 export type ResponseUnauthorized = components['responses']['Unauthorized'];
 export type ResponseNotFound = components['responses']['NotFound'];
 export type ResponseMethodNotAllowed = components['responses']['MethodNotAllowed'];
 export type ResponseTooManyRequests = components['responses']['TooManyRequests'];
 export type ResponseUnavailable = components['responses']['Unavailable'];
-export type ResponseNoContent = components['responses']['NoContent'];
+export type ParameterLastEventId = components['parameters']['LastEventId'];
+export type ParameterLastEventIdInQuery = components['parameters']['LastEventIdInQuery'];
 export type HeaderCacheControl = components['headers']['Cache-Control'];
 export type HeaderXAccelBuffering = components['headers']['X-Accel-Buffering'];
 export type HeaderXContentTypeOptions = components['headers']['X-Content-Type-Options'];
@@ -629,11 +730,11 @@ export interface operations {
     parameters: {
       query?: {
         /** @description The same, where a header cannot be set. */
-        lastEventId?: string;
+        lastEventId?: components['parameters']['LastEventIdInQuery'];
       };
       header?: {
         /** @description The `id` of the last frame: every event after it follows. */
-        'Last-Event-ID'?: string;
+        'Last-Event-ID'?: components['parameters']['LastEventId'];
       };
       path: {
         /** @description The testId. */
@@ -643,21 +744,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Server-Sent Events (WHATWG HTML, section 9.2). */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'text/event-stream': string;
-        };
-      };
+      200: components['responses']['TestStream'];
       204: components['responses']['NoContent'];
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
@@ -675,32 +762,18 @@ export interface operations {
         /** @description A project of the caller's organization: first the executions not finished and the 20 that finished last, then every event. */
         projectId?: components['schemas']['Id'];
         /** @description The same, where a header cannot be set. */
-        lastEventId?: string;
+        lastEventId?: components['parameters']['LastEventIdInQuery'];
       };
       header?: {
         /** @description The `id` of the last frame: every event after it follows. */
-        'Last-Event-ID'?: string;
+        'Last-Event-ID'?: components['parameters']['LastEventId'];
       };
       path?: never;
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description Server-Sent Events (WHATWG HTML, section 9.2). */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'text/event-stream': string;
-        };
-      };
+      200: components['responses']['TestStream'];
       204: components['responses']['NoContent'];
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
@@ -714,11 +787,11 @@ export interface operations {
     parameters: {
       query?: {
         /** @description The same, where a header cannot be set. */
-        lastEventId?: string;
+        lastEventId?: components['parameters']['LastEventIdInQuery'];
       };
       header?: {
         /** @description The `id` of the last frame: every event after it follows. */
-        'Last-Event-ID'?: string;
+        'Last-Event-ID'?: components['parameters']['LastEventId'];
       };
       path: {
         /** @description The runId. */
@@ -728,21 +801,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Server-Sent Events (WHATWG HTML, section 9.2). */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'text/event-stream': string;
-        };
-      };
+      200: components['responses']['JobStream'];
       204: components['responses']['NoContent'];
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
@@ -760,32 +819,18 @@ export interface operations {
         /** @description A project of the caller's organization: first the executions not finished and the 20 that finished last, then every event. */
         projectId?: components['schemas']['Id'];
         /** @description The same, where a header cannot be set. */
-        lastEventId?: string;
+        lastEventId?: components['parameters']['LastEventIdInQuery'];
       };
       header?: {
         /** @description The `id` of the last frame: every event after it follows. */
-        'Last-Event-ID'?: string;
+        'Last-Event-ID'?: components['parameters']['LastEventId'];
       };
       path?: never;
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description Server-Sent Events (WHATWG HTML, section 9.2). */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'text/event-stream': string;
-        };
-      };
+      200: components['responses']['JobStream'];
       204: components['responses']['NoContent'];
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
@@ -804,21 +849,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Server-Sent Events (WHATWG HTML, section 9.2). */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'text/event-stream': string;
-        };
-      };
+      200: components['responses']['QueueStatsStream'];
       401: components['responses']['Unauthorized'];
       405: components['responses']['MethodNotAllowed'];
       429: components['responses']['TooManyRequests'];
@@ -837,19 +868,8 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Whether or not it still ran. */
-      204: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
+      204: components['responses']['Closed'];
+      400: components['responses']['BadRequest'];
       405: components['responses']['MethodNotAllowed'];
     };
   };
@@ -862,21 +882,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Yes. */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['Health'];
-        };
-      };
+      200: components['responses']['Health'];
       405: components['responses']['MethodNotAllowed'];
     };
   };
@@ -889,21 +895,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Yes. */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['Ready'];
-        };
-      };
+      200: components['responses']['Ready'];
       405: components['responses']['MethodNotAllowed'];
       503: components['responses']['Unavailable'];
     };
@@ -920,19 +912,8 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Whether or not it still ran. */
-      204: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
+      204: components['responses']['Closed'];
+      400: components['responses']['BadRequest'];
       405: components['responses']['MethodNotAllowed'];
     };
   };
@@ -945,21 +926,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Yes. */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['Health'];
-        };
-      };
+      200: components['responses']['Health'];
       405: components['responses']['MethodNotAllowed'];
     };
   };
@@ -972,21 +939,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Yes. */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['Ready'];
-        };
-      };
+      200: components['responses']['Ready'];
       405: components['responses']['MethodNotAllowed'];
       503: components['responses']['Unavailable'];
     };
@@ -1003,19 +956,8 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Whether or not it still ran. */
-      204: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
+      204: components['responses']['Closed'];
+      400: components['responses']['BadRequest'];
       405: components['responses']['MethodNotAllowed'];
     };
   };
@@ -1028,21 +970,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Yes. */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['Health'];
-        };
-      };
+      200: components['responses']['Health'];
       405: components['responses']['MethodNotAllowed'];
     };
   };
@@ -1055,21 +983,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Yes. */
-      200: {
-        headers: {
-          'Cache-Control': components['headers']['Cache-Control'];
-          'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
-          'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
-          'Referrer-Policy': components['headers']['Referrer-Policy'];
-          'Content-Security-Policy': components['headers']['Content-Security-Policy'];
-          'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['Ready'];
-        };
-      };
+      200: components['responses']['Ready'];
       405: components['responses']['MethodNotAllowed'];
       503: components['responses']['Unavailable'];
     };

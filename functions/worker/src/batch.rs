@@ -38,6 +38,10 @@ impl Batch {
     /// Reads an invocation's payload.
     pub(crate) fn read(payload: Value) -> Result<Self, String> {
         let form = "send {\"updates\":[…]}, or an SQS event";
+        if !payload.is_object() {
+            // serde would take a list of its fields, too.
+            return Err(format!("not an object; {form}"));
+        }
         match serde_json::from_value(payload) {
             Ok(Invocation::Direct { updates }) => Ok(Batch {
                 submissions: updates
