@@ -78,7 +78,7 @@ setup-tests: setup .venv/.tools .venv-producers/.installed tests/browser/node_mo
 	@touch $@
 
 .venv-producers/.installed: requirements-producers.txt | requirements
-	@echo "installing what the producers' examples use (PyPI)"
+	@echo "installing what the producers' examples and the tests of docs/openapi.json use (PyPI)"
 	python3 -m venv .venv-producers
 	.venv-producers/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-producers.txt
 	@touch $@

@@ -21,6 +21,7 @@ mod other_lambdas;
 mod producers;
 mod queues;
 mod secrecy;
+mod specs;
 mod streams;
 mod tenancy;
 mod tls;
