@@ -1,6 +1,7 @@
 //! The specification for machines, `docs/openapi.json`: all that is in it is seen, and nothing else.
 
 mod document;
+mod worker;
 
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ async fn ask(stack: &Stack, method: Method, path: &str, token: Option<&str>) -> 
     let request = reqwest::Client::new().request(method, url);
     let request = token
         .into_iter()
-        .fold(request, |request, token| request.bearer_auth(token));
+        .fold(request, reqwest::RequestBuilder::bearer_auth);
     request.send().await.unwrap()
 }
 
@@ -111,8 +112,6 @@ async fn see_streams(held: &mut Held, kind: &str, parameter: &str) {
 
     let life = format!("{many}/run");
     let viewer = held.watch(&one, &life, None).await;
-    let unreported = held.stack.subscribers(kind, "run").await;
-    assert_eq!(unreported, 1);
     let mut part = update(kind, "run", "running");
     part["progress"] = json!({"completed": 1});
     // A test that names the run gives it counts.
@@ -130,7 +129,7 @@ async fn see_streams(held: &mut Held, kind: &str, parameter: &str) {
     let names = held.rest(&one, again).await;
     assert_eq!(names, ["stream", "reset", "message", "complete"]);
 
-    // In each status, in pairs.
+    // One in each status.
     for status in STATUSES {
         let ended = update(kind, &format!("in-{status}"), status);
         held.stack.send(json!([ended])).await;
@@ -148,7 +147,10 @@ async fn see_streams(held: &mut Held, kind: &str, parameter: &str) {
     for (path, instead) in [
         (
             &one,
-            format!("{life}?lastEventId={}", if kind == "job" { 4 } else { 3 }),
+            format!(
+                "{life}?lastEventId={}",
+                if kind == "job" { "4" } else { "3" }
+            ),
         ),
         (
             &many,
@@ -294,178 +296,6 @@ async fn all_that_is_specified_is_seen_and_nothing_else() {
     held.document.assert_all_seen(&operations, &[]);
 }
 
-/// Values of every sort, right and wrong, for any field.
-fn values() -> Vec<Value> {
-    let numbers = json!([0, -1, 1.5, 1e30, u64::MAX]);
-    let lists = json!([[], [1], ["a"], [null]]);
-    let objects = json!([
-        {}, {"completed": 1}, {"completed": -1}, {"completed": 1e30}, {"total": 1},
-        {"completed": 1, "total": null, "message": null, "more": 1},
-        {"completed": 1, "total": u64::MAX}, {"completed": 1, "total": -1},
-        {"completed": 1, "message": 1},
-    ]);
-    let long = ["x".repeat(128), "x".repeat(129)];
-    let words = json!([
-        "",
-        " ",
-        "x",
-        "ä",
-        "a:b",
-        "a b",
-        "a_b-C9",
-        "\u{0}",
-        "x\n",
-        "job",
-        "test",
-        "Job",
-        "running",
-        "RUNNING",
-        "In_Progress",
-        "in-progress",
-        "timed_out",
-        "OK",
-        "running ",
-        "flying",
-        "PAUſED",
-    ]);
-    let times = json!([
-        "2026-01-31",
-        "2026-01-31T12:00:00",
-        "2026-01-31T12:00:00Z",
-        "+2026-01-31T12:00:00Z",
-        "2026-01-31t12:00:00.123456z",
-        "2026-01-31T23:59:59.999999999-23:59",
-        "2026-01-31T12:00:00-00:00",
-        "2026-01-31T12:00:00+0100",
-        "2026-01-31T12:00:00,5Z",
-        "2026-02-30T12:00:00Z",
-        "2026-01-31T24:00:00Z",
-        "2016-12-31T23:59:60Z",
-    ]);
-    let lists = [
-        json!([null, true]),
-        numbers,
-        lists,
-        objects,
-        json!(long),
-        words,
-        times,
-    ];
-    let lists = lists.iter().filter_map(Value::as_array);
-    lists.flatten().cloned().collect()
-}
-
-/// A full update of each kind with another value in one field, or without it; and what was done.
-fn mutations() -> Vec<(String, Value)> {
-    let mut mutations = Vec::new();
-    for kind in ["job", "test"] {
-        let mut fields = full("job", "r", "running");
-        let others = full("test", "r", "running");
-        let fields = fields.as_object_mut().unwrap();
-        fields.extend(others.as_object().unwrap().clone());
-        for field in fields.keys() {
-            let changes = values().into_iter().map(Some).chain([None]);
-            for (index, change) in changes.enumerate() {
-                // Each an execution of its own: only its form is judged.
-                let mut update = full(kind, &format!("{field}-{index}"), "running");
-                update["runId"] = json!(format!("of-{field}-{index}"));
-                let what = format!("a {kind} with {field} {change:?}");
-                let members = update.as_object_mut().unwrap();
-                match change {
-                    Some(value) => members.insert(field.clone(), value),
-                    None => members.remove(field),
-                };
-                mutations.push((what, update));
-            }
-        }
-    }
-    mutations
-}
-
-/// Reads a project's states until its cursor comes: each is one that is specified.
-async fn see_project(stack: &Stack, document: &mut Document, kind: &str) -> usize {
-    let path = format!("/api/{kind}-status/events");
-    let mut viewer = stack.watch(&format!("{path}?projectId=demo")).await;
-    let mut states = 0;
-    while viewer.last_event_id.is_none() {
-        document.see_frame(&path, &mut viewer).await;
-        states += 1;
-    }
-    states
-}
-
-#[tokio::test]
-async fn the_worker_takes_what_is_specified_and_nothing_else() {
-    let stack = Stack::start().await;
-    let mut document = Document::read();
-    let (what, updates): (Vec<_>, Vec<_>) = mutations().into_iter().unzip();
-    let answer = stack.send(json!(updates)).await;
-    document.see("InvocationAnswer", &answer);
-    let rejected = answer["rejected"].as_array().unwrap();
-    let mut wrong = Vec::new();
-    for (index, update) in updates.iter().enumerate() {
-        let rejection = rejected.iter().find(|one| one["index"] == index);
-        if document.allows("Update", update) != rejection.is_none() {
-            wrong.push(format!("{}: {rejection:?}", what[index]));
-        }
-    }
-    assert!(wrong.is_empty(), "{}: {wrong:#?}", wrong.len());
-
-    // What is taken beside: a space for the T, as Python writes it, and a second 60.
-    for time in ["2026-01-31 12:00:00+00:00", "2026-01-31T12:00:60Z"] {
-        let mut beside = update("job", "beside", "running");
-        beside["startedAt"] = json!(time);
-        beside["occurredAt"] = json!(time);
-        assert!(!document.allows("Update", &beside));
-        assert_eq!(stack.send(json!([beside])).await["accepted"], 1);
-    }
-    let states = see_project(&stack, &mut document, "job").await;
-    let states = states + see_project(&stack, &mut document, "test").await;
-    assert!(states > updates.len() / 3, "{states}");
-}
-
-#[tokio::test]
-async fn the_worker_takes_and_answers_batches_as_specified() {
-    let stack = Stack::start().await;
-    let mut document = Document::read();
-    for payload in [
-        json!({}),
-        json!([]),
-        json!(null),
-        json!("x"),
-        json!({"updates": {}}),
-        json!([[]]),
-        json!({"updates": null}),
-        json!({"updates": []}),
-        json!({"updates": [update("job", "r", "running")], "more": 1}),
-    ] {
-        let answer = stack.invoke_raw("worker", payload.to_string()).await;
-        let is_taken = !answer.headers().contains_key("x-amz-function-error");
-        assert_eq!(
-            is_taken,
-            document.allows("Invocation", &payload),
-            "{payload}"
-        );
-        if is_taken {
-            document.see("InvocationAnswer", &answer.json().await.unwrap());
-        }
-    }
-    let known = update("job", "r", "flying");
-    let answer = stack.send(json!([known, {"status": "no more"}])).await;
-    document.see("InvocationAnswer", &answer);
-
-    let record = json!({"messageId": "m", "body": update("job", "r", "running").to_string(),
-                        "eventSource": "aws:sqs"});
-    let records = json!({"Records": [record]});
-    document.see("BatchAnswer", &stack.invoke("worker", &records).await);
-    let refuse = "REVOKE INSERT ON events FROM runcast_writer";
-    stack.postgres().await.batch_execute(refuse).await.unwrap();
-    let handed_back = stack.invoke("worker", &records).await;
-    assert_eq!(handed_back["batchItemFailures"][0]["itemIdentifier"], "m");
-    document.see("BatchAnswer", &handed_back);
-    document.assert_all_seen(&[], &["InvocationAnswer", "BatchAnswer"]);
-}
-
 /// A program that `make setup-tests` installs.
 fn python(arguments: &[&str]) -> Command {
     let python = checkout(".venv-producers/bin/python");
@@ -497,8 +327,9 @@ async fn the_specification_is_valid_openapi() {
 
 #[tokio::test]
 async fn schemathesis_finds_nothing() {
-    let seed: u32 = rand::random();
-    println!("seed {seed}");
+    let seed = std::env::var("SCHEMATHESIS_SEED");
+    let seed = seed.unwrap_or_else(|_| rand::random::<u32>().to_string());
+    println!("SCHEMATHESIS_SEED={seed}");
     // Streams end soon, by themselves.
     let stack = Stack::with(&[], &[("STREAM_WINDOW_SECONDS", "1"), ("QUEUE_NAMES", "q")]).await;
     let document = checkout("docs/openapi.json");
@@ -510,8 +341,8 @@ async fn schemathesis_finds_nothing() {
         .arg("run")
         .arg(document);
     run.args(["--url", &stack.url, "--header", &authorization]);
-    run.args(["--seed", &seed.to_string()]);
-    let said = timeout(Duration::from_secs(120), run.output()).await;
+    run.args(["--seed", &seed]);
+    let said = timeout(Duration::from_mins(2), run.output()).await;
     let said = said.expect("schemathesis ends").unwrap();
     assert!(
         said.status.success(),

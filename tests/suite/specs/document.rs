@@ -8,13 +8,13 @@ use reqwest::{Response, header::HeaderMap};
 use serde_json::{Value, json};
 
 /// The specification, and what of it was seen.
-pub(crate) struct Document {
+pub(super) struct Document {
     root: Value,
     seen: BTreeSet<String>,
 }
 
 impl Document {
-    pub(crate) fn read() -> Self {
+    pub(super) fn read() -> Self {
         let text = std::fs::read_to_string(checkout("docs/openapi.json")).unwrap();
         Document {
             root: serde_json::from_str(&text).unwrap(),
@@ -23,7 +23,7 @@ impl Document {
     }
 
     /// Every path with its method.
-    pub(crate) fn operations(&self) -> Vec<(String, String)> {
+    pub(super) fn operations(&self) -> Vec<(String, String)> {
         let paths = self.root["paths"].as_object().unwrap();
         let methods = |(path, item): (&String, &Value)| {
             let methods = item.as_object().unwrap().keys();
@@ -36,17 +36,17 @@ impl Document {
     }
 
     /// Whether a value is one of a named schema.
-    pub(crate) fn allows(&self, name: &str, value: &Value) -> bool {
+    pub(super) fn allows(&self, name: &str, value: &Value) -> bool {
         self.validator(&named(name)).is_valid(value)
     }
 
     /// Asserts that a value is one of a named schema.
-    pub(crate) fn see(&mut self, name: &str, value: &Value) {
+    pub(super) fn see(&mut self, name: &str, value: &Value) {
         self.see_as(&named(name), value);
     }
 
     /// Asserts that an answer is among those of an operation. Returns the stream, where it is one.
-    pub(crate) async fn see_answer(
+    pub(super) async fn see_answer(
         &mut self,
         path: &str,
         method: &str,
@@ -77,7 +77,7 @@ impl Document {
 
     /// Asserts that a stream's next frame is among those of its operation. Returns its name and
     /// data; `None` where the stream has ended.
-    pub(crate) async fn see_frame(
+    pub(super) async fn see_frame(
         &mut self,
         path: &str,
         viewer: &mut Viewer,
@@ -93,7 +93,7 @@ impl Document {
     }
 
     /// Asserts that all was seen that the operations, and these schemas, can bring.
-    pub(crate) fn assert_all_seen(&self, operations: &[(String, String)], schemas: &[&str]) {
+    pub(super) fn assert_all_seen(&self, operations: &[(String, String)], schemas: &[&str]) {
         let mut possible = BTreeSet::new();
         let mut schemas: Vec<_> = schemas.iter().copied().map(named).collect();
         for (path, method) in operations {
@@ -151,7 +151,7 @@ impl Document {
         }
     }
 
-    /// OpenAPI 3.1's schemas are JSON Schema 2020-12. Formats are held to, too.
+    /// `OpenAPI` 3.1's schemas are JSON Schema 2020-12. Formats are held to, too.
     fn validator(&self, schema: &Value) -> jsonschema::Validator {
         let schema = json!({"components": self.root["components"], "allOf": [schema]});
         let options = jsonschema::options().with_draft(Draft::Draft202012);
