@@ -22,19 +22,12 @@ pub struct Server {
 impl Server {
     /// The stack's Valkey.
     pub async fn valkey(stack: &Stack) -> Self {
-        let mut redis = stack.redis().await;
-        let info: String = redis::cmd("INFO")
-            .arg("server")
-            .query_async(&mut redis)
-            .await
-            .unwrap();
-        let field = |name: &str| {
-            let line = info.lines().find_map(|line| line.strip_prefix(name));
-            line.unwrap().trim().to_owned()
-        };
         let mut server = Self::of(stack.valkey_pid().await, None);
         // Its process renames itself.
-        server.command_line = vec![field("executable:"), field("config_file:")];
+        server.command_line = vec![
+            stack.valkey_info("executable").await,
+            stack.valkey_info("config_file").await,
+        ];
         server
     }
 

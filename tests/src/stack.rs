@@ -208,18 +208,19 @@ impl Stack {
         Pid::from_raw(i32::try_from(self.child.id().expect("running")).unwrap())
     }
 
+    /// What the stack's Valkey says of itself: the `INFO` field of this name.
+    pub async fn valkey_info(&self, name: &str) -> String {
+        let mut redis = self.redis().await;
+        let info = redis::cmd("INFO").query_async(&mut redis).await;
+        let info: String = info.unwrap();
+        let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+        let field = fields.find(|(field, _)| *field == name);
+        field.expect(name).1.trim().to_owned()
+    }
+
     /// The process of the stack's Valkey.
     pub async fn valkey_pid(&self) -> Pid {
-        let mut redis = self.redis().await;
-        let info: String = redis::cmd("INFO")
-            .arg("server")
-            .query_async(&mut redis)
-            .await
-            .unwrap();
-        let pid = info
-            .lines()
-            .find_map(|line| line.strip_prefix("process_id:"));
-        Pid::from_raw(pid.unwrap().trim().parse().unwrap())
+        Pid::from_raw(self.valkey_info("process_id").await.parse().unwrap())
     }
 
     /// How many listeners the channels of an execution have.

@@ -93,11 +93,11 @@ impl Registry {
                 channel,
                 listeners: Vec::new(),
             };
-            let listened = listeners.channels.entry(name.clone()).or_insert_with(new);
-            listened.listeners.push(listener);
-            if listened.listeners.len() == 1 {
-                listeners.changed.insert(name);
+            if !listeners.channels.contains_key(&name) {
+                listeners.changed.insert(name.clone());
             }
+            let listened = listeners.channels.entry(name).or_insert_with(new);
+            listened.listeners.push(listener);
         }
         let signals = Signals {
             receiver,
