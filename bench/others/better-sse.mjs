@@ -6,7 +6,8 @@ import { createChannel, createSession } from "better-sse";
 import Redis from "ioredis";
 import { channelsOf, currentState, serve } from "./common.mjs";
 
-const subscriber = new Redis(process.env.REDIS_URL);
+// Its check asks for INFO, which a connection that subscribes already may not.
+const subscriber = new Redis(process.env.REDIS_URL, { enableReadyCheck: false });
 const channels = new Map();
 
 subscriber.on("message", (name, message) => {

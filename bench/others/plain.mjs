@@ -10,7 +10,7 @@ serve(
     response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-cache" });
     const { state, seq } = await currentState(id);
     response.write(`id: ${seq}\ndata: ${state}\n\n`);
-    const subscriber = new Redis(process.env.REDIS_URL);
+    const subscriber = new Redis(process.env.REDIS_URL, { enableReadyCheck: false });
     request.on("close", () => subscriber.disconnect());
     subscriber.on("message", (_, message) => response.write(`data: ${message}\n\n`));
     await subscriber.subscribe(...channelsOf(id));

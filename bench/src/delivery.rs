@@ -3,9 +3,10 @@
 use integration::stack::Stack;
 
 use crate::{
-    figure::{Bar, Figure, PERCENTILES, percentile, sorted},
-    load::{Load, Publisher, Subscriber},
+    figure::{Bar, Figure, PERCENTILES, of_runs, sorted},
+    load::{Load, Publisher, RATE, Subscriber},
     machine::{memory, private_memory},
+    mode::Mode,
 };
 
 const GROUP: &str = "delivery";
@@ -14,26 +15,22 @@ const GROUP: &str = "delivery";
 const RUNS: usize = 3;
 const SECONDS: f64 = 2.0;
 
+/// Events a second that everybody gets.
+const FAN_OUT_RATE: u32 = 4;
+
 /// Where the memory of a managed process is looked at.
-const MEMORY_AT: [usize; 2] = [500, 1600];
+const MEMORY_AT: [usize; 2] = [500, MOST];
 
 /// How many streams there are at once, step by step.
-pub(crate) const STREAMS: [usize; 5] = [1, 100, 500, 1000, 1600];
+pub(crate) const STREAMS: [usize; 5] = [1, 100, 500, 1000, MOST];
+
+/// The most that Lambda lets one environment take.
+const MOST: usize = 1600;
 
 /// Events to streams of their own, one process a stream or one for all.
-pub(crate) async fn run(managed: bool) -> Vec<Figure> {
-    let mode = if managed {
-        "managed"
-    } else {
-        "a process a stream"
-    };
-    let most = STREAMS[STREAMS.len() - 1].to_string();
-    let option = if managed {
-        "--managed"
-    } else {
-        "--max-environments"
-    };
-    let stack = Stack::with(&[option, &most], &QUIET).await;
+pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
+    let (name, managed) = (mode.name(), mode == Mode::Managed);
+    let stack = mode.stack(MOST, &QUIET).await;
     let mut publisher = Publisher::redis(&stack.redis_url).await;
     let mut figures = Vec::new();
     let base = if managed {
@@ -42,21 +39,18 @@ pub(crate) async fn run(managed: bool) -> Vec<Figure> {
         0.0
     };
     for count in STREAMS {
-        eprintln!("  delivery, {mode}: {count} streams");
-        let mut load = Load::open(&stack, &format!("{mode}{count}").replace(' ', ""), count).await;
-        let floor = Subscriber::to_many(&stack.redis_url, &format!("floor{count}"), count).await;
+        eprintln!("  delivery, {name}: {count} streams");
+        let mut load = Load::open(&stack, &format!("delivery{count}"), count).await;
+        let mut floor =
+            Subscriber::to_many(&stack.redis_url, &format!("floor{count}"), count).await;
         if !managed && count == 100 {
             figures.extend(of_environments(&stack).await);
         }
         // So that the first run finds everything as the others do.
-        load.deliver(&mut publisher, 0.3).await;
-        let (mut ours, mut floors) = (Vec::new(), Vec::new());
-        for _ in 0..RUNS {
-            floors.push(sorted(floor.deliver(&mut publisher, SECONDS).await));
-            ours.push(sorted(load.deliver(&mut publisher, SECONDS).await));
-        }
+        load.deliver(&mut publisher, 0.3, RATE).await;
+        let (ours, floors) = beside(&mut load, &mut floor, &mut publisher, RATE).await;
         figures.extend(percentiles(
-            &format!("{count} streams, {mode}"),
+            &format!("{count} streams, {name}"),
             &ours,
             &floors,
             managed && count == 500,
@@ -70,14 +64,14 @@ pub(crate) async fn run(managed: bool) -> Vec<Figure> {
                 "KB",
                 &[each],
             );
-            figures.push(if count == 1600 {
+            figures.push(if count == MOST {
                 figure.with(Bar::Most(25.0))
             } else {
                 figure
             });
         }
         // At the most that an environment takes, there is no room for beacons; the stack ends anyway.
-        if count < STREAMS[STREAMS.len() - 1] {
+        if count < MOST {
             load.close().await;
         }
     }
@@ -86,25 +80,22 @@ pub(crate) async fn run(managed: bool) -> Vec<Figure> {
 
 /// One execution that everybody watches.
 pub(crate) async fn fan_out() -> Vec<Figure> {
-    let stack = Stack::with(&["--managed", "1600"], &QUIET).await;
+    let stack = Mode::Managed.stack(MOST, &QUIET).await;
     let mut publisher = Publisher::redis(&stack.redis_url).await;
     let mut figures = Vec::new();
-    for count in [500, 1600] {
+    for count in [500, MOST] {
         eprintln!("  delivery, managed: 1 execution, {count} streams");
         let mut load = Load::open_one(&stack, &format!("all{count}"), count).await;
-        let floor = Subscriber::many_to(&stack.redis_url, &format!("floor{count}"), count).await;
-        let (mut ours, mut floors) = (Vec::new(), Vec::new());
-        for _ in 0..RUNS {
-            floors.push(sorted(floor.deliver_at(&mut publisher, SECONDS, 4).await));
-            ours.push(sorted(load.deliver_at(&mut publisher, SECONDS, 4).await));
-        }
+        let mut floor =
+            Subscriber::many_to(&stack.redis_url, &format!("floor{count}"), count).await;
+        let (ours, floors) = beside(&mut load, &mut floor, &mut publisher, FAN_OUT_RATE).await;
         figures.extend(percentiles(
             &format!("1 execution watched by {count}, managed"),
             &ours,
             &floors,
             false,
         ));
-        if count < 1600 {
+        if count < MOST {
             load.close().await;
         }
     }
@@ -112,16 +103,27 @@ pub(crate) async fn fan_out() -> Vec<Figure> {
 }
 
 /// Streams that read the log at no fixed time: the load does not write it.
-const QUIET: [(&str, &str); 3] = [
+const QUIET: [(&str, &str); 2] = [
     ("FALLBACK_POLL_SECONDS", "900"),
     ("STREAM_WINDOW_SECONDS", "900"),
-    ("RUST_LOG", "warn"),
 ];
 
+/// Runs of the load and of its floor, one after the other.
+async fn beside(
+    load: &mut Load,
+    floor: &mut Subscriber,
+    publisher: &mut Publisher,
+    rate: u32,
+) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        floors.push(sorted(floor.deliver(publisher, SECONDS, rate).await));
+        ours.push(sorted(load.deliver(publisher, SECONDS, rate).await));
+    }
+    (ours, floors)
+}
+
 fn percentiles(name: &str, ours: &[Vec<f64>], floors: &[Vec<f64>], barred: bool) -> Vec<Figure> {
-    let of_runs = |runs: &[Vec<f64>], percent| -> Vec<f64> {
-        runs.iter().map(|run| percentile(run, percent)).collect()
-    };
     let figure = |(label, percent)| {
         let values = of_runs(ours, percent);
         let figure = Figure::new(GROUP, format!("{name}, {label}"), "ms", &values)

@@ -152,6 +152,11 @@ pub(crate) fn percentile(sorted: &[f64], percent: f64) -> f64 {
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
+/// The same of each run.
+pub(crate) fn of_runs(runs: &[Vec<f64>], percent: f64) -> Vec<f64> {
+    runs.iter().map(|run| percentile(run, percent)).collect()
+}
+
 pub(crate) fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     assert!(!values.is_empty(), "nothing was measured");
     values.sort_by(f64::total_cmp);

@@ -8,7 +8,8 @@ use tokio_postgres::{Client, Statement};
 
 use crate::{
     figure::{Bar, Figure, percentile, sorted},
-    load::{self, Times, client, milliseconds},
+    load::{self, Load, Times, client, milliseconds},
+    mode::Mode,
 };
 
 const GROUP: &str = "first event";
@@ -18,25 +19,20 @@ const AT_ONCE: usize = 500;
 
 pub(crate) async fn run() -> Vec<Figure> {
     let mut figures = Vec::new();
-    for managed in [false, true] {
-        let options: &[&str] = if managed { &["--managed", "1600"] } else { &[] };
-        let mode = if managed {
-            "managed"
-        } else {
-            "a process a stream"
-        };
-        let stack = Stack::with(options, &[("RUST_LOG", "warn")]).await;
+    for mode in [Mode::Plain, Mode::Managed] {
+        let name = mode.name();
+        let stack = mode.stack(2 * AT_ONCE, &[]).await;
         stack.publish("job", "done", "running").await;
         stack.publish("job", "done", "passed").await;
         let mut floor = Floor::open(&stack).await;
-        eprintln!("  first event, {mode}: one at a time");
-        figures.extend(one_at_a_time(&stack, &mut floor, mode).await);
-        if !managed {
-            eprintln!("  first event, {mode}: thawed, its connections gone");
+        eprintln!("  first event, {name}: one at a time");
+        figures.extend(one_at_a_time(&stack, &mut floor, name).await);
+        if mode == Mode::Plain {
+            eprintln!("  first event, {name}: thawed, its connections gone");
             figures.push(thawed(&stack, &mut floor).await);
         }
-        eprintln!("  first event, {mode}: {AT_ONCE} at once");
-        figures.push(at_once(&stack, &mut floor, mode).await);
+        eprintln!("  first event, {name}: {AT_ONCE} at once");
+        figures.push(at_once(&stack, &mut floor, name).await);
     }
     figures
 }
@@ -45,12 +41,12 @@ async fn one_at_a_time(stack: &Stack, floor: &mut Floor, mode: &str) -> Vec<Figu
     let client = client();
     let (mut ours, mut floors, mut transits) = (Vec::new(), Vec::new(), Vec::new());
     // The first finds nothing warm.
-    first_event(stack, &client).await;
+    first_event(stack, &client, "done").await;
     for _ in 0..RUNS {
         let (mut requests, mut asked, mut passed) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..REQUESTS {
             asked.push(floor.ask().await);
-            requests.push(first_event(stack, &client).await);
+            requests.push(first_event(stack, &client, "done").await);
             passed.push(transit(stack, &client).await);
         }
         let median = |times| percentile(&sorted(times), 50.0);
@@ -78,10 +74,9 @@ async fn one_at_a_time(stack: &Stack, floor: &mut Floor, mode: &str) -> Vec<Figu
 }
 
 /// A stream of what has ended: its environment is free again when it is read.
-async fn first_event(stack: &Stack, client: &reqwest::Client) -> f64 {
-    let times = Times::default();
-    let url = format!("{}/api/job-status/events/done", stack.url);
-    let viewer = load::open(client, &url, &stack.token, &times).await;
+pub(crate) async fn first_event(stack: &Stack, client: &reqwest::Client, path: &str) -> f64 {
+    let url = format!("{}/api/job-status/events/{path}", stack.url);
+    let viewer = load::open(client, &url, &stack.token, &Times::default()).await;
     let first_event = viewer.first_event;
     viewer.ended().await;
     // The function asks for its next invocation, and is frozen.
@@ -123,23 +118,15 @@ async fn thawed(stack: &Stack, floor: &mut Floor) -> Figure {
         }
         *floor = Floor::open(stack).await;
         floors.push(floor.ask().await);
-        ours.push(first_event(stack, &client).await);
+        ours.push(first_event(stack, &client, "done").await);
     }
     Figure::new(GROUP, "thawed, all connections gone", "ms", &ours).over(&ours, &floors)
 }
 
 async fn at_once(stack: &Stack, floor: &mut Floor, mode: &str) -> Figure {
     let (mut ours, mut floors) = (Vec::new(), Vec::new());
-    let url = |round: usize, index: usize| {
-        format!("{}/api/job-status/events/once-{round}-{index}", stack.url)
-    };
     for round in 0..=RUNS {
-        let load = load::Load::at_once(
-            (0..AT_ONCE).map(|index| url(round, index)).collect(),
-            stack,
-            AT_ONCE,
-        )
-        .await;
+        let load = Load::at_once(stack, &format!("once-{round}"), AT_ONCE).await;
         let times: Vec<f64> = load
             .viewers
             .iter()

@@ -1,20 +1,18 @@
 //! Growth: the same work, when the log is larger, and when an execution's history is longer.
 
-use std::time::Duration;
-
 use integration::stack::Stack;
 use tokio_postgres::Client;
 
 use crate::{
     figure::{Figure, percentile, sorted},
-    load::{self, Times},
+    first_event, load,
     worker::{self, BARRED},
 };
 
 const GROUP: &str = "growth";
 const EXECUTIONS: [u64; 2] = [10_000, 1_000_000];
 const HISTORY: [u64; 2] = [10, 10_000];
-const REQUESTS: usize = 150;
+const REQUESTS: usize = 50;
 
 pub(crate) async fn run() -> Vec<Figure> {
     let stack = Stack::with(&[], &[("RUST_LOG", "warn")]).await;
@@ -29,7 +27,7 @@ pub(crate) async fn run() -> Vec<Figure> {
         eprintln!("  growth: {executions} executions");
         seed(&postgres, held, executions).await;
         held = executions;
-        firsts.push(first_event(&stack, "seed-7", None).await);
+        firsts.push(medians(&stack, "seed-7", None).await);
         events.push(worker::throughput(&stack, BARRED).await.0);
     }
     figures.push(grown(
@@ -46,8 +44,8 @@ pub(crate) async fn run() -> Vec<Figure> {
     for events in HISTORY {
         eprintln!("  growth: a history of {events} events");
         let id = format!("history-{events}");
-        firsts.push(first_event(&stack, &id, None).await);
-        resumed.push(first_event(&stack, &id, Some(&(events - 1).to_string())).await);
+        firsts.push(medians(&stack, &id, None).await);
+        resumed.push(medians(&stack, &id, Some(&(events - 1).to_string())).await);
     }
     figures.push(grown(
         "first event, a history of 10⁴ events over 10, p50",
@@ -68,20 +66,17 @@ fn grown(name: &str, unit: &'static str, runs: &[Vec<f64>]) -> Figure {
 }
 
 /// Medians to a first event, with what is warm as it is.
-async fn first_event(stack: &Stack, id: &str, last_event_id: Option<&str>) -> Vec<f64> {
+async fn medians(stack: &Stack, id: &str, last_event_id: Option<&str>) -> Vec<f64> {
     let client = load::client();
     let resume = last_event_id
         .map(|id| format!("?lastEventId={id}"))
         .unwrap_or_default();
-    let url = format!("{}/api/job-status/events/{id}{resume}", stack.url);
+    let path = format!("{id}{resume}");
     let mut medians = Vec::new();
     for run in 0..=3 {
         let mut times = Vec::new();
-        for _ in 0..REQUESTS / 3 {
-            let viewer = load::open(&client, &url, &stack.token, &Times::default()).await;
-            times.push(viewer.first_event);
-            viewer.ended().await;
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        for _ in 0..REQUESTS {
+            times.push(first_event::first_event(stack, &client, &path).await);
         }
         if run > 0 {
             medians.push(percentile(&sorted(times), 50.0));
@@ -98,28 +93,28 @@ const STATE: &str = r#"'{"kind":"job","runId":"' || id || '","jobId":"nightly","
 async fn seed(postgres: &Client, from: u64, to: u64) {
     let rows =
         format!("SELECT 'seed-' || n AS id, n, 1 AS seq FROM generate_series({from} + 1, {to}) n");
-    insert(postgres, &rows, "n", "seed").await;
+    insert(postgres, &rows, "seed").await;
 }
 
 /// One execution with so many events.
 async fn seed_history(postgres: &Client, events: u64) {
     let rows =
         format!("SELECT 'history-{events}' AS id, n, n AS seq FROM generate_series(1, {events}) n");
-    insert(postgres, &rows, "n", &format!("history-{events}")).await;
+    insert(postgres, &rows, &format!("history-{events}")).await;
 }
 
-async fn insert(postgres: &Client, rows: &str, project_seq: &str, project: &str) {
+async fn insert(postgres: &Client, rows: &str, project: &str) {
     let sql = format!(
         "SET synchronous_commit = off;
          INSERT INTO executions (kind, id, organization_id, project_id, seq, project_seq, status, state)
-         SELECT DISTINCT ON (id) 'job', id, 'demo', '{project}', seq, {project_seq}, 'passed', {STATE}
+         SELECT DISTINCT ON (id) 'job', id, 'demo', '{project}', seq, n, 'passed', {STATE}
          FROM ({rows}) x ORDER BY id, seq DESC;
          INSERT INTO events (kind, id, seq, event_id, organization_id, project_id, project_seq, status, state,
                              occurred_at)
-         SELECT 'job', id, seq, 'e' || n, 'demo', '{project}', {project_seq}, 'passed', {STATE}, now()
+         SELECT 'job', id, seq, 'e' || n, 'demo', '{project}', n, 'passed', {STATE}, now()
          FROM ({rows}) x;
          INSERT INTO projects (organization_id, project_id, kind, seq)
-         SELECT 'demo', '{project}', 'job', max({project_seq}) FROM ({rows}) x
+         SELECT 'demo', '{project}', 'job', max(n) FROM ({rows}) x
          ON CONFLICT (organization_id, project_id, kind) DO UPDATE SET seq = excluded.seq;
          ANALYZE executions, events; CHECKPOINT"
     );

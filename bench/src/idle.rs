@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use integration::stack::Stack;
 use nix::unistd::Pid;
-use redis::aio::MultiplexedConnection;
 use tokio_postgres::Client;
 
 use crate::{
     figure::{Bar, Figure},
     load::{self, Load, Times},
     machine::cpu_seconds,
+    mode::Mode,
 };
 
 const GROUP: &str = "idle";
@@ -19,41 +19,36 @@ const GROUP: &str = "idle";
 const STREAMS: usize = 1000;
 const SECONDS: u64 = 30;
 
+/// How often the connections are counted meanwhile; each is a query of the bench's own.
+const LOOKS: u32 = 300;
+
 pub(crate) async fn run() -> Vec<Figure> {
     let mut figures = Vec::new();
-    for managed in [false, true] {
-        figures.extend(quiet(managed).await);
+    for mode in [Mode::Plain, Mode::Managed] {
+        figures.extend(quiet(mode).await);
     }
     figures.extend(abandoned().await);
     figures
 }
 
 /// Streams with the default settings, that nothing is published to.
-async fn quiet(managed: bool) -> Vec<Figure> {
-    let mode = if managed {
-        "managed"
-    } else {
-        "a process a stream"
-    };
-    eprintln!("  idle, {mode}: {STREAMS} streams for {SECONDS} s");
-    let option = if managed {
-        "--managed"
-    } else {
-        "--max-environments"
-    };
-    let stack = Stack::with(&[option, "1100"], &[("RUST_LOG", "warn")]).await;
+async fn quiet(mode: Mode) -> Vec<Figure> {
+    let name = mode.name();
+    eprintln!("  idle, {name}: {STREAMS} streams for {SECONDS} s");
+    let stack = mode.stack(STREAMS + 100, &[]).await;
     // At this many, opening them takes a while; all of them have polled once when it begins.
     let load = Load::open(&stack, "idle", STREAMS).await;
     tokio::time::sleep(Duration::from_secs(16)).await;
     let pids = stack.pids("job-status").await;
-    let (mut redis, postgres) = (stack.redis().await, stack.postgres().await);
-    let (cpu, commands, queries) = counts(&pids, &mut redis, &postgres).await;
+    let postgres = stack.postgres().await;
+    let (cpu, commands, queries) = counts(&pids, &stack, &postgres).await;
     let mut connections = 0;
-    for _ in 0..SECONDS * 10 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..LOOKS {
+        tokio::time::sleep(Duration::from_secs(SECONDS) / LOOKS).await;
         connections = connections.max(connections_of_streams(&postgres).await);
     }
-    let (cpu_after, commands_after, queries_after) = counts(&pids, &mut redis, &postgres).await;
+    let (cpu_after, commands_after, queries_after) = counts(&pids, &stack, &postgres).await;
+    let queries_after = queries_after - f64::from(LOOKS);
     drop(load);
     #[expect(clippy::cast_precision_loss, reason = "a thousand")]
     let stream_hours = STREAMS as f64 * SECONDS as f64 / 3600.0;
@@ -63,25 +58,25 @@ async fn quiet(managed: bool) -> Vec<Figure> {
     vec![
         Figure::new(
             GROUP,
-            format!("CPU per stream-hour, {mode}"),
+            format!("CPU per stream-hour, {name}"),
             "s",
             &per_hour(cpu, cpu_after),
         ),
         Figure::new(
             GROUP,
-            format!("Redis commands per stream-hour, {mode}"),
+            format!("Redis commands per stream-hour, {name}"),
             "",
             &per_hour(commands, commands_after),
         ),
         Figure::new(
             GROUP,
-            format!("Postgres queries per stream-hour, {mode}"),
+            format!("Postgres queries per stream-hour, {name}"),
             "",
             &per_hour(queries, queries_after),
         ),
         Figure::new(
             GROUP,
-            format!("database connections of {STREAMS} streams, at most, {mode}"),
+            format!("database connections of {STREAMS} streams, at most, {name}"),
             "",
             &connections,
         )
@@ -89,23 +84,10 @@ async fn quiet(managed: bool) -> Vec<Figure> {
     ]
 }
 
-/// Processor seconds of the functions, commands of Redis and transactions of Postgres so far; the
-/// bench's own are too few to show.
-async fn counts(
-    pids: &[Pid],
-    redis: &mut MultiplexedConnection,
-    postgres: &Client,
-) -> (f64, f64, f64) {
+/// Processor seconds of the functions, commands of Redis and transactions of Postgres so far.
+async fn counts(pids: &[Pid], stack: &Stack, postgres: &Client) -> (f64, f64, f64) {
     let cpu = pids.iter().map(|pid| cpu_seconds(*pid)).sum();
-    let stats: String = redis::cmd("INFO")
-        .arg("stats")
-        .query_async(redis)
-        .await
-        .unwrap();
-    let commands = stats
-        .lines()
-        .find_map(|line| line.strip_prefix("total_commands_processed:"));
-    let commands = commands.unwrap().trim().parse().unwrap();
+    let commands = stack.valkey_info("total_commands_processed").await;
     let row = postgres
         .query_one(
             "SELECT xact_commit::float8 FROM pg_stat_database WHERE datname = current_database()",
@@ -113,7 +95,7 @@ async fn counts(
         )
         .await
         .unwrap();
-    (cpu, commands, row.get(0))
+    (cpu, commands.parse().unwrap(), row.get(0))
 }
 
 async fn connections_of_streams(postgres: &Client) -> i64 {
@@ -125,16 +107,14 @@ async fn connections_of_streams(postgres: &Client) -> i64 {
 async fn abandoned() -> Vec<Figure> {
     const WINDOW: &str = "20";
     eprintln!("  abandoned viewers: one window, {WINDOW} s");
-    let stack = Stack::with(
-        &[],
-        &[("STREAM_WINDOW_SECONDS", WINDOW), ("RUST_LOG", "warn")],
-    )
-    .await;
-    let url = |id: &str| format!("{}/api/job-status/events/{id}", stack.url);
+    let stack = Mode::Plain
+        .stack(100, &[("STREAM_WINDOW_SECONDS", WINDOW)])
+        .await;
+    let url = format!("{}/api/job-status/events/without-beacon", stack.url);
     let times = Times::default();
     let client = load::client();
-    let with = Load::at_once(vec![url("with-beacon")], &stack, 1).await;
-    let without = load::open(&client, &url("without-beacon"), &stack.token, &times).await;
+    let with = Load::at_once(&stack, "with-beacon", 1).await;
+    let without = load::open(&client, &url, &stack.token, &times).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     with.close().await;
     drop(without);

@@ -3,12 +3,13 @@
 //! An event carries the time at which it was sent, so that one clock measures all.
 
 use std::{
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use eventsource_stream::Eventsource;
 use futures_util::{StreamExt, future::join_all, stream};
+use integration::stack::Stack;
 use redis::{
     AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
 };
@@ -18,7 +19,7 @@ use tokio::{
 };
 
 /// Events a second, over all streams.
-const RATE: u32 = 500;
+pub(crate) const RATE: u32 = 500;
 
 /// How many streams open at once.
 const OPENING: usize = 50;
@@ -44,7 +45,6 @@ fn age(data: &[u8]) -> Option<f64> {
     )))
 }
 
-#[must_use]
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
@@ -63,10 +63,11 @@ pub(crate) struct Times(Arc<Mutex<Vec<f64>>>);
 
 impl Times {
     fn record(&self, time: f64) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(time);
+        self.lock().push(time);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<f64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there are so many, and takes them; fewer where nothing comes for 2 s.
@@ -78,9 +79,9 @@ impl Times {
     pub(crate) async fn take_within(&self, count: usize, patience: Duration) -> Vec<f64> {
         let mut last = (0, Instant::now());
         loop {
-            let length = self.0.lock().unwrap_or_else(PoisonError::into_inner).len();
+            let length = self.lock().len();
             if length >= count || last.1.elapsed() > patience {
-                return std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+                return std::mem::take(&mut *self.lock());
             }
             if length > last.0 {
                 last = (length, Instant::now());
@@ -115,8 +116,7 @@ impl Drop for Viewer {
     }
 }
 
-/// Opens a stream, and waits for its first state. `first` is called with it, before anything else
-/// is read.
+/// Opens a stream, and waits for its first state.
 pub(crate) async fn open(
     client: &reqwest::Client,
     url: &str,
@@ -165,108 +165,22 @@ pub(crate) async fn open(
     }
 }
 
-/// Opens a stream for each of `urls`.
-pub(crate) async fn open_all(
-    client: &reqwest::Client,
-    urls: impl IntoIterator<Item = String>,
-    token: &str,
-    times: &Times,
-    at_once: usize,
-) -> Vec<Viewer> {
-    let opened =
-        stream::iter(urls).map(|url| async move { open(client, &url, token, times).await });
-    opened.buffer_unordered(at_once).collect().await
-}
-
-/// The load on one set of streams.
-pub(crate) struct Load {
-    pub(crate) viewers: Vec<Viewer>,
-    times: Times,
+/// What is published: events of these executions in turn, each with its next number.
+struct Events {
     ids: Vec<String>,
     seqs: Vec<u64>,
-    close_url: Option<String>,
 }
 
-impl Load {
-    /// Opens so many streams, each of an execution of its own.
-    pub(crate) async fn open(stack: &integration::stack::Stack, name: &str, count: usize) -> Self {
-        let ids: Vec<String> = (0..count).map(|index| format!("{name}-{index}")).collect();
-        let url = |id: &String| format!("{}/api/job-status/events/{id}", stack.url);
-        Self::at(
-            ids.iter().map(url).collect(),
-            ids,
-            &stack.token,
-            Some(stack.url.clone()),
-            OPENING,
-        )
-        .await
-    }
-
-    /// Opens these streams, so many at once.
-    pub(crate) async fn at_once(
-        urls: Vec<String>,
-        stack: &integration::stack::Stack,
-        at_once: usize,
-    ) -> Self {
-        Self::at(
-            urls,
-            Vec::new(),
-            &stack.token,
-            Some(stack.url.clone()),
-            at_once,
-        )
-        .await
-    }
-
-    /// Opens so many streams of one execution.
-    pub(crate) async fn open_one(
-        stack: &integration::stack::Stack,
-        id: &str,
-        count: usize,
-    ) -> Self {
-        let url = format!("{}/api/job-status/events/{id}", stack.url);
-        Self::at(
-            vec![url; count],
-            vec![id.to_owned()],
-            &stack.token,
-            Some(stack.url.clone()),
-            OPENING,
-        )
-        .await
-    }
-
-    /// Opens streams anywhere.
-    pub(crate) async fn at(
-        urls: Vec<String>,
-        ids: Vec<String>,
-        token: &str,
-        close_url: Option<String>,
-        at_once: usize,
-    ) -> Self {
-        let times = Times::default();
-        let viewers = open_all(&client(), urls, token, &times, at_once).await;
-        Load {
-            viewers,
-            times,
+impl Events {
+    fn new(ids: Vec<String>) -> Self {
+        Events {
             seqs: vec![0; ids.len()],
             ids,
-            close_url,
         }
     }
 
-    /// Publishes events for so long, and returns how long each was on its way, in ms.
-    pub(crate) async fn deliver(&mut self, publisher: &mut Publisher, seconds: f64) -> Vec<f64> {
-        self.deliver_at(publisher, seconds, RATE).await
-    }
-
-    /// The same, at another rate.
-    pub(crate) async fn deliver_at(
-        &mut self,
-        publisher: &mut Publisher,
-        seconds: f64,
-        rate: u32,
-    ) -> Vec<f64> {
-        let viewers_of_each = self.viewers.len() / self.ids.len();
+    /// Publishes them for so long, at a rate; returns how many.
+    async fn publish(&mut self, publisher: &mut Publisher, seconds: f64, rate: u32) -> usize {
         let mut tick = interval(Duration::from_secs(1) / rate);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let until = Instant::now() + Duration::from_secs_f64(seconds);
@@ -278,6 +192,72 @@ impl Load {
             publisher.publish(&self.ids[index], self.seqs[index]).await;
             sent += 1;
         }
+        sent
+    }
+}
+
+/// The load on one set of streams.
+pub(crate) struct Load {
+    pub(crate) viewers: Vec<Viewer>,
+    times: Times,
+    events: Events,
+    close_url: Option<String>,
+}
+
+impl Load {
+    /// Opens so many streams, each of an execution of its own.
+    pub(crate) async fn open(stack: &Stack, name: &str, count: usize) -> Self {
+        let ids: Vec<String> = (0..count).map(|index| format!("{name}-{index}")).collect();
+        Self::of(stack, &ids, ids.clone(), OPENING).await
+    }
+
+    /// The same, all at once, and nothing is published.
+    pub(crate) async fn at_once(stack: &Stack, name: &str, count: usize) -> Self {
+        let ids: Vec<String> = (0..count).map(|index| format!("{name}-{index}")).collect();
+        Self::of(stack, &ids, Vec::new(), count).await
+    }
+
+    /// Opens so many streams of one execution.
+    pub(crate) async fn open_one(stack: &Stack, id: &str, count: usize) -> Self {
+        let watched = vec![id.to_owned(); count];
+        Self::of(stack, &watched, vec![id.to_owned()], OPENING).await
+    }
+
+    async fn of(stack: &Stack, watched: &[String], ids: Vec<String>, at_once: usize) -> Self {
+        let url = |id: &String| format!("{}/api/job-status/events/{id}", stack.url);
+        let urls = watched.iter().map(url).collect();
+        let load = Self::at(urls, ids, &stack.token, at_once).await;
+        let close_url = Some(format!("{}/api/job-status/streams", stack.url));
+        Load { close_url, ..load }
+    }
+
+    /// Opens streams anywhere, so many at once.
+    pub(crate) async fn at(
+        urls: Vec<String>,
+        ids: Vec<String>,
+        token: &str,
+        at_once: usize,
+    ) -> Self {
+        let (times, client) = (Times::default(), client());
+        let open = async |url: String| open(&client, &url, token, &times).await;
+        let opened = stream::iter(urls).map(open).buffer_unordered(at_once);
+        Load {
+            viewers: opened.collect().await,
+            times,
+            events: Events::new(ids),
+            close_url: None,
+        }
+    }
+
+    /// Publishes events for so long, at a rate, and returns how long each was on its way, in ms.
+    pub(crate) async fn deliver(
+        &mut self,
+        publisher: &mut Publisher,
+        seconds: f64,
+        rate: u32,
+    ) -> Vec<f64> {
+        let viewers_of_each = self.viewers.len() / self.events.ids.len();
+        let sent = self.events.publish(publisher, seconds, rate).await;
         self.take(sent * viewers_of_each).await
     }
 
@@ -294,7 +274,7 @@ impl Load {
         let client = client();
         let beacon = async |viewer: &Viewer| {
             let id = viewer.stream_id.as_deref().unwrap_or_default();
-            let url = format!("{url}/api/job-status/streams/{id}/close");
+            let url = format!("{url}/{id}/close");
             assert_eq!(client.post(url).send().await.unwrap().status(), 204);
         };
         for viewers in self.viewers.chunks(20) {
@@ -357,7 +337,7 @@ impl Publisher {
 pub(crate) struct Subscriber {
     times: Times,
     connections: Vec<MultiplexedConnection>,
-    ids: Vec<String>,
+    events: Events,
 }
 
 impl Subscriber {
@@ -389,37 +369,24 @@ impl Subscriber {
         Subscriber {
             times,
             connections: open,
-            ids,
+            events: Events::new(ids),
         }
-    }
-
-    pub(crate) async fn deliver(&self, publisher: &mut Publisher, seconds: f64) -> Vec<f64> {
-        self.deliver_at(publisher, seconds, RATE).await
     }
 
     /// Publishes one event; returns how long it was on its way.
     pub(crate) async fn deliver_one(&self, publisher: &mut Publisher) -> f64 {
-        publisher.publish(&self.ids[0], 0).await;
+        publisher.publish(&self.events.ids[0], 0).await;
         self.times.take(1).await[0]
     }
 
-    pub(crate) async fn deliver_at(
-        &self,
+    /// As [`Load::deliver`].
+    pub(crate) async fn deliver(
+        &mut self,
         publisher: &mut Publisher,
         seconds: f64,
         rate: u32,
     ) -> Vec<f64> {
-        let mut tick = interval(Duration::from_secs(1) / rate);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let until = Instant::now() + Duration::from_secs_f64(seconds);
-        let mut sent = 0;
-        while Instant::now() < until {
-            tick.tick().await;
-            publisher
-                .publish(&self.ids[sent % self.ids.len()], sent as u64)
-                .await;
-            sent += 1;
-        }
+        let sent = self.events.publish(publisher, seconds, rate).await;
         let expected = sent * self.connections.len();
         let times = self.times.take(expected).await;
         assert_eq!(times.len(), expected);

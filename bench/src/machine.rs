@@ -15,21 +15,12 @@ pub(crate) struct Machine {
     memory_gb: u64,
     kernel: String,
     rust: String,
-    pub(crate) valkey: String,
-    pub(crate) postgres: String,
+    valkey: String,
+    postgres: String,
 }
 
 impl Machine {
     pub(crate) async fn of(stack: &integration::stack::Stack) -> Self {
-        let mut redis = stack.redis().await;
-        let info: String = redis::cmd("INFO")
-            .arg("server")
-            .query_async(&mut redis)
-            .await
-            .unwrap();
-        let valkey = info
-            .lines()
-            .find_map(|line| line.strip_prefix("valkey_version:"));
         let version = stack
             .postgres()
             .await
@@ -50,7 +41,7 @@ impl Machine {
             memory_gb: kilobytes(&memory, "MemTotal:") / 1024 / 1024,
             kernel: said("uname", &["-sr"]),
             rust: said("rustc", &["--version"]),
-            valkey: valkey.unwrap_or_default().to_owned(),
+            valkey: stack.valkey_info("valkey_version").await,
             postgres: version.get(0),
         }
     }

@@ -14,6 +14,7 @@ mod growth;
 mod idle;
 mod load;
 mod machine;
+mod mode;
 mod others;
 mod plot;
 mod runtime;
@@ -26,7 +27,7 @@ use clap::{Parser, ValueEnum};
 use integration::{checkout, stack::Stack};
 use serde_json::json;
 
-use crate::{figure::Figure, machine::Machine};
+use crate::{figure::Figure, machine::Machine, mode::Mode};
 
 #[derive(Parser)]
 #[command(
@@ -60,8 +61,8 @@ impl Section {
         match self {
             Section::ColdStart => cold_start::run().await,
             Section::FirstEvent => first_event::run().await,
-            Section::Delivery => delivery::run(false).await,
-            Section::DeliveryManaged => delivery::run(true).await,
+            Section::Delivery => delivery::run(Mode::Plain).await,
+            Section::DeliveryManaged => delivery::run(Mode::Managed).await,
             Section::FanOut => delivery::fan_out().await,
             Section::Worker => worker::run().await,
             Section::Idle => idle::run().await,

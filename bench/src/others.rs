@@ -10,9 +10,10 @@ use tokio::{
 };
 
 use crate::{
-    figure::{Figure, percentile, sorted},
-    load::{self, Load, Publisher, Times},
+    figure::{Figure, of_runs, percentile, sorted},
+    load::{self, Load, Publisher, RATE, Times},
     machine::memory,
+    mode::Mode,
 };
 
 const GROUP: &str = "beside others";
@@ -43,11 +44,8 @@ struct Contender {
 
 pub(crate) async fn run() -> Vec<Figure> {
     let mut figures = Vec::new();
-    let runcast = Stack::with(
-        &["--managed", "1600"],
-        &[("RUST_LOG", "warn"), ("FALLBACK_POLL_SECONDS", "900")],
-    )
-    .await;
+    let quiet = [("FALLBACK_POLL_SECONDS", "900")];
+    let runcast = Mode::Managed.stack(1600, &quiet).await;
     let contender = Contender {
         name: "Runcast, managed",
         events_url: format!("{}/api/job-status/events", runcast.url),
@@ -121,20 +119,19 @@ async fn measure(mut it: Contender) -> Vec<Figure> {
         .iter()
         .map(|id| format!("{}/{id}", it.events_url))
         .collect();
-    let mut load = Load::at(urls, ids, &it.token, None, 50).await;
+    let mut load = Load::at(urls, ids, &it.token, 50).await;
     let firsts: Vec<f64> = load
         .viewers
         .iter()
         .map(|viewer| viewer.first_event)
         .collect();
     let mut runs = Vec::new();
-    load.deliver(&mut it.publisher, 0.3).await;
+    load.deliver(&mut it.publisher, 0.3, RATE).await;
     for _ in 0..RUNS {
-        runs.push(sorted(load.deliver(&mut it.publisher, SECONDS).await));
+        runs.push(sorted(load.deliver(&mut it.publisher, SECONDS, RATE).await));
     }
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let each = (memory_of_tree(it.pid) - before) / STREAMS as f64;
-    let of = |percent| -> Vec<f64> { runs.iter().map(|run| percentile(run, percent)).collect() };
     let lost = lost(&mut it).await;
     let name = it.name;
     vec![
@@ -148,13 +145,13 @@ async fn measure(mut it: Contender) -> Vec<Figure> {
             GROUP,
             format!("{name}: delivery to {STREAMS} streams, p50"),
             "ms",
-            &of(50.0),
+            &of_runs(&runs, 50.0),
         ),
         Figure::new(
             GROUP,
             format!("{name}: delivery to {STREAMS} streams, p99"),
             "ms",
-            &of(99.0),
+            &of_runs(&runs, 99.0),
         ),
         Figure::new(GROUP, format!("{name}: memory per stream"), "KB", &[each]),
         Figure::new(

@@ -1,7 +1,7 @@
 //! The worker: events a second into the log and on to Redis, with fsync; and from its invocation
 //! to the viewer's frame.
 
-use std::{sync::Arc, time::Instant};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use integration::stack::Stack;
@@ -10,8 +10,9 @@ use tokio_postgres::Client;
 
 use crate::{
     cold_start::variables,
-    figure::{Bar, Figure, percentile, sorted},
+    figure::{Bar, Figure, of_runs, sorted},
     load::{self, Load, Publisher, Subscriber, milliseconds},
+    mode::Mode,
     runtime::{Process, Said},
     wire::Wire,
 };
@@ -24,7 +25,7 @@ const SECONDS: f64 = 1.5;
 const WORKERS: usize = 8;
 
 /// How one batch looks.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     /// Records in a batch.
     pub(crate) batch: usize,
@@ -87,8 +88,7 @@ pub(crate) async fn run() -> Vec<Figure> {
         eprintln!("  worker: {}", shape.name());
         let (ours, floors) = throughput(&stack, shape).await;
         let figure = Figure::new(GROUP, shape.name(), "events/s", &ours).over(&ours, &floors);
-        let is_barred = shape.batch == 10 && shape.executions == 10 && shape.projects;
-        figures.push(if is_barred {
+        figures.push(if shape == BARRED {
             figure.with(Bar::Least(5000.0))
         } else {
             figure
@@ -258,9 +258,9 @@ async fn round_trips(stack: &Stack) -> Vec<Figure> {
 /// From an invocation of the worker to the viewer's frame; the floor commits and publishes the same.
 async fn end_to_end() -> Vec<Figure> {
     eprintln!("  end to end");
-    let stack = Stack::with(&["--managed", "100"], &[("RUST_LOG", "warn")]).await;
+    let stack = Mode::Managed.stack(100, &[]).await;
     let client = load::client();
-    let floor = Arc::new(Subscriber::to_many(&stack.redis_url, "end-floor", 1).await);
+    let floor = Subscriber::to_many(&stack.redis_url, "end-floor", 1).await;
     let mut publisher = Publisher::redis(&stack.redis_url).await;
     let postgres = stack.postgres().await;
     postgres.batch_execute(FLOOR_TABLE).await.unwrap();
@@ -292,7 +292,7 @@ async fn end_to_end() -> Vec<Figure> {
                 .unwrap();
             times.extend(load.take(1).await);
             // The worker asks for its next invocation, and is frozen.
-            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            tokio::time::sleep(Duration::from_millis(3)).await;
         }
         if run > 0 {
             ours.push(sorted(times));
@@ -300,19 +300,16 @@ async fn end_to_end() -> Vec<Figure> {
         }
     }
     load.close().await;
-    let of = |runs: &[Vec<f64>], percent| -> Vec<f64> {
-        runs.iter().map(|run| percentile(run, percent)).collect()
-    };
     [("p50", 50.0), ("p99", 99.0)]
         .map(|(label, percent)| {
-            let values = of(&ours, percent);
+            let values = of_runs(&ours, percent);
             Figure::new(
                 "end to end",
                 format!("worker's invocation to frame, {label}"),
                 "ms",
                 &values,
             )
-            .over(&values, &of(&floors, percent))
+            .over(&values, &of_runs(&floors, percent))
         })
         .to_vec()
 }

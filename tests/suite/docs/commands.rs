@@ -375,6 +375,8 @@ impl Terminal {
                 ("AWS_SECRET_ACCESS_KEY", "local"),
             ])
             .env("AWS_DEFAULT_REGION", "eu-central-1")
+            // Where CI is set, some programs colour what they say.
+            .env("NO_COLOR", "1")
             .env_remove("MAKEFLAGS")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
