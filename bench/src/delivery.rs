@@ -6,7 +6,7 @@ use crate::{
     figure::{Bar, Figure, PERCENTILES, of_runs, sorted},
     load::{Load, Publisher, RATE, Subscriber},
     machine::{memory, private_memory},
-    mode::Mode,
+    mode::{MOST, Mode},
 };
 
 const GROUP: &str = "delivery";
@@ -23,9 +23,6 @@ const MEMORY_AT: [usize; 2] = [500, MOST];
 
 /// How many streams there are at once, step by step.
 pub(crate) const STREAMS: [usize; 5] = [1, 100, 500, 1000, MOST];
-
-/// The most that Lambda lets one environment take.
-const MOST: usize = 1600;
 
 /// Events to streams of their own, one process a stream or one for all.
 pub(crate) async fn run(mode: Mode) -> Vec<Figure> {

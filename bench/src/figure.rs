@@ -152,7 +152,11 @@ pub(crate) fn percentile(sorted: &[f64], percent: f64) -> f64 {
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// The same of each run.
+pub(crate) fn median(values: Vec<f64>) -> f64 {
+    percentile(&sorted(values), 50.0)
+}
+
+/// The same percentile of each run.
 pub(crate) fn of_runs(runs: &[Vec<f64>], percent: f64) -> Vec<f64> {
     runs.iter().map(|run| percentile(run, percent)).collect()
 }

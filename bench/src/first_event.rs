@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use tokio_postgres::{Client, Statement};
 
 use crate::{
-    figure::{Bar, Figure, percentile, sorted},
+    figure::{Bar, Figure, median},
     load::{self, Load, Times, client, milliseconds},
     mode::Mode,
 };
@@ -49,7 +49,6 @@ async fn one_at_a_time(stack: &Stack, floor: &mut Floor, mode: &str) -> Vec<Figu
             requests.push(first_event(stack, &client, "done").await);
             passed.push(transit(stack, &client).await);
         }
-        let median = |times| percentile(&sorted(times), 50.0);
         ours.push(median(requests));
         floors.push(median(asked));
         transits.push(median(passed));
@@ -127,17 +126,13 @@ async fn at_once(stack: &Stack, floor: &mut Floor, mode: &str) -> Figure {
     let (mut ours, mut floors) = (Vec::new(), Vec::new());
     for round in 0..=RUNS {
         let load = Load::at_once(stack, &format!("once-{round}"), AT_ONCE).await;
-        let times: Vec<f64> = load
-            .viewers
-            .iter()
-            .map(|viewer| viewer.first_event)
-            .collect();
+        let times = load.first_events();
         load.close().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         // The first round starts the environments.
         if round > 0 {
-            ours.push(percentile(&sorted(times), 50.0));
-            floors.push(percentile(&sorted(floor.ask_at_once(AT_ONCE).await), 50.0));
+            ours.push(median(times));
+            floors.push(median(floor.ask_at_once(AT_ONCE).await));
         }
     }
     Figure::new(
@@ -172,14 +167,11 @@ impl Floor {
 
     async fn ask(&mut self) -> f64 {
         self.asked += 1;
-        self.ask_of(
-            self.redis.clone(),
-            format!("job:floor-{}:status", self.asked),
-        )
-        .await
+        self.ask_of(&format!("floor-{}", self.asked)).await
     }
 
-    async fn ask_of(&self, mut redis: MultiplexedConnection, channel: String) -> f64 {
+    async fn ask_of(&self, id: &str) -> f64 {
+        let (mut redis, channel) = (self.redis.clone(), load::channel(id));
         let asked = Instant::now();
         redis.subscribe(&channel).await.unwrap();
         self.postgres
@@ -192,7 +184,7 @@ impl Floor {
     }
 
     async fn ask_at_once(&mut self, count: usize) -> Vec<f64> {
-        let ask = |index| self.ask_of(self.redis.clone(), format!("job:floor-{index}:status"));
+        let ask = async |index| self.ask_of(&format!("floor-{index}")).await;
         futures_util::future::join_all((0..count).map(ask)).await
     }
 }

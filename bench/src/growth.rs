@@ -4,7 +4,7 @@ use integration::stack::Stack;
 use tokio_postgres::Client;
 
 use crate::{
-    figure::{Figure, percentile, sorted},
+    figure::{Figure, median},
     first_event, load,
     worker::{self, BARRED},
 };
@@ -79,7 +79,7 @@ async fn medians(stack: &Stack, id: &str, last_event_id: Option<&str>) -> Vec<f6
             times.push(first_event::first_event(stack, &client, &path).await);
         }
         if run > 0 {
-            medians.push(percentile(&sorted(times), 50.0));
+            medians.push(median(times));
         }
     }
     medians

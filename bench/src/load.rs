@@ -57,6 +57,16 @@ pub(crate) fn message(id: &str, seq: u64) -> String {
     )
 }
 
+/// Where an execution's events are published.
+pub(crate) fn channel(id: &str) -> String {
+    format!("job:{id}:status")
+}
+
+/// So many executions.
+fn ids(name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("{name}-{index}")).collect()
+}
+
 /// Times as they come in.
 #[derive(Clone, Default)]
 pub(crate) struct Times(Arc<Mutex<Vec<f64>>>);
@@ -70,12 +80,14 @@ impl Times {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there are so many, and takes them; fewer where nothing comes for 2 s.
-    pub(crate) async fn take(&self, count: usize) -> Vec<f64> {
-        self.take_within(count, Duration::from_secs(2)).await
+    /// Waits until there are so many, no more, and takes them.
+    async fn take(&self, count: usize) -> Vec<f64> {
+        let times = self.take_within(count, Duration::from_secs(2)).await;
+        assert_eq!(times.len(), count, "an event was lost, or came twice");
+        times
     }
 
-    /// The same with another patience.
+    /// Waits until there are so many, and takes them; fewer where nothing comes for so long.
     pub(crate) async fn take_within(&self, count: usize, patience: Duration) -> Vec<f64> {
         let mut last = (0, Instant::now());
         loop {
@@ -198,7 +210,7 @@ impl Events {
 
 /// The load on one set of streams.
 pub(crate) struct Load {
-    pub(crate) viewers: Vec<Viewer>,
+    viewers: Vec<Viewer>,
     times: Times,
     events: Events,
     close_url: Option<String>,
@@ -207,13 +219,13 @@ pub(crate) struct Load {
 impl Load {
     /// Opens so many streams, each of an execution of its own.
     pub(crate) async fn open(stack: &Stack, name: &str, count: usize) -> Self {
-        let ids: Vec<String> = (0..count).map(|index| format!("{name}-{index}")).collect();
+        let ids = ids(name, count);
         Self::of(stack, &ids, ids.clone(), OPENING).await
     }
 
     /// The same, all at once, and nothing is published.
     pub(crate) async fn at_once(stack: &Stack, name: &str, count: usize) -> Self {
-        let ids: Vec<String> = (0..count).map(|index| format!("{name}-{index}")).collect();
+        let ids = ids(name, count);
         Self::of(stack, &ids, Vec::new(), count).await
     }
 
@@ -262,10 +274,16 @@ impl Load {
     }
 
     /// Waits for so many events that someone else has published.
-    pub(crate) async fn take(&mut self, count: usize) -> Vec<f64> {
-        let times = self.times.take(count).await;
-        assert_eq!(times.len(), count, "an event was lost, or came twice");
-        times
+    pub(crate) async fn take(&self, count: usize) -> Vec<f64> {
+        self.times.take(count).await
+    }
+
+    /// How long each viewer waited for its first state, in ms.
+    pub(crate) fn first_events(&self) -> Vec<f64> {
+        self.viewers
+            .iter()
+            .map(|viewer| viewer.first_event)
+            .collect()
     }
 
     /// Sends a beacon for each stream.
@@ -316,9 +334,7 @@ impl Publisher {
         match self {
             Publisher::Redis(connection) => {
                 let mut command = redis::cmd("PUBLISH");
-                command
-                    .arg(format!("job:{id}:status"))
-                    .arg(message(id, seq));
+                command.arg(channel(id)).arg(message(id, seq));
                 command.exec_async(connection).await.unwrap();
             }
             Publisher::Http(client, url) => {
@@ -343,10 +359,7 @@ pub(crate) struct Subscriber {
 impl Subscriber {
     /// One connection, subscribed to so many channels.
     pub(crate) async fn to_many(redis_url: &str, name: &str, channels: usize) -> Self {
-        let ids = (0..channels)
-            .map(|index| format!("{name}-{index}"))
-            .collect();
-        Self::new(redis_url, ids, 1).await
+        Self::new(redis_url, ids(name, channels), 1).await
     }
 
     /// So many connections, subscribed to one channel.
@@ -356,7 +369,7 @@ impl Subscriber {
 
     async fn new(redis_url: &str, ids: Vec<String>, connections: usize) -> Self {
         let times = Times::default();
-        let names: Vec<_> = ids.iter().map(|id| format!("job:{id}:status")).collect();
+        let names: Vec<_> = ids.iter().map(|id| channel(id)).collect();
         let connect = async || {
             let mut connection = listening(redis_url, times.clone()).await;
             connection.subscribe(&names).await.unwrap();
@@ -387,10 +400,7 @@ impl Subscriber {
         rate: u32,
     ) -> Vec<f64> {
         let sent = self.events.publish(publisher, seconds, rate).await;
-        let expected = sent * self.connections.len();
-        let times = self.times.take(expected).await;
-        assert_eq!(times.len(), expected);
-        times
+        self.times.take(sent * self.connections.len()).await
     }
 }
 

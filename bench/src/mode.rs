@@ -2,6 +2,9 @@
 
 use integration::stack::Stack;
 
+/// The most streams that Lambda lets one environment take.
+pub(crate) const MOST: usize = 1600;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// A process for each stream.

@@ -10,10 +10,10 @@ use tokio::{
 };
 
 use crate::{
-    figure::{Figure, of_runs, percentile, sorted},
+    figure::{Figure, median, of_runs, sorted},
     load::{self, Load, Publisher, RATE, Times},
     machine::memory,
-    mode::Mode,
+    mode::{MOST, Mode},
 };
 
 const GROUP: &str = "beside others";
@@ -45,7 +45,7 @@ struct Contender {
 pub(crate) async fn run() -> Vec<Figure> {
     let mut figures = Vec::new();
     let quiet = [("FALLBACK_POLL_SECONDS", "900")];
-    let runcast = Mode::Managed.stack(1600, &quiet).await;
+    let runcast = Mode::Managed.stack(MOST, &quiet).await;
     let contender = Contender {
         name: "Runcast, managed",
         events_url: format!("{}/api/job-status/events", runcast.url),
@@ -120,11 +120,7 @@ async fn measure(mut it: Contender) -> Vec<Figure> {
         .map(|id| format!("{}/{id}", it.events_url))
         .collect();
     let mut load = Load::at(urls, ids, &it.token, 50).await;
-    let firsts: Vec<f64> = load
-        .viewers
-        .iter()
-        .map(|viewer| viewer.first_event)
-        .collect();
+    let firsts = load.first_events();
     let mut runs = Vec::new();
     load.deliver(&mut it.publisher, 0.3, RATE).await;
     for _ in 0..RUNS {
@@ -139,7 +135,7 @@ async fn measure(mut it: Contender) -> Vec<Figure> {
             GROUP,
             format!("{name}: first event, 50 at once, p50"),
             "ms",
-            &[percentile(&sorted(firsts), 50.0)],
+            &[median(firsts)],
         ),
         Figure::new(
             GROUP,

@@ -264,7 +264,7 @@ async fn end_to_end() -> Vec<Figure> {
     let mut publisher = Publisher::redis(&stack.redis_url).await;
     let postgres = stack.postgres().await;
     postgres.batch_execute(FLOOR_TABLE).await.unwrap();
-    let mut load = Load::open(&stack, "end", 1).await;
+    let load = Load::open(&stack, "end", 1).await;
     let url = format!("{}/2015-03-31/functions/worker/invocations", stack.url);
     let (mut ours, mut floors) = (Vec::new(), Vec::new());
     for run in 0..=RUNS {
