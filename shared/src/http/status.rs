@@ -26,9 +26,9 @@ use crate::{
 /// The most executions that one stream carries.
 const MAX_EXECUTIONS: usize = 50;
 
-/// How many connections to Postgres a process holds at most. One that serves one stream at a time
-/// needs one, and another for `ready`.
-const CONNECTIONS: usize = 2;
+/// How many connections to Postgres a process holds at most. One that serves one request at a time
+/// needs one: with two, a first request that comes while the first is being opened opens another.
+const CONNECTIONS: usize = 1;
 
 /// The same for one that serves many (Lambda Managed Instances).
 const CONNECTIONS_SHARED: usize = 8;
