@@ -29,22 +29,24 @@
 //! `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` or `AWS_CONTAINER_CREDENTIALS_FULL_URI`,
 //! `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
 
+mod database;
+mod redis;
+
 use std::{collections::HashMap, fmt, time::Duration};
 
 use http::HeaderValue;
 use jsonwebtoken::jwk::JwkSet;
-use redis::IntoConnectionInfo;
 use thiserror::Error;
-use tokio_postgres::config::{Host, SslMode};
 
 use crate::{
-    iam::{Cache, Credentials, Signer},
-    tls::{self, Roots},
+    iam::{Credentials, Signer},
+    tls::Roots,
 };
 
-/// A connection must be authenticated again before 12 hours are over:
-/// <https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>.
-const REAUTHENTICATE_AFTER: Duration = Duration::from_hours(11);
+pub use self::{
+    database::{Database, DatabaseIam},
+    redis::{Redis, RedisIam},
+};
 
 /// A variable that is missing or has a value that it does not take.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -214,190 +216,6 @@ impl<T> Secret<T> {
 impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
-    }
-}
-
-/// How to reach Redis.
-#[derive(Clone, Debug)]
-pub struct Redis {
-    /// Address, credentials and whom to trust.
-    pub connection: Secret<redis::ConnectionInfo>,
-    /// IAM authentication instead of a password.
-    pub iam: Option<RedisIam>,
-    /// Whether it is a cluster.
-    pub cluster: bool,
-}
-
-/// Who to be in an `ElastiCache`.
-#[derive(Clone, Debug)]
-pub struct RedisIam {
-    /// The user's id, which is its name too.
-    pub user: String,
-    /// The cache.
-    pub cache: Cache,
-    /// Makes the tokens.
-    pub signer: Signer,
-    /// After how long a connection is authenticated again.
-    pub reauthenticate_after: Duration,
-}
-
-impl Redis {
-    /// Reads `REDIS_*`.
-    ///
-    /// # Errors
-    /// Where one is missing or has a value it does not take.
-    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let connection = redis_address(env, "REDIS_URL")?;
-        Ok(Redis {
-            iam: RedisIam::from_env(env, &connection)?,
-            connection: Secret(connection),
-            cluster: env.flag("REDIS_CLUSTER")?,
-        })
-    }
-
-    /// Reads `QUEUE_REDIS_URL`, where it is set.
-    fn of_queues(env: &Env) -> Result<Self, ConfigError> {
-        let Some(_) = env.get("QUEUE_REDIS_URL") else {
-            return Redis::from_env(env);
-        };
-        Ok(Redis {
-            connection: Secret(redis_address(env, "QUEUE_REDIS_URL")?),
-            iam: None,
-            cluster: false,
-        })
-    }
-}
-
-impl RedisIam {
-    fn from_env(env: &Env, redis: &redis::ConnectionInfo) -> Result<Option<Self>, ConfigError> {
-        let variable = "REDIS_IAM_USER";
-        let Some(user) = env.get(variable) else {
-            return Ok(None);
-        };
-        if !tls::is_used_by(redis) {
-            // A token must not travel in the clear.
-            return Err(ConfigError::new(
-                variable,
-                "needs REDIS_URL to be rediss://",
-            ));
-        }
-        let takes = "replicationgroup:NAME or serverlesscache:NAME, as in the cache's ARN";
-        let cache = match redis.addr() {
-            redis::ConnectionAddr::TcpTls { host, .. } => Cache::of_host(host),
-            _ => None,
-        };
-        let cache = match (env.get("REDIS_IAM_CACHE"), cache) {
-            (None, Some(cache)) => cache,
-            _ => env.required("REDIS_IAM_CACHE", takes, Cache::of_resource)?,
-        };
-        Ok(Some(RedisIam {
-            user: user.to_owned(),
-            cache,
-            signer: env.signer(variable)?,
-            reauthenticate_after: REAUTHENTICATE_AFTER,
-        }))
-    }
-}
-
-/// Reads a Redis URL, and `REDIS_CA_FILE`.
-fn redis_address(env: &Env, variable: &'static str) -> Result<redis::ConnectionInfo, ConfigError> {
-    let takes = "redis://[user:password@]host:port, or rediss:// for TLS";
-    let address = env.required(variable, takes, |url| {
-        // The client's way to say that a certificate is not to be verified.
-        let verified = !url.contains('#');
-        verified.then(|| url.into_connection_info().ok()).flatten()
-    })?;
-    let Some(roots) = env.roots("REDIS_CA_FILE")? else {
-        return Ok(address);
-    };
-    if !tls::is_used_by(&address) && variable != "REDIS_URL" {
-        return Ok(address);
-    }
-    let needs = || ConfigError::new("REDIS_CA_FILE", "needs REDIS_URL to be rediss://");
-    roots.trusted_by(address).ok_or_else(needs)
-}
-
-/// How to reach Postgres.
-#[derive(Clone, Debug)]
-pub struct Database {
-    /// Address and credentials.
-    pub connection: Secret<tokio_postgres::Config>,
-    /// Whom to trust, instead of the public roots.
-    pub roots: Option<Roots>,
-    /// IAM authentication instead of a password.
-    pub iam: Option<DatabaseIam>,
-    /// After how long an unused connection is closed.
-    pub idle: Duration,
-}
-
-/// Who to be in a Postgres of RDS.
-#[derive(Clone, Debug)]
-pub struct DatabaseIam {
-    /// The name of its host.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// The user's name.
-    pub user: String,
-    /// Makes the tokens.
-    pub signer: Signer,
-}
-
-impl Database {
-    /// Reads `DATABASE_*`.
-    ///
-    /// # Errors
-    /// Where one is missing or has a value it does not take.
-    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let takes = "postgres://user:password@host:port/database[?sslmode=require]";
-        let mut connection = env.required("DATABASE_URL", takes, |url| {
-            let config: tokio_postgres::Config = url.parse().ok()?;
-            (!config.get_hosts().is_empty()).then_some(config)
-        })?;
-        let roots = env.roots("DATABASE_CA_FILE")?;
-        let iam = DatabaseIam::from_env(env, &connection)?;
-        for (variable, is_set) in [
-            ("DATABASE_CA_FILE", roots.is_some()),
-            ("DATABASE_IAM_AUTH", iam.is_some()),
-        ] {
-            if is_set && connection.get_ssl_mode() == SslMode::Disable {
-                return Err(ConfigError::new(
-                    variable,
-                    "needs DATABASE_URL to be without sslmode=disable",
-                ));
-            }
-            if is_set {
-                connection.ssl_mode(SslMode::Require);
-            }
-        }
-        Ok(Database {
-            connection: Secret(connection),
-            roots,
-            iam,
-            idle: env.seconds("DATABASE_IDLE_SECONDS", 10, (1, 3600))?,
-        })
-    }
-}
-
-impl DatabaseIam {
-    fn from_env(env: &Env, address: &tokio_postgres::Config) -> Result<Option<Self>, ConfigError> {
-        let variable = "DATABASE_IAM_AUTH";
-        if !env.flag(variable)? {
-            return Ok(None);
-        }
-        // The token is for one host.
-        let ([Host::Tcp(host)], Some(user)) = (address.get_hosts(), address.get_user()) else {
-            return Err(ConfigError::new(
-                variable,
-                "needs DATABASE_URL to name a user and one host",
-            ));
-        };
-        Ok(Some(DatabaseIam {
-            host: host.clone(),
-            port: address.get_ports().first().copied().unwrap_or(5432),
-            user: user.to_owned(),
-            signer: env.signer(variable)?,
-        }))
     }
 }
 
@@ -576,103 +394,5 @@ mod tests {
         );
         assert!(Redis::from_env(&env("REDIS_URL", "localhost")).is_err());
         assert!(Database::from_env(&env("DATABASE_URL", "mysql://x")).is_err());
-    }
-
-    #[test]
-    fn tls_and_iam_are_refused_where_they_would_be_in_vain() {
-        let aws = [
-            ("AWS_REGION", "eu-central-1"),
-            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
-        ];
-        let env = |variables: &[(&str, &str)]| -> Env {
-            let all = variables.iter().chain(&aws);
-            all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect()
-        };
-        let plain = ("REDIS_URL", "redis://localhost");
-        let tls = ("REDIS_URL", "rediss://localhost");
-        let cache = "rediss://status-ab12cd.serverless.euc1.cache.amazonaws.com:6379";
-        let iam = ("REDIS_IAM_USER", "runcast");
-        let takes = "takes replicationgroup:NAME";
-        for (variables, refused) in [
-            (
-                vec![("REDIS_URL", "rediss://localhost/#insecure")],
-                "REDIS_URL has a value",
-            ),
-            (
-                vec![tls, ("REDIS_CA_FILE", "/dev/null")],
-                "REDIS_CA_FILE has a value",
-            ),
-            (
-                vec![tls, ("REDIS_CA_FILE", "/missing")],
-                "PEM file of root certificates",
-            ),
-            (vec![tls, ("REDIS_CLUSTER", "yes")], "takes true or false"),
-            (
-                vec![plain, iam],
-                "REDIS_IAM_USER needs REDIS_URL to be rediss://",
-            ),
-            (vec![tls, iam], "REDIS_IAM_CACHE is not set"),
-            (vec![tls, iam, ("REDIS_IAM_CACHE", "status")], takes),
-            (
-                vec![("REDIS_URL", cache), iam, ("AWS_REGION", "")],
-                "needs AWS_REGION",
-            ),
-        ] {
-            // Later ones count.
-            let (region, rest): (Vec<_>, Vec<_>) = variables
-                .iter()
-                .partition(|(name, _)| *name == "AWS_REGION");
-            let env = env(&rest).with(
-                region
-                    .iter()
-                    .map(|(n, v)| ((*n).to_owned(), (*v).to_owned())),
-            );
-            let error = Redis::from_env(&env).unwrap_err().to_string();
-            assert!(error.contains(refused), "{error}");
-        }
-        let redis = Redis::from_env(&env(&[("REDIS_URL", cache), iam])).unwrap();
-        assert_eq!(
-            redis.iam.as_ref().map(|iam| iam.user.as_str()),
-            Some("runcast")
-        );
-        assert!(!format!("{redis:?}").contains("hunter2"));
-
-        let (iam, on) = (
-            ("DATABASE_IAM_AUTH", "true"),
-            "postgres://reader@host:6543/log",
-        );
-        for (url, refused) in [
-            ("postgres://host/log", "name a user and one host"),
-            ("postgres://reader@a,b/log", "name a user and one host"),
-            (
-                "postgres://reader@host/log?sslmode=disable",
-                "without sslmode=disable",
-            ),
-        ] {
-            let error = Database::from_env(&env(&[("DATABASE_URL", url), iam]));
-            let error = error.unwrap_err().to_string();
-            assert!(error.starts_with("DATABASE_IAM_AUTH needs"), "{error}");
-            assert!(error.contains(refused), "{error}");
-        }
-        let database = Database::from_env(&env(&[("DATABASE_URL", on), iam])).unwrap();
-        assert_eq!(
-            database.connection.expose().get_ssl_mode(),
-            SslMode::Require
-        );
-        let error = Database::from_env(&env(&[("DATABASE_URL", on), ("DATABASE_CA_FILE", "/x")]));
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .starts_with("DATABASE_CA_FILE has a value")
-        );
-    }
-
-    #[test]
-    fn a_secret_is_not_printed() {
-        let redis = Redis::from_env(&env("REDIS_URL", "redis://:hunter2@localhost:1")).unwrap();
-        assert!(!format!("{redis:?}").contains("hunter2"));
     }
 }
