@@ -3,14 +3,14 @@
 use std::{path::Path, process::Command};
 
 use integration::{
-    binary, checkout,
-    stack::{SHARED_JWKS, SHARED_TOKEN, Stack},
+    binary,
+    stack::{SHARED_JWKS, Stack},
 };
 
 use crate::{
     figure::{Bar, Figure},
     load::milliseconds,
-    runtime::{Process, Said},
+    runtime::{Process, Said, request, variables},
 };
 
 const GROUP: &str = "cold start";
@@ -20,8 +20,7 @@ pub(crate) async fn run() -> Vec<Figure> {
     eprintln!("  cold start: {STARTS} processes and as many that only say hello");
     let stack = Stack::with(&[], &[("AUTH_JWKS", SHARED_JWKS)]).await;
     let variables = variables(&stack);
-    let payload = std::fs::read_to_string(checkout("infra/events/job-status.json")).unwrap();
-    let payload = payload.replace("TOKEN", SHARED_TOKEN);
+    let payload = request("sample-run");
     let (mut nexts, mut frames, mut floor_nexts, mut floor_frames) =
         (vec![], vec![], vec![], vec![]);
     for start in 0..=STARTS {
@@ -66,22 +65,6 @@ pub(crate) async fn run() -> Vec<Figure> {
     figures
 }
 
-/// What the functions of a stack are told, for a process outside of it.
-pub(crate) fn variables(stack: &Stack) -> Vec<(String, String)> {
-    [
-        ("REDIS_URL", stack.redis_url.as_str()),
-        ("DATABASE_URL", &stack.database_url),
-        ("AUTH_JWKS", SHARED_JWKS),
-        ("AUTH_ISSUER", "runcast-local"),
-        ("AUTH_AUDIENCE", "runcast"),
-        ("STREAMS_PER_SUBJECT", "1000000"),
-        ("CONNECTS_PER_MINUTE", "1000000"),
-        ("RUST_LOG", "warn"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
-}
-
 /// Milliseconds to the first `/next` and to the first frame.
 async fn start_once(binary: &str, variables: &[(String, String)], payload: &str) -> (f64, f64) {
     let mut process = Process::start(binary, variables).await;
@@ -89,20 +72,7 @@ async fn start_once(binary: &str, variables: &[(String, String)], payload: &str)
         panic!("{binary} answered before it was asked");
     };
     process.invoke(payload.to_owned());
-    let mut text = String::new();
-    let frame = loop {
-        match process.said().await {
-            Said::Chunk(at, chunk) => {
-                text.push_str(&chunk);
-                // A state has its number.
-                if text.contains("\"seq\":") {
-                    break at;
-                }
-            }
-            Said::Next(_) => {}
-            Said::End(_) => panic!("{binary}: no state in {text}"),
-        }
-    };
+    let frame = process.first_state().await;
     let since = |at: std::time::Instant| milliseconds(at - process.started);
     let times = (since(next), since(frame));
     process.stop().await;

@@ -1,12 +1,13 @@
 //! Delivery: from a publication to the viewer's frame; and the memory that streams take.
 
-use integration::stack::Stack;
+use integration::stack::{SHARED_JWKS, Stack};
 
 use crate::{
     figure::{Bar, Figure, PERCENTILES, of_runs, sorted},
     load::{Load, Publisher, RATE, Subscriber},
     machine::{memory, private_memory},
     mode::{MOST, Mode},
+    runtime::{self, Process},
 };
 
 const GROUP: &str = "delivery";
@@ -17,6 +18,9 @@ const SECONDS: f64 = 2.0;
 
 /// Events a second that everybody gets.
 const FAN_OUT_RATE: u32 = 4;
+
+/// What the bar is about.
+const BARRED: usize = 500;
 
 /// Where the memory of a managed process is looked at.
 const MEMORY_AT: [usize; 2] = [500, MOST];
@@ -50,7 +54,7 @@ pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
             &format!("{count} streams, {name}"),
             &ours,
             &floors,
-            managed && count == 500,
+            managed && count == BARRED,
         ));
         if managed && MEMORY_AT.contains(&count) {
             #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
@@ -73,6 +77,24 @@ pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
         }
     }
     figures
+}
+
+/// The same in managed mode to where the frame leaves the function: without the local Lambda.
+pub(crate) async fn at_the_runtime_api() -> Vec<Figure> {
+    eprintln!("  delivery, managed: {BARRED} streams, to the Runtime API");
+    let stack = Stack::with(&[], &[("AUTH_JWKS", SHARED_JWKS)]).await;
+    let own = [("AWS_LAMBDA_MAX_CONCURRENCY", "1600")];
+    let own = own.iter().chain(&QUIET);
+    let own = own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables: Vec<_> = runtime::variables(&stack).into_iter().chain(own).collect();
+    let process = Process::start("job-status", &variables).await;
+    let mut publisher = Publisher::redis(&stack.redis_url).await;
+    let mut load = Load::of_process(process, "api", BARRED).await;
+    let mut floor = Subscriber::to_many(&stack.redis_url, "floor", BARRED).await;
+    load.deliver(&mut publisher, 0.3, RATE).await;
+    let (ours, floors) = beside(&mut load, &mut floor, &mut publisher, RATE).await;
+    let name = format!("{BARRED} streams, managed, to the Runtime API");
+    percentiles(&name, &ours, &floors, false)
 }
 
 /// One execution that everybody watches.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use integration::stack::Stack;
+use integration::stack::{SHARED_JWKS, Stack};
 use redis::aio::MultiplexedConnection;
 use tokio_postgres::{Client, Statement};
 
@@ -10,6 +10,7 @@ use crate::{
     figure::{Bar, Figure, median},
     load::{self, Load, Times, client, milliseconds},
     mode::Mode,
+    runtime::{Process, request, variables},
 };
 
 const GROUP: &str = "first event";
@@ -34,6 +35,7 @@ pub(crate) async fn run() -> Vec<Figure> {
         eprintln!("  first event, {name}: {AT_ONCE} at once");
         figures.push(at_once(&stack, &mut floor, name).await);
     }
+    figures.extend(at_the_runtime_api().await);
     figures
 }
 
@@ -53,11 +55,6 @@ async fn one_at_a_time(stack: &Stack, floor: &mut Floor, mode: &str) -> Vec<Figu
         floors.push(median(asked));
         transits.push(median(passed));
     }
-    let both: Vec<f64> = floors
-        .iter()
-        .zip(&transits)
-        .map(|(floor, transit)| floor + transit)
-        .collect();
     vec![
         Figure::new(GROUP, format!("warm, {mode}, p50"), "ms", &ours)
             .over(&ours, &floors)
@@ -68,8 +65,54 @@ async fn one_at_a_time(stack: &Stack, floor: &mut Floor, mode: &str) -> Vec<Figu
             "ms",
             &ours,
         )
-        .over(&ours, &both),
+        .over(&ours, &plus(&floors, &transits)),
     ]
+}
+
+/// From an invocation to where the first state leaves the function, without the local Lambda; and
+/// a function on the same runtime that only says hello.
+async fn at_the_runtime_api() -> Vec<Figure> {
+    eprintln!("  first event, to the Runtime API");
+    let stack = Stack::with(&[], &[("AUTH_JWKS", SHARED_JWKS)]).await;
+    stack.publish("job", "done", "passed").await;
+    let mut floor = Floor::open(&stack).await;
+    let variables = variables(&stack);
+    let mut function = Process::start("job-status", &variables).await;
+    let mut hello = Process::start("hello", &variables).await;
+    let (mut ours, mut floors, mut hellos) = (Vec::new(), Vec::new(), Vec::new());
+    for run in 0..=RUNS {
+        let (mut answered, mut asked, mut greeted) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..REQUESTS {
+            asked.push(floor.ask().await);
+            answered.push(answer(&mut function).await);
+            greeted.push(answer(&mut hello).await);
+        }
+        // The first connects.
+        if run > 0 {
+            ours.push(median(answered));
+            floors.push(median(asked));
+            hellos.push(median(greeted));
+        }
+    }
+    vec![
+        Figure::new(GROUP, "warm, to the Runtime API, p50", "ms", &ours)
+            .over(&ours, &plus(&floors, &hellos)),
+        Figure::new(GROUP, "a hello, to the Runtime API, p50", "ms", &hellos),
+    ]
+}
+
+async fn answer(function: &mut Process) -> f64 {
+    function.next().await;
+    let invoked = Instant::now();
+    function.invoke(request("done"));
+    milliseconds(function.first_state().await - invoked)
+}
+
+fn plus(left: &[f64], right: &[f64]) -> Vec<f64> {
+    left.iter()
+        .zip(right)
+        .map(|(left, right)| left + right)
+        .collect()
 }
 
 /// A stream of what has ended: its environment is free again when it is read.

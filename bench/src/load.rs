@@ -18,6 +18,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
+use crate::runtime::{Process, Said, request};
+
 /// Events a second, over all streams.
 pub(crate) const RATE: u32 = 500;
 
@@ -34,15 +36,14 @@ pub(crate) fn now() -> u64 {
     u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The time of an event since it was sent, in ms; `None` where it does not say.
-fn age(data: &[u8]) -> Option<f64> {
+/// The time of an event from when it was sent to when it came, in ms; `None` where it does not say.
+fn age(data: &[u8], came: Instant) -> Option<f64> {
     const MARK: &[u8] = br#""message":""#;
     let at = data.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
     let digits = data[at..].iter().take_while(|byte| byte.is_ascii_digit());
     let sent = digits.fold(0u64, |sent, digit| sent * 10 + u64::from(digit - b'0'));
-    Some(milliseconds(Duration::from_nanos(
-        now().saturating_sub(sent),
-    )))
+    let sent = *EPOCH + Duration::from_nanos(sent);
+    Some(milliseconds(came.saturating_duration_since(sent)))
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
@@ -165,7 +166,7 @@ pub(crate) async fn open(
     let reader = tokio::spawn(async move {
         while let Some(Ok(event)) = events.next().await {
             assert_ne!(event.event, "reset", "the load is ahead of the log");
-            if let Some(age) = age(event.data.as_bytes()) {
+            if let Some(age) = age(event.data.as_bytes(), Instant::now()) {
                 times.record(age);
             }
         }
@@ -213,6 +214,8 @@ pub(crate) struct Load {
     viewers: Vec<Viewer>,
     times: Times,
     events: Events,
+    /// How many streams show each event.
+    viewers_of_each: usize,
     close_url: Option<String>,
 }
 
@@ -253,8 +256,41 @@ impl Load {
         let (times, client) = (Times::default(), client());
         let open = async |url: String| open(&client, &url, token, &times).await;
         let opened = stream::iter(urls).map(open).buffer_unordered(at_once);
+        let viewers: Vec<_> = opened.collect().await;
         Load {
-            viewers: opened.collect().await,
+            viewers_of_each: viewers.len() / ids.len().max(1),
+            viewers,
+            times,
+            events: Events::new(ids),
+            close_url: None,
+        }
+    }
+
+    /// Has a function's process serve so many streams, and listens where its frames leave it.
+    pub(crate) async fn of_process(mut process: Process, name: &str, count: usize) -> Self {
+        let (times, ids) = (Times::default(), ids(name, count));
+        for id in &ids {
+            process.invoke(request(id));
+        }
+        let mut states = 0;
+        while states < count {
+            if let Said::Chunk(_, text) = process.said().await {
+                states += text.matches(r#""seq":"#).count();
+            }
+        }
+        let taken = times.clone();
+        tokio::spawn(async move {
+            loop {
+                if let Said::Chunk(at, text) = process.said().await
+                    && let Some(age) = age(text.as_bytes(), at)
+                {
+                    taken.record(age);
+                }
+            }
+        });
+        Load {
+            viewers: Vec::new(),
+            viewers_of_each: 1,
             times,
             events: Events::new(ids),
             close_url: None,
@@ -268,9 +304,8 @@ impl Load {
         seconds: f64,
         rate: u32,
     ) -> Vec<f64> {
-        let viewers_of_each = self.viewers.len() / self.events.ids.len();
         let sent = self.events.publish(publisher, seconds, rate).await;
-        self.take(sent * viewers_of_each).await
+        self.take(sent * self.viewers_of_each).await
     }
 
     /// Waits for so many events that someone else has published.
@@ -409,7 +444,7 @@ async fn listening(url: &str, times: Times) -> MultiplexedConnection {
     let take = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
         if let (PushKind::Message, [_, Value::BulkString(payload)]) =
             (push.kind, push.data.as_slice())
-            && let Some(age) = age(payload)
+            && let Some(age) = age(payload, Instant::now())
         {
             times.record(age);
         }

@@ -18,6 +18,10 @@ use axum::{
     serve::ListenerExt,
 };
 use http_body_util::BodyExt;
+use integration::{
+    checkout,
+    stack::{SHARED_JWKS, SHARED_TOKEN, Stack},
+};
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
@@ -97,10 +101,57 @@ impl Process {
         self.said.recv().await.expect("it runs")
     }
 
+    /// Waits for the first state of an answer.
+    pub(crate) async fn first_state(&mut self) -> Instant {
+        let mut text = String::new();
+        loop {
+            match self.said().await {
+                Said::Chunk(at, chunk) => {
+                    text.push_str(&chunk);
+                    // A state has its number.
+                    if text.contains("\"seq\":") {
+                        return at;
+                    }
+                }
+                Said::Next(_) => {}
+                Said::End(_) => panic!("no state in {text}"),
+            }
+        }
+    }
+
+    /// Waits until it asks for another invocation.
+    pub(crate) async fn next(&mut self) {
+        while !matches!(self.said().await, Said::Next(_)) {}
+    }
+
     /// Ends it.
     pub(crate) async fn stop(mut self) {
         self.child.kill().await.unwrap();
     }
+}
+
+/// What the functions of a stack are told, for a process outside of it.
+pub(crate) fn variables(stack: &Stack) -> Vec<(String, String)> {
+    [
+        ("REDIS_URL", stack.redis_url.as_str()),
+        ("DATABASE_URL", &stack.database_url),
+        ("AUTH_JWKS", SHARED_JWKS),
+        ("AUTH_ISSUER", "runcast-local"),
+        ("AUTH_AUDIENCE", "runcast"),
+        ("STREAMS_PER_SUBJECT", "1000000"),
+        ("CONNECTS_PER_MINUTE", "1000000"),
+        ("RUST_LOG", "warn"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+/// A viewer's request for the events of a job run, as a function URL sends it.
+pub(crate) fn request(id: &str) -> String {
+    let sample = std::fs::read_to_string(checkout("infra/events/job-status.json")).unwrap();
+    sample
+        .replace("TOKEN", SHARED_TOKEN)
+        .replace("sample-run", id)
 }
 
 async fn next(State(api): State<Arc<Api>>) -> Response {

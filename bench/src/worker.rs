@@ -9,11 +9,10 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::{
-    cold_start::variables,
     figure::{Bar, Figure, of_runs, sorted},
     load::{self, Load, Publisher, Subscriber, milliseconds},
     mode::Mode,
-    runtime::{Process, Said},
+    runtime::{Process, Said, variables},
     wire::Wire,
 };
 
@@ -230,7 +229,7 @@ async fn round_trips(stack: &Stack) -> Vec<Figure> {
     let mut before = (0, 0, 0);
     for run in 0..4 {
         worker.invoke(batch(BARRED, 0));
-        while !matches!(worker.said().await, Said::Next(_)) {}
+        worker.next().await;
         let ((in_postgres, executed), (in_redis, _)) = (postgres.counts(), redis.counts());
         let after = (in_postgres, in_redis, executed);
         // The first opens the connections.
