@@ -139,6 +139,20 @@ impl Bus {
             keys,
             arguments,
         };
+        // At once on the connection there is, beside what others ask; once more on the one that
+        // replaces it, where it was lost. That does no harm: the scripts of the limits may be repeated.
+        let mut links = self.link.clone();
+        let link = links.borrow_and_update().clone();
+        if let Some(mut link) = link {
+            let answer = tokio::select! {
+                answer = patiently(self.redirects.eval(&mut link, call)) => answer,
+                _ = links.changed() => Err(away()),
+            };
+            match answer {
+                Err(error) if redirect::is_of_connection(&error) => {}
+                answer => return answer,
+            }
+        }
         let mut link = self.link().await?;
         patiently(self.redirects.eval(&mut link, call)).await
     }

@@ -169,12 +169,11 @@ impl Log {
             Watch::Executions { kind, ids } => {
                 let rows = self
                     .query(
-                        "SELECT w.track, x.organization_id, x.project_id, x.id, x.seq, \
-                                x.project_seq, x.status, x.state
-                         FROM unnest($2) WITH ORDINALITY AS w(id, track)
-                         JOIN executions x ON x.kind = $1 AND x.id = w.id
-                         WHERE x.seq > 0
-                         ORDER BY w.track",
+                        "SELECT array_position($2, id)::bigint AS track, organization_id, \
+                                project_id, id, seq, project_seq, status, state
+                         FROM executions
+                         WHERE kind = $1 AND id = ANY($2) AND seq > 0
+                         ORDER BY track",
                         &[
                             (&kind.as_str(), Type::TEXT),
                             (&texts(ids), Type::TEXT_ARRAY),

@@ -156,6 +156,7 @@ impl Call<'_> {
     }
 }
 
-fn is_of_connection(error: &RedisError) -> bool {
+/// Whether it is the connection that failed, not the command.
+pub(super) fn is_of_connection(error: &RedisError) -> bool {
     error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
 }
