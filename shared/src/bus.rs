@@ -124,7 +124,8 @@ impl Bus {
         self.query(&redis::cmd("PING")).await
     }
 
-    /// Runs a script, whose keys are all in one slot: in a cluster, at the node that has it.
+    /// Runs a script, whose keys are all in one slot: in a cluster, at the node that has it. It may
+    /// run twice.
     ///
     /// # Errors
     /// Where Redis is away, or the script fails.
@@ -139,22 +140,25 @@ impl Bus {
             keys,
             arguments,
         };
-        // At once on the connection there is, beside what others ask; once more on the one that
-        // replaces it, where it was lost. That does no harm: the scripts of the limits may be repeated.
-        let mut links = self.link.clone();
-        let link = links.borrow_and_update().clone();
-        if let Some(mut link) = link {
-            let answer = tokio::select! {
-                answer = patiently(self.redirects.eval(&mut link, call)) => answer,
-                _ = links.changed() => Err(away()),
-            };
-            match answer {
-                Err(error) if redirect::is_of_connection(&error) => {}
-                answer => return answer,
+        patiently(async {
+            // At once on the connection there is, beside what others ask; where it was lost, once
+            // more on the one that replaces it.
+            let mut links = self.link.clone();
+            let link = links.borrow_and_update().clone();
+            if let Some(mut link) = link {
+                let answer = tokio::select! {
+                    answer = self.redirects.eval(&mut link, call) => answer,
+                    _ = links.changed() => Err(away()),
+                };
+                match answer {
+                    Err(error) if redirect::is_of_connection(&error) => {}
+                    answer => return answer,
+                }
             }
-        }
-        let mut link = self.link().await?;
-        patiently(self.redirects.eval(&mut link, call)).await
+            let mut link = self.link().await?;
+            self.redirects.eval(&mut link, call).await
+        })
+        .await
     }
 
     async fn query(&self, command: &redis::Cmd) -> RedisResult<()> {

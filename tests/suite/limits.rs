@@ -82,6 +82,20 @@ async fn a_killed_functions_streams_are_given_back_and_living_ones_are_kept() {
 }
 
 #[tokio::test]
+async fn an_environment_whose_connection_died_while_it_was_frozen_still_counts() {
+    let stack = Stack::with(&[], &[("STREAMS_PER_SUBJECT", "1")]).await;
+    let _held = stack.watch("/api/test-status/events/r").await;
+    limited(connect(&stack, "job-status", &stack.token).await).await;
+    let mut redis = stack.redis().await;
+    for _ in 0..5 {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("SKIPME").arg("yes");
+        kill.exec_async(&mut redis).await.unwrap();
+        limited(connect(&stack, "job-status", &stack.token).await).await;
+    }
+}
+
+#[tokio::test]
 async fn who_connects_too_often_is_told_when_to_come_back() {
     let stack = Stack::with(&[], &[("CONNECTS_PER_MINUTE", "30")]).await;
     stack
