@@ -14,7 +14,7 @@ const FLOOR_LIGHT: RGBColor = RGBColor(203, 213, 225);
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// Delivery by the number of streams, beside its floor, on logarithmic scales.
+/// Delivery by the number of streams, beside its floor.
 pub(crate) fn delivery(figures: &[Figure], streams: &[usize], to: &Path) -> Drawn {
     let of = |mode: &str, percentile: &str, floor: bool| -> Vec<(f64, f64)> {
         let at = |count: &usize| {
@@ -37,13 +37,8 @@ pub(crate) fn delivery(figures: &[Figure], streams: &[usize], to: &Path) -> Draw
         ("floor, p50", FLOOR, of("managed", "p50", true)),
         ("floor, p99", FLOOR_LIGHT, of("managed", "p99", true)),
     ];
-    let values = lines
-        .iter()
-        .flat_map(|(_, _, line)| line)
-        .map(|(_, value)| *value);
-    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
+    let values = lines.iter().flat_map(|(_, _, line)| line);
+    let most = values.map(|(_, value)| *value).fold(0.0, f64::max);
     let area = SVGBackend::new(to, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
@@ -54,13 +49,12 @@ pub(crate) fn delivery(figures: &[Figure], streams: &[usize], to: &Path) -> Draw
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(48)
-        .build_cartesian_2d(
-            (1.0..2000.0).log_scale(),
-            (low * 0.7..high * 1.5).log_scale(),
-        )?;
+        .build_cartesian_2d((1.0..2000.0).log_scale(), 0.0..most * 1.1)?;
     chart
         .configure_mesh()
         .x_desc("open streams")
+        .x_label_formatter(&|streams| format!("{streams:.0}"))
+        .y_label_formatter(&|milliseconds| format!("{milliseconds:.1}"))
         .light_line_style(TRANSPARENT)
         .draw()?;
     for (label, color, line) in lines {
@@ -71,6 +65,7 @@ pub(crate) fn delivery(figures: &[Figure], streams: &[usize], to: &Path) -> Draw
     }
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE)
         .border_style(FLOOR)
         .draw()?;
@@ -104,4 +99,27 @@ pub(crate) fn bars(title: &str, bars: &[(String, f64)], to: &Path) -> Drawn {
     }
     area.present()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plot_shows_every_line_and_every_bar() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plot.svg");
+        let drawn = || std::fs::read_to_string(&file).unwrap();
+        let figure = |(percentile, values): (&str, [f64; 2])| {
+            let name = format!("100 streams, managed, {percentile}");
+            Figure::new("delivery", name, "ms", &values[..1]).over(&values[..1], &values[1..])
+        };
+        let figures = [("p50", [0.4, 0.2]), ("p99", [2.0, 0.6])].map(figure);
+        delivery(&figures, &[100], &file).unwrap();
+        for label in ["managed, p50", "managed, p99", "floor, p50", "floor, p99"] {
+            assert!(drawn().contains(label), "{label}");
+        }
+        bars("Memory", &[("nchan".to_owned(), 34.3)], &file).unwrap();
+        assert!(drawn().contains("nchan") && drawn().contains("34.30"));
+    }
 }

@@ -14,6 +14,7 @@ use shared::config;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
 };
 
 use crate::{
@@ -60,6 +61,9 @@ pub(crate) struct Options {
     /// Where data is kept; without, in a folder that is removed in the end
     #[arg(long)]
     state_dir: Option<PathBuf>,
+    /// End when stdin does: when the process that started it is gone
+    #[arg(long)]
+    end_with_stdin: bool,
 }
 
 /// The functions, and their memory in MB.
@@ -82,9 +86,20 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
         result = serve(&options, &mut started) => result,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        () = stdin_ended(), if options.end_with_stdin => Ok(()),
     };
     started.stop().await;
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Waits for the end of stdin, in a thread that nobody waits for.
+async fn stdin_ended() {
+    let (ended, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        ended.send(())
+    });
+    let _ = told.await;
 }
 
 /// What has to be stopped, in this order.

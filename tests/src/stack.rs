@@ -56,12 +56,14 @@ impl Stack {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut child = Command::new(binary("runcast"))
-            .args(["up", "--port", "0"])
+            .args(["up", "--port", "0", "--end-with-stdin"])
             .args(options)
             // Many viewers with one token; tests of the limits set them.
             .env("STREAMS_PER_SUBJECT", "1000000")
             .env("CONNECTS_PER_MINUTE", "1000000")
             .envs(variables.iter().copied())
+            // It ends with this process, however that ends.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log.reopen().unwrap())
             .spawn()

@@ -207,8 +207,9 @@ async fn a_stack_uses_the_servers_it_is_given() {
 
 #[tokio::test]
 async fn nothing_is_left_behind_however_a_stack_ends() {
-    for how in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
-        let stack = Stack::start().await;
+    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL];
+    for how in signals.map(Some).into_iter().chain([None]) {
+        let mut stack = Stack::start().await;
         let mut viewer = stack.watch("/api/job-status/events/r").await;
         viewer.state().await;
         let directory = "SELECT pg_backend_pid(), current_setting('data_directory')";
@@ -222,7 +223,11 @@ async fn nothing_is_left_behind_however_a_stack_ends() {
         let mut processes = stack.pids("job-status").await;
         processes.push(stack.valkey_pid().await);
         processes.push(nix::unistd::Pid::from_raw(row.get(0)));
-        signal(stack.pid(), how);
+        match how {
+            Some(how) => signal(stack.pid(), how),
+            // As where this process had died.
+            None => drop(stack.child.stdin.take()),
+        }
         for process in processes {
             gone(process).await;
         }
