@@ -28,7 +28,7 @@ check: setup-check web/node_modules/.installed ## Format, lints, docs, licences 
 rehearse: build setup-tests ## Rehearse a deployment to AWS: build, lint, seeded mistakes, an emulator
 	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/rehearse.py
 
-bench: setup bench/others/node_modules/.installed ## Measure everything against its floor: a table, bench/results.json, plots
+bench: setup bench/others/node_modules/.installed ## Measure everything against its floor: bench/results.json, docs/bench
 	cargo build --release --workspace
 	target/release/bench
 

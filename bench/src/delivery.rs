@@ -28,6 +28,12 @@ const MEMORY_AT: [usize; 2] = [500, MOST];
 /// How many streams there are at once, step by step.
 pub(crate) const STREAMS: [usize; 5] = [1, 100, 500, 1000, MOST];
 
+/// As figures name a step.
+pub(crate) fn name_of(streams: usize, mode: &str) -> String {
+    let plural = if streams == 1 { "" } else { "s" };
+    format!("{streams} stream{plural}, {mode}")
+}
+
 /// Events to streams of their own, one process a stream or one for all.
 pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
     let (name, managed) = (mode.name(), mode == Mode::Managed);
@@ -51,7 +57,7 @@ pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
         load.deliver(&mut publisher, 0.3, RATE).await;
         let (ours, floors) = beside(&mut load, &mut floor, &mut publisher, RATE).await;
         figures.extend(percentiles(
-            &format!("{count} streams, {name}"),
+            &name_of(count, name),
             &ours,
             &floors,
             managed && count == BARRED,

@@ -1,5 +1,7 @@
 //! Figures: what was measured, against which floor, and what it should be.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// The runs of one measurement.
@@ -20,6 +22,16 @@ impl Spread {
             high: sorted[sorted.len() - 1],
             runs: sorted.len(),
         }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [median, low, high] = [self.median, self.low, self.high].map(number);
+        if self.runs == 1 {
+            return f.write_str(&median);
+        }
+        write!(f, "{median} ({low}–{high})")
     }
 }
 
@@ -106,34 +118,36 @@ impl Figure {
 
     /// A line of the table.
     pub(crate) fn line(&self) -> String {
-        let spread = |spread: &Spread| {
-            if spread.runs == 1 {
-                return number(spread.median);
-            }
-            format!(
-                "{} ({}–{})",
-                number(spread.median),
-                number(spread.low),
-                number(spread.high)
-            )
-        };
-        let floor = self.floor.as_ref().map(spread).unwrap_or_default();
-        let ratio = self
-            .ratio
-            .map(|ratio| format!("{ratio:.2}×"))
-            .unwrap_or_default();
+        let [name, value, unit, floor, ratio, bar] = self.cells();
+        format!("{name:<62} {value:>24} {unit:<9} {floor:>24} {ratio:>8} {bar}")
+            .trim_end()
+            .to_owned()
+    }
+
+    /// A row of a table in Markdown.
+    pub(crate) fn row(&self) -> String {
+        let [name, value, unit, floor, ratio, bar] = self.cells();
+        format!("| {name} | {value} {unit} | {floor} | {ratio} | {bar} |")
+    }
+
+    fn cells(&self) -> [String; 6] {
+        let ratio = self.ratio.map(|ratio| format!("{ratio:.2}×"));
         let bar = match (&self.bar, self.met) {
             (Some(bar), Some(true)) => format!("{bar} ✓"),
             (Some(bar), _) => format!("{bar} ✗ not reached"),
             _ => String::new(),
         };
-        let value = spread(&self.value);
-        format!(
-            "{:<62} {value:>24} {:<9} {floor:>24} {ratio:>8} {bar}",
-            self.name, self.unit
-        )
-        .trim_end()
-        .to_owned()
+        [
+            self.name.clone(),
+            self.value.to_string(),
+            self.unit.to_owned(),
+            self.floor
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            ratio.unwrap_or_default(),
+            bar,
+        ]
     }
 }
 

@@ -34,7 +34,7 @@ use crate::{figure::Figure, machine::Machine, mode::Mode};
     about = "Measures Runcast against the floor of what it stands on, and beside others",
     after_help = "\
 Examples:
-  make bench                                 # everything; writes bench/results.json and the plots
+  make bench                                 # everything; writes bench/results.json and docs/bench
   target/release/bench --only cold-start     # one section; writes nothing"
 )]
 struct Options {
@@ -86,8 +86,7 @@ async fn main() {
             figures.extend(section.run().await);
         }
     }
-    let table = table(&figures);
-    print(&table);
+    print(&table(&figures));
     if everything {
         write(&machine, &figures);
     }
@@ -98,31 +97,55 @@ fn print(table: &str) {
     println!("{table}");
 }
 
-/// Figures by group, in the order in which the groups were measured first.
 fn table(figures: &[Figure]) -> String {
-    let mut groups: Vec<&str> = Vec::new();
-    for figure in figures {
-        if !groups.contains(&figure.group) {
-            groups.push(figure.group);
-        }
-    }
     let mut table = String::new();
-    for group in groups {
+    for (group, figures) in groups(figures) {
         table.push_str(&format!("\n{group}\n"));
-        for figure in figures.iter().filter(|figure| figure.group == group) {
+        for figure in figures {
             table.push_str(&format!("  {}\n", figure.line()));
         }
     }
     table
 }
 
+fn page(machine: &Machine, figures: &[Figure]) -> String {
+    let mut page = format!(
+        "# Figures\n\nWritten by `make bench`: {}.\n\nMedian (lowest–highest run); the ratio is the \
+         median of each run's over the floor measured beside it. What they mean is in \
+         [performance.md](../performance.md).\n",
+        machine.line()
+    );
+    for (group, figures) in groups(figures) {
+        page.push_str(&format!(
+            "\n## {group}\n\n| | | floor | ratio | bar |\n|---|---:|---:|---:|---|\n"
+        ));
+        for figure in figures {
+            page.push_str(&format!("{}\n", figure.row()));
+        }
+    }
+    page
+}
+
+/// Figures by group, in the order in which the groups were measured first.
+fn groups(figures: &[Figure]) -> Vec<(&str, Vec<&Figure>)> {
+    let mut groups: Vec<(&str, Vec<&Figure>)> = Vec::new();
+    for figure in figures {
+        match groups.iter_mut().find(|(group, _)| *group == figure.group) {
+            Some((_, figures)) => figures.push(figure),
+            None => groups.push((figure.group, vec![figure])),
+        }
+    }
+    groups
+}
+
 fn write(machine: &Machine, figures: &[Figure]) {
     let results =
         serde_json::to_string_pretty(&json!({"machine": machine, "figures": figures})).unwrap();
     std::fs::write(checkout("bench/results.json"), results + "\n").unwrap();
-    let plot = |name: &str| checkout("docs/bench").join(name);
+    let file = |name: &str| checkout("docs/bench").join(name);
     std::fs::create_dir_all(checkout("docs/bench")).unwrap();
-    plot::delivery(figures, &delivery::STREAMS, &plot("delivery.svg")).unwrap();
+    std::fs::write(file("figures.md"), page(machine, figures)).unwrap();
+    plot::delivery(figures, &delivery::STREAMS, &file("delivery.svg")).unwrap();
     let compared = [
         (
             "delivery to 500 streams, p50",
@@ -135,10 +158,10 @@ fn write(machine: &Machine, figures: &[Figure]) {
             "others-memory.svg",
         ),
     ];
-    for (suffix, title, file) in compared {
-        compare(figures, suffix, title, &plot(file));
+    for (suffix, title, name) in compared {
+        compare(figures, suffix, title, &file(name));
     }
-    eprintln!("written: bench/results.json, docs/bench/*.svg");
+    eprintln!("written: bench/results.json, docs/bench/*");
 }
 
 /// A plot of what the contenders have in common.

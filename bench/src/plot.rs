@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::figure::Figure;
+use crate::{delivery::name_of, figure::Figure};
 
 const SIZE: (u32, u32) = (720, 360);
 const OURS: RGBColor = RGBColor(37, 99, 235);
@@ -18,7 +18,7 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 pub(crate) fn delivery(figures: &[Figure], streams: &[usize], to: &Path) -> Drawn {
     let of = |mode: &str, percentile: &str, floor: bool| -> Vec<(f64, f64)> {
         let at = |count: &usize| {
-            let name = format!("{count} streams, {mode}, {percentile}");
+            let name = format!("{}, {percentile}", name_of(*count, mode));
             let figure = figures.iter().find(|figure| figure.name == name)?;
             let spread = if floor {
                 figure.floor.as_ref()?
