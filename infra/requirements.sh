@@ -7,8 +7,8 @@ lacks() {
     missing=1
 }
 command -v cargo >/dev/null || lacks "Rust 1.95" "install it from https://rustup.rs"
-command -v npm >/dev/null && node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null \
-    || lacks "Node 20 or newer, with npm" "install it from https://nodejs.org"
+command -v npm >/dev/null && node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major > 20 || (major == 20 && minor >= 19) ? 0 : 1)' 2>/dev/null \
+    || lacks "Node 20.19 or newer, with npm" "install it from https://nodejs.org"
 command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null \
     || lacks "Python 3.9 or newer" "install it from https://www.python.org or your system's packages"
 python3 -c 'import venv, ensurepip' 2>/dev/null \

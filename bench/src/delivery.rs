@@ -5,7 +5,7 @@ use integration::stack::{SHARED_JWKS, Stack};
 use crate::{
     figure::{Bar, Figure, PERCENTILES, of_runs, sorted},
     load::{Load, Publisher, RATE, Subscriber},
-    machine::{memory, private_memory},
+    machine::{private, resident},
     mode::{MOST, Mode},
     runtime::{self, Process},
 };
@@ -41,7 +41,7 @@ pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
     let mut publisher = Publisher::redis(&stack.redis_url).await;
     let mut figures = Vec::new();
     let base = if managed {
-        memory(stack.pids("job-status").await[0])
+        resident(stack.pids("job-status").await[0])
     } else {
         0.0
     };
@@ -64,7 +64,7 @@ pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
         ));
         if managed && MEMORY_AT.contains(&count) {
             #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-            let each = (memory(stack.pids("job-status").await[0]) - base) / count as f64;
+            let each = (resident(stack.pids("job-status").await[0]) - base) / count as f64;
             let figure = Figure::new(
                 "memory",
                 format!("per stream, managed, at {count}"),
@@ -165,11 +165,8 @@ fn percentiles(name: &str, ours: &[Vec<f64>], floors: &[Vec<f64>], barred: bool)
 /// Memory of processes that hold one stream each.
 async fn of_environments(stack: &Stack) -> Vec<Figure> {
     let pids = stack.pids("job-status").await;
-    let resident: Vec<f64> = pids.iter().map(|pid| memory(*pid) / 1024.0).collect();
-    let private: Vec<f64> = pids
-        .iter()
-        .map(|pid| private_memory(*pid) / 1024.0)
-        .collect();
+    let resident: Vec<f64> = pids.iter().map(|pid| resident(*pid) / 1024.0).collect();
+    let private: Vec<f64> = pids.iter().map(|pid| private(*pid) / 1024.0).collect();
     vec![
         Figure::new(
             "memory",

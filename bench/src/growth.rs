@@ -116,9 +116,9 @@ async fn insert(postgres: &Client, rows: &str, project: &str) {
          INSERT INTO projects (organization_id, project_id, kind, seq)
          SELECT 'demo', '{project}', 'job', max(n) FROM ({rows}) x
          ON CONFLICT (organization_id, project_id, kind) DO UPDATE SET seq = excluded.seq;
-         ANALYZE executions, events; CHECKPOINT"
+         VACUUM (ANALYZE) executions, events; CHECKPOINT"
     );
-    // One by one: a checkpoint is no part of a transaction.
+    // One by one: the last two are no part of a transaction.
     for statement in sql
         .split(';')
         .filter(|statement| !statement.trim().is_empty())

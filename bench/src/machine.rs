@@ -2,6 +2,7 @@
 
 use std::{fs, process::Command};
 
+use integration::memory;
 use nix::unistd::Pid;
 use serde::Serialize;
 
@@ -29,7 +30,6 @@ impl Machine {
             .unwrap();
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
-        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         Machine {
             date: chrono::Utc::now().format("%Y-%m-%d").to_string(),
             commit: said("git", &["rev-parse", "--short", "HEAD"]),
@@ -38,7 +38,7 @@ impl Machine {
                 .trim_start_matches([' ', '\t', ':'])
                 .to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_gb: kilobytes(&memory, "MemTotal:") / 1024 / 1024,
+            memory_gb: memory::of_machine() / 1024 / 1024,
             kernel: said("uname", &["-sr"]),
             rust: said("rustc", &["--version"]),
             valkey: stack.valkey_info("valkey_version").await,
@@ -63,13 +63,15 @@ impl Machine {
 }
 
 /// The resident memory of a process, in KB.
-pub(crate) fn memory(pid: Pid) -> f64 {
-    of_process(pid, "status", "VmRSS:")
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 KB")]
+pub(crate) fn resident(pid: Pid) -> f64 {
+    memory::resident(pid) as f64
 }
 
 /// What of it no other process shares, in KB.
-pub(crate) fn private_memory(pid: Pid) -> f64 {
-    of_process(pid, "smaps_rollup", "Private_Dirty:")
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 KB")]
+pub(crate) fn private(pid: Pid) -> f64 {
+    memory::private(pid) as f64
 }
 
 /// The processor time of a process so far, in seconds.
@@ -87,19 +89,6 @@ pub(crate) fn cpu_seconds(pid: Pid) -> f64 {
         .sum();
     // USER_HZ is 100 on every Linux that Rust supports.
     ticks / 100.0
-}
-
-fn of_process(pid: Pid, file: &str, name: &str) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 KB")]
-    let kilobytes = kilobytes(&text, name) as f64;
-    kilobytes
-}
-
-fn kilobytes(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-    number.unwrap_or(0)
 }
 
 fn said(program: &str, arguments: &[&str]) -> String {

@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     figure::{Figure, median, of_runs, sorted},
     load::{self, Load, Publisher, RATE, Times},
-    machine::memory,
+    machine::resident,
     mode::{MOST, Mode},
 };
 
@@ -190,7 +190,7 @@ fn memory_of_tree(pid: Pid) -> f64 {
     let children = children
         .split_whitespace()
         .filter_map(|child| child.parse().ok());
-    memory(pid)
+    resident(pid)
         + children
             .map(|child| memory_of_tree(Pid::from_raw(child)))
             .sum::<f64>()

@@ -49,7 +49,7 @@ pub(crate) fn delivery(figures: &[Figure], streams: &[usize], to: &Path) -> Draw
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(48)
-        .build_cartesian_2d((1.0..2000.0).log_scale(), 0.0..most * 1.1)?;
+        .build_cartesian_2d((1.0..2000.0).log_scale(), 0.0..most * 1.6)?;
     chart
         .configure_mesh()
         .x_desc("open streams")

@@ -11,6 +11,9 @@ pub const MAX_UPDATE_BYTES: usize = 128 * 1024;
 /// The longest `errorDetails` or `error` that is kept, in bytes; the rest is cut off with a mark.
 pub const MAX_ERROR_BYTES: usize = 16 * 1024;
 
+/// The largest number that JavaScript tells from the next: 2^53.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// A valid update. Optional values that a producer leaves out keep what they were.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,6 +34,7 @@ pub struct Update {
     pub progress: Option<Progress>,
     pub started_at: Option<Timestamp>,
     pub completed_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "milliseconds")]
     pub duration_ms: Option<u64>,
     #[serde(default, deserialize_with = "error_text")]
     pub error_details: Option<String>,
@@ -99,6 +103,25 @@ fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error
         .map_err(|error: InvalidWord| de::Error::custom(error))
 }
 
+/// A time span as clocks tell it, with a fraction or without, in whole milliseconds.
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    if !(0.0..=MAX_EXACT).contains(&number) {
+        return Err(de::Error::custom(
+            "durationMs is a number of milliseconds, from 0 to 2^53",
+        ));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "in bounds"
+    )]
+    let whole = number.round() as u64;
+    Ok(Some(whole))
+}
+
 /// Progress as an object: serde would take a list of its fields, too.
 fn progress<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Progress>, D::Error> {
     let members = Option::<serde_json::Map<_, _>>::deserialize(deserializer)?;
@@ -152,6 +175,25 @@ mod tests {
         ] {
             let error = Update::parse(&MINIMAL.replace(from, to)).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_duration_may_have_a_fraction() {
+        for (number, milliseconds) in [
+            ("1500", Some(1500)),
+            ("1500.0", Some(1500)),
+            ("0.5e3", Some(500)),
+            ("12.7", Some(13)),
+            ("null", None),
+        ] {
+            let json = MINIMAL.replace('}', &format!(r#","durationMs":{number}}}"#));
+            let update = Update::parse(&json).unwrap();
+            assert_eq!(update.duration_ms, milliseconds, "{number}");
+        }
+        for number in ["-1", "1e16", "\"5s\""] {
+            let json = MINIMAL.replace('}', &format!(r#","durationMs":{number}}}"#));
+            assert!(Update::parse(&json).is_err(), "{number}");
         }
     }
 

@@ -33,14 +33,7 @@ impl Server {
 
     /// The stack's Postgres.
     pub async fn postgres(stack: &Stack) -> Self {
-        let directory = "SELECT current_setting('data_directory')";
-        let row = stack
-            .postgres()
-            .await
-            .query_one(directory, &[])
-            .await
-            .unwrap();
-        let data: String = row.get(0);
+        let data = stack.data_directory().await;
         let lines = std::fs::read_to_string(format!("{data}/postmaster.pid")).unwrap();
         let pid = lines.lines().next().unwrap().parse().unwrap();
         let root = Uid::effective().is_root();

@@ -192,6 +192,13 @@ impl Stack {
         .await
     }
 
+    /// Where the stack's Postgres keeps its data.
+    pub async fn data_directory(&self) -> String {
+        let postgres = self.postgres().await;
+        let row = postgres.query_one("SHOW data_directory", &[]).await;
+        row.unwrap().get(0)
+    }
+
     /// A connection to the stack's Postgres, once it is there.
     pub async fn postgres(&self) -> tokio_postgres::Client {
         let connected = eventually("Postgres answers", async || {

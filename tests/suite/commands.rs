@@ -212,17 +212,12 @@ async fn nothing_is_left_behind_however_a_stack_ends() {
         let mut stack = Stack::start().await;
         let mut viewer = stack.watch("/api/job-status/events/r").await;
         viewer.state().await;
-        let directory = "SELECT pg_backend_pid(), current_setting('data_directory')";
-        let row = stack
-            .postgres()
-            .await
-            .query_one(directory, &[])
-            .await
-            .unwrap();
-        let data: String = row.get(1);
+        let data = stack.data_directory().await;
+        let postgres = stack.postgres().await;
+        let backend = postgres.query_one("SELECT pg_backend_pid()", &[]).await;
         let mut processes = stack.pids("job-status").await;
         processes.push(stack.valkey_pid().await);
-        processes.push(nix::unistd::Pid::from_raw(row.get(0)));
+        processes.push(nix::unistd::Pid::from_raw(backend.unwrap().get(0)));
         match how {
             Some(how) => signal(stack.pid(), how),
             // As where this process had died.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use integration::{
-    eventually,
+    eventually, memory,
     proxy::{Mode, Proxy},
     server::Server,
     stack::{Stack, signal, update},
@@ -361,15 +361,7 @@ async fn a_slow_reader_costs_no_memory_and_misses_nothing() {
     // A reader that does not read: its response is held, not polled.
     let response = stack.get(PATH, None).await;
     let details = "x".repeat(8_000);
-    let resident = async || {
-        let pid = stack.pids("job-status").await[0];
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
-    };
+    let resident = async || memory::resident(stack.pids("job-status").await[0]);
     let before = resident().await;
     let events = 2_000;
     for chunk in 0..events / 50 {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use integration::{
-    eventually,
+    eventually, memory,
     stack::{Stack, update},
     viewer::Viewer,
 };
@@ -34,11 +34,7 @@ async fn deliver(stack: &Stack, viewers: &mut [Viewer], from: u64, events: u64) 
 
 /// The memory of the function's process, in KB.
 async fn resident(stack: &Stack) -> u64 {
-    let pid = stack.pids("job-status").await[0];
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.unwrap().trim().trim_end_matches(" kB");
-    number.parse().unwrap()
+    memory::resident(stack.pids("job-status").await[0])
 }
 
 /// Two thousand connections in ten seconds by one subject; returns how many were let in.

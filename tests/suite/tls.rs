@@ -28,11 +28,7 @@ fn strangers(authority: &Authority, other: &Authority) -> [(Identity, &'static s
 /// The embedded Postgres of a stack shows this from now on, or speaks without TLS.
 async fn present(stack: &Stack, identity: Option<&Identity>) {
     let postgres = stack.postgres().await;
-    let row = postgres
-        .query_one("SHOW data_directory", &[])
-        .await
-        .unwrap();
-    let data: String = row.get(0);
+    let data = stack.data_directory().await;
     let mut settings = vec![("ssl", "off".to_owned())];
     if let Some(identity) = identity {
         let owner = std::fs::metadata(&data).unwrap();

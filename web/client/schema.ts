@@ -429,7 +429,7 @@ export interface components {
       progress?: components['schemas']['ProgressUpdate'] | null;
       startedAt?: components['schemas']['TimeUpdate'];
       completedAt?: components['schemas']['TimeUpdate'];
-      /** @description In milliseconds; written without a fraction or an exponent. */
+      /** @description In milliseconds; a fraction is rounded. */
       durationMs?: number | null;
       /** @description Text; any other JSON is kept as its text. */
       errorDetails?: unknown;
