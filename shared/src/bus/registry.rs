@@ -167,3 +167,41 @@ impl Registry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        execution::{Id, Kind, State},
+        watch::Watch,
+    };
+
+    #[tokio::test]
+    async fn a_message_is_read_and_encoded_once_however_many_listen() {
+        let id: Id = "r1".parse().unwrap();
+        let watch = Watch::Executions {
+            kind: Kind::Job,
+            ids: vec![id.clone()],
+        };
+        let registry = Registry::default();
+        let mut listening: Vec<Signals> = (0..1000)
+            .map(|_| registry.add(watch.channels(), None).1)
+            .collect();
+        let state = State::unreported(Kind::Job, id).to_json();
+        let message = state.replacen(
+            '{',
+            r#"{"organizationId":"o","projectId":"p","publishedAt":null,"#,
+            1,
+        );
+        registry.dispatch("job:r1:status", message.as_bytes());
+        let mut events = Vec::new();
+        for signals in &mut listening {
+            match signals.recv().await {
+                Signal::Event(0, event) => events.push(event),
+                other => panic!("{other:?} instead of an event"),
+            }
+        }
+        assert_eq!(*events[0].data, *state);
+        assert!(events.iter().all(|event| Arc::ptr_eq(event, &events[0])));
+    }
+}
