@@ -373,15 +373,22 @@ impl Queues {
 mod tests {
     use super::*;
 
-    fn env(variable: &str, value: &str) -> Env {
-        [(variable.to_owned(), value.to_owned())]
-            .into_iter()
+    /// A function's variables in AWS, with these.
+    pub(super) fn env(variables: &[(&str, &str)]) -> Env {
+        let aws = [
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ];
+        // Later ones count.
+        let all = aws.iter().chain(variables);
+        all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect()
     }
 
     #[test]
     fn a_bad_value_is_answered_with_what_the_variable_takes() {
-        let error = Streams::from_env(&env("STREAM_WINDOW_SECONDS", "soon")).unwrap_err();
+        let error = Streams::from_env(&env(&[("STREAM_WINDOW_SECONDS", "soon")])).unwrap_err();
         assert_eq!(
             error.to_string(),
             "STREAM_WINDOW_SECONDS has a value it does not take; it takes a whole number of \
@@ -392,7 +399,7 @@ mod tests {
             error.starts_with("REDIS_URL is not set; it takes redis://"),
             "{error}"
         );
-        assert!(Redis::from_env(&env("REDIS_URL", "localhost")).is_err());
-        assert!(Database::from_env(&env("DATABASE_URL", "mysql://x")).is_err());
+        assert!(Redis::from_env(&env(&[("REDIS_URL", "localhost")])).is_err());
+        assert!(Database::from_env(&env(&[("DATABASE_URL", "mysql://x")])).is_err());
     }
 }

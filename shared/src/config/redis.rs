@@ -117,18 +117,7 @@ fn redis_address(env: &Env, variable: &'static str) -> Result<redis::ConnectionI
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn env(variables: &[(&str, &str)]) -> Env {
-        let aws = [
-            ("AWS_REGION", "eu-central-1"),
-            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
-        ];
-        // Later ones count.
-        let all = aws.iter().chain(variables);
-        all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
+    use crate::config::tests::env;
 
     #[test]
     fn tls_and_iam_are_refused_where_they_would_be_in_vain() {
