@@ -53,10 +53,15 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
     }
     let mut up = up
         .args(["up", "--port", &options.port.to_string()])
+        // It ends with this process, however that ends.
+        .arg("--end-with-stdin")
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log.reopen()?)
         .kill_on_drop(true)
         .spawn()?;
+    // Waiting for a child closes its stdin.
+    let _open = up.stdin.take();
     let stdout = up.stdout.take().ok_or("no output")?;
     let Some(line) = BufReader::new(stdout).lines().next_line().await? else {
         let said = std::fs::read_to_string(log.path())?;
