@@ -89,7 +89,8 @@ pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
 pub(crate) async fn at_the_runtime_api() -> Vec<Figure> {
     eprintln!("  delivery, managed: {BARRED} streams, to the Runtime API");
     let stack = Stack::with(&[], &[("AUTH_JWKS", SHARED_JWKS)]).await;
-    let own = [("AWS_LAMBDA_MAX_CONCURRENCY", "1600")];
+    let most = MOST.to_string();
+    let own = [("AWS_LAMBDA_MAX_CONCURRENCY", most.as_str())];
     let own = own.iter().chain(&QUIET);
     let own = own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let variables: Vec<_> = runtime::variables(&stack).into_iter().chain(own).collect();

@@ -61,7 +61,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
         .kill_on_drop(true)
         .spawn()?;
     // Waiting for a child closes its stdin.
-    let _open = up.stdin.take();
+    let open = up.stdin.take();
     let stdout = up.stdout.take().ok_or("no output")?;
     let Some(line) = BufReader::new(stdout).lines().next_line().await? else {
         let said = std::fs::read_to_string(log.path())?;
@@ -79,11 +79,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
         _ = tokio::signal::ctrl_c() => {}
         status = up.wait() => return Err(format!("the stack ended ({})", status?).into()),
     }
-    // The stack ends with its parent's signal, or its guard ends it.
-    if let Ok(pid) = crate::process::pid(&up) {
-        crate::process::signal(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = up.wait().await;
-    }
+    drop(open);
+    let _ = up.wait().await;
     Ok(ExitCode::SUCCESS)
 }
 

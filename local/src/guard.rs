@@ -58,7 +58,7 @@ pub(crate) async fn run(options: &Options) -> Result<ExitCode, Error> {
     // A group that loses its parent while some of it is frozen gets SIGHUP (POSIX, `_exit`). It
     // must not end the guard before its work is done.
     let _hangup = signal(SignalKind::hangup())?;
-    tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await?;
+    process::stdin_ended().await;
     // Postgres ends in order, and frees its shared memory, where it is asked to.
     if let Some(pid) = postgres::pid(&options.state_dir) {
         process::signal(pid, Signal::SIGCONT);

@@ -21,6 +21,16 @@ pub(crate) fn signal(pid: Pid, signal: Signal) {
     let _ = kill(pid, signal);
 }
 
+/// Waits for the end of stdin, in a thread that nobody waits for.
+pub(crate) async fn stdin_ended() {
+    let (ended, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        ended.send(())
+    });
+    let _ = told.await;
+}
+
 /// The checkout that this binary was built from: where `make setup` put the servers.
 pub(crate) fn checkout() -> PathBuf {
     let local = Path::new(env!("CARGO_MANIFEST_DIR"));

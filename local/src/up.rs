@@ -14,7 +14,6 @@ use shared::config;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
 };
 
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
     gateway::{self, Gateway},
     guard::Guard,
     lambda::Lambda,
+    process,
     report::Report,
     servers::{Addresses, Given, Servers},
     signer::{Signer, TokenRequest},
@@ -86,20 +86,10 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
         result = serve(&options, &mut started) => result,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
-        () = stdin_ended(), if options.end_with_stdin => Ok(()),
+        () = process::stdin_ended(), if options.end_with_stdin => Ok(()),
     };
     started.stop().await;
     result.map(|()| ExitCode::SUCCESS)
-}
-
-/// Waits for the end of stdin, in a thread that nobody waits for.
-async fn stdin_ended() {
-    let (ended, told) = oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        ended.send(())
-    });
-    let _ = told.await;
 }
 
 /// What has to be stopped, in this order.
