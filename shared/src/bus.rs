@@ -113,7 +113,7 @@ impl Bus {
     /// Where Redis is away.
     pub async fn publish(&self, channel: &Channel, message: &str) -> RedisResult<()> {
         let mut command = redis::cmd("PUBLISH");
-        self.query(command.arg(channel.name()).arg(message)).await
+        self.command(command.arg(channel.name()).arg(message)).await
     }
 
     /// Asks Redis whether it is there.
@@ -121,7 +121,7 @@ impl Bus {
     /// # Errors
     /// Where it is not.
     pub async fn ping(&self) -> RedisResult<()> {
-        self.query(&redis::cmd("PING")).await
+        self.command(&redis::cmd("PING")).await
     }
 
     /// Runs a script, whose keys are all in one slot: in a cluster, at the node that has it. It may
@@ -140,14 +140,27 @@ impl Bus {
             keys,
             arguments,
         };
-        patiently(async {
-            // At once on the connection there is, beside what others ask; where it was lost, once
-            // more on the one that replaces it.
+        self.ask(|mut link| async move { self.redirects.eval(&mut link, call).await })
+            .await
+    }
+
+    async fn command(&self, command: &redis::Cmd) -> RedisResult<()> {
+        self.ask(|mut link| async move { command.exec_async(&mut link).await })
+            .await
+    }
+
+    /// Asks something of Redis, for as long as a subscriber waits: at once on the connection there
+    /// is, beside what others ask; where it was lost, once more on the one that replaces it.
+    async fn ask<T, F: Future<Output = RedisResult<T>>>(
+        &self,
+        question: impl Fn(MultiplexedConnection) -> F,
+    ) -> RedisResult<T> {
+        let asked = async {
             let mut links = self.link.clone();
             let link = links.borrow_and_update().clone();
-            if let Some(mut link) = link {
+            if let Some(link) = link {
                 let answer = tokio::select! {
-                    answer = self.redirects.eval(&mut link, call) => answer,
+                    answer = question(link) => answer,
                     _ = links.changed() => Err(away()),
                 };
                 match answer {
@@ -155,15 +168,10 @@ impl Bus {
                     answer => return answer,
                 }
             }
-            let mut link = self.link().await?;
-            self.redirects.eval(&mut link, call).await
-        })
-        .await
-    }
-
-    async fn query(&self, command: &redis::Cmd) -> RedisResult<()> {
-        let mut link = self.link().await?;
-        patiently(command.exec_async(&mut link)).await
+            question(self.link().await?).await
+        };
+        let answer = timeout(SUBSCRIBE_PATIENCE, asked).await;
+        answer.unwrap_or_else(|_| Err(away()))
     }
 
     /// The connection, once it is there.
@@ -181,12 +189,6 @@ impl Bus {
         let _ = self.requests.send(request);
         answer
     }
-}
-
-/// Waits for an answer for as long as a subscriber does.
-async fn patiently<T>(asked: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    let answer = timeout(SUBSCRIBE_PATIENCE, asked).await;
-    answer.unwrap_or_else(|_| Err(away()))
 }
 
 fn away() -> RedisError {

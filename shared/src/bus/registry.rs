@@ -42,21 +42,31 @@ struct Listener {
     id: u64,
     track: usize,
     sender: mpsc::Sender<Signal>,
-    overflowed: Arc<AtomicBool>,
+    overflow: Arc<Overflow>,
+}
+
+/// What did not fit into a listener's buffer.
+#[derive(Debug, Default)]
+struct Overflow {
+    events: AtomicBool,
+    close: AtomicBool,
 }
 
 /// The receiving end of a listener.
 #[derive(Debug)]
 pub(super) struct Signals {
     receiver: mpsc::Receiver<Signal>,
-    overflowed: Arc<AtomicBool>,
+    overflow: Arc<Overflow>,
 }
 
 impl Signals {
     pub(super) async fn recv(&mut self) -> Signal {
         // What overflowed was sent after all that is buffered, and the buffer was full: so there
-        // is something to receive, and the flag is looked at after it.
-        if self.overflowed.swap(false, Ordering::AcqRel) {
+        // is something to receive, and the flags are looked at after it.
+        if self.overflow.close.load(Ordering::Acquire) {
+            return Signal::Closed;
+        }
+        if self.overflow.events.swap(false, Ordering::AcqRel) {
             return Signal::Nudge;
         }
         match self.receiver.recv().await {
@@ -75,7 +85,7 @@ impl Registry {
         close: Option<Channel>,
     ) -> (u64, Signals) {
         let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-        let overflowed = Arc::new(AtomicBool::new(false));
+        let overflow = Arc::<Overflow>::default();
         let mut listeners = self.lock();
         listeners.last_id += 1;
         let id = listeners.last_id;
@@ -87,7 +97,7 @@ impl Registry {
                 id,
                 track,
                 sender: sender.clone(),
-                overflowed: overflowed.clone(),
+                overflow: overflow.clone(),
             };
             let new = || Listened {
                 channel,
@@ -99,10 +109,7 @@ impl Registry {
             let listened = listeners.channels.entry(name).or_insert_with(new);
             listened.listeners.push(listener);
         }
-        let signals = Signals {
-            receiver,
-            overflowed,
-        };
+        let signals = Signals { receiver, overflow };
         (id, signals)
     }
 
@@ -157,8 +164,12 @@ impl Registry {
                 (_, Some(event)) => Signal::Event(listener.track, event.clone()),
                 (_, None) => Signal::Nudge,
             };
-            if listener.sender.try_send(signal).is_err() {
-                listener.overflowed.store(true, Ordering::Release);
+            if let Err(unsent) = listener.sender.try_send(signal) {
+                let overflow = match unsent.into_inner() {
+                    Signal::Closed => &listener.overflow.close,
+                    _ => &listener.overflow.events,
+                };
+                overflow.store(true, Ordering::Release);
             }
         }
     }
@@ -203,5 +214,21 @@ mod tests {
         }
         assert_eq!(*events[0].data, *state);
         assert!(events.iter().all(|event| Arc::ptr_eq(event, &events[0])));
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_leaves_is_heard_above_a_full_buffer() {
+        let id: Id = "r1".parse().unwrap();
+        let watch = Watch::Executions {
+            kind: Kind::Job,
+            ids: vec![id.clone()],
+        };
+        let registry = Registry::default();
+        let (_, mut signals) = registry.add(watch.channels(), Some(Channel::Close(id)));
+        for _ in 0..=BUFFERED_EVENTS {
+            registry.dispatch("job:r1:status", b"a nudge");
+        }
+        registry.dispatch("stream:r1:close", b"");
+        assert!(matches!(signals.recv().await, Signal::Closed));
     }
 }

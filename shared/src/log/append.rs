@@ -13,7 +13,10 @@ use deadpool_postgres::Object;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Row, types::Type};
 
-use super::{Log, LogError, id, is_null, seq, to_sql, word};
+use super::{
+    Log, LogError,
+    row::{id, is_null, seq, to_sql, word},
+};
 use crate::{
     execution::{Event, Id, Kind, Seq, State, Timestamp},
     record::{self, Execution, Executions, KnownEvents, NewEvent, Outcome},

@@ -1,0 +1,57 @@
+//! What rows and parameters of the log are in Rust.
+
+use std::str::FromStr;
+
+use tokio_postgres::{
+    Row,
+    types::{FromSql, Type},
+};
+
+use super::LogError;
+use crate::execution::{Id, Seq};
+
+pub(super) fn id(row: &Row, column: &str) -> Result<Id, LogError> {
+    word(row.try_get(column)?)
+}
+
+pub(super) fn word<T: FromStr<Err: ToString>>(text: &str) -> Result<T, LogError> {
+    let read = text.parse();
+    read.map_err(|error: T::Err| LogError::Row(error.to_string()))
+}
+
+pub(super) fn seq(row: &Row, column: &str) -> Result<Seq, LogError> {
+    let number: i64 = row.try_get(column)?;
+    let number = u64::try_from(number).map_err(|_| LogError::Row(format!("{column} {number}")));
+    number.map(Seq)
+}
+
+/// The track, counted from 0; Postgres counts from 1.
+pub(super) fn track(row: &Row) -> Result<usize, LogError> {
+    let ordinality = seq(row, "track")?.0;
+    let index = ordinality
+        .checked_sub(1)
+        .and_then(|n| usize::try_from(n).ok());
+    index.ok_or_else(|| LogError::Row(format!("track {ordinality}")))
+}
+
+pub(super) fn is_null(row: &Row, column: &str) -> bool {
+    /// Accepts a value of any type, unread.
+    struct Present;
+    impl FromSql<'_> for Present {
+        fn from_sql(_: &Type, _: &[u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+            Ok(Present)
+        }
+        fn accepts(_: &Type) -> bool {
+            true
+        }
+    }
+    matches!(row.try_get::<_, Option<Present>>(column), Ok(None))
+}
+
+pub(super) fn to_sql(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
+}
+
+pub(super) fn texts(ids: &[Id]) -> Vec<&str> {
+    ids.iter().map(Id::as_str).collect()
+}
