@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use backon::ExponentialBuilder;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion,
     RedisError, RedisResult, Value, aio::MultiplexedConnection,
@@ -19,6 +20,20 @@ use crate::{cause, config};
 
 /// How long a cluster may take to tell its nodes.
 const NODES_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The waits between tries to reach Redis.
+pub(crate) fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(2))
+        .with_jitter()
+        .without_max_times()
+}
+
+/// What a missing answer is.
+pub(crate) fn silence() -> RedisError {
+    (ErrorKind::Io, "Redis does not answer").into()
+}
 
 /// Where connections are made to.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     config,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, silence},
     execution::{Event, Id, Seq, Timestamp},
     watch::Channel,
 };
@@ -63,7 +63,7 @@ impl Publisher {
             match timeout(ATTEMPT_TIMEOUT, self.try_publish(&pipeline)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => failure = Some(error),
-                Err(_) => failure = Some((redis::ErrorKind::Io, "Redis does not answer").into()),
+                Err(_) => failure = Some(silence()),
             }
         }
         let cause = failure.as_ref().map(RedisError::to_string);

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::BackoffBuilder;
 use redis::{RedisResult, Value, aio::MultiplexedConnection};
 use serde::Serialize;
 use tokio::{
@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     bus::{Signal, Subscription},
     config,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, backoff, silence},
     stream::{Frame, Next, Source, Stats},
 };
 
@@ -200,17 +200,12 @@ impl Statistics {
 
 /// Reads the numbers until it is aborted.
 async fn read(settings: config::Queues, numbers: watch::Sender<Option<Arc<str>>>) {
-    let backoff = ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(2))
-        .with_jitter()
-        .without_max_times();
-    let mut waits = backoff.build();
+    let mut waits = backoff().build();
     loop {
         let began = Instant::now();
         if let Err(error) = follow(&settings, &numbers).await {
             if began.elapsed() > BLOCK {
-                waits = backoff.build();
+                waits = backoff().build();
             }
             tracing::warn!(%error, "failed to read the queues");
             sleep(waits.next().unwrap_or(MIN_INTERVAL)).await;
@@ -283,7 +278,7 @@ async fn count(
         pipeline.zcard(key("completed")).zcard(key("failed"));
     }
     let answer = timeout(ANSWER_TIMEOUT, pipeline.query_async(connection)).await;
-    let answer: Vec<Value> = answer.map_err(|_| silent())??;
+    let answer: Vec<Value> = answer.map_err(|_| silence())??;
     let mut queues = BTreeMap::new();
     let mut events = Vec::new();
     for (queue, values) in settings.names.iter().zip(answer.chunks(8)) {
@@ -340,10 +335,6 @@ fn last_id(entries: &Value) -> Option<String> {
         Value::Array(entry) => redis::from_redis_value_ref(entry.first()?).ok(),
         _ => None,
     }
-}
-
-fn silent() -> redis::RedisError {
-    (redis::ErrorKind::Io, "Redis does not answer").into()
 }
 
 fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {

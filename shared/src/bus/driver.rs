@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff};
 use redis::{
     AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
 };
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Request, registry::Registry};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, backoff, silence};
 
 /// How long Redis may say nothing at all after it was asked something, before it counts as dead.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -68,7 +68,7 @@ impl Driver {
             requests,
             link,
             connection: None,
-            backoff: backoff(),
+            backoff: backoff().build(),
             reconnect_at: Instant::now(),
         }
     }
@@ -125,7 +125,7 @@ impl Driver {
                 });
                 let wanted = self.registry.all();
                 if self.subscribe(wanted, Vec::new()).await {
-                    self.backoff = backoff();
+                    self.backoff = backoff().build();
                     self.link.send_replace(Some(handle));
                     return true;
                 }
@@ -252,7 +252,7 @@ impl Pulse {
                 }
                 () = sleep_until(silent_since + ANSWER_TIMEOUT) => {
                     if self.last_received() <= silent_since {
-                        return Err((redis::ErrorKind::Io, "Redis does not answer").into());
+                        return Err(silence());
                     }
                     silent_since = self.last_received();
                 }
@@ -286,7 +286,7 @@ async fn connect(
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(None);
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect(&config)).await;
-    connected.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "Redis does not answer").into()))
+    connected.unwrap_or_else(|_| Err(silence()))
 }
 
 async fn closed(connection: Option<&Connection>) {
@@ -298,13 +298,4 @@ async fn closed(connection: Option<&Connection>) {
 
 fn from_now(duration: Duration) -> Instant {
     Instant::now() + duration
-}
-
-fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(2))
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
