@@ -14,7 +14,7 @@ help: ## List the targets
 demo: build ## Set everything up, start the stack, play a lively scene
 	@target/debug/runcast demo
 
-test: build setup-tests ## Set everything up, then run every test
+test: setup-tests build ## Set everything up, then run every test
 	npm --prefix web test
 	cargo test --workspace
 
@@ -25,7 +25,7 @@ check: setup-check web/node_modules/.installed ## Format, lints, docs, licences 
 	npm --prefix web run check
 	cargo deny --offline check bans licenses sources
 
-rehearse: build setup-tests ## Rehearse a deployment to AWS: build, lint, seeded mistakes, an emulator
+rehearse: setup-tests build ## Rehearse a deployment to AWS: build, lint, seeded mistakes, an emulator
 	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/rehearse.py
 
 bench: setup bench/others/node_modules/.installed ## Measure everything against its floor: bench/results.json, docs/bench
@@ -45,7 +45,7 @@ advisories: setup-check ## Known vulnerabilities (fetches the RustSec database f
 build: setup web/dist/index.html ## Build every binary and the dashboard, as the tests use them
 	cargo build --workspace
 
-screenshots: build setup-tests ## Take the pictures of docs/ anew
+screenshots: setup-tests build ## Take the pictures of docs/ anew
 	node tests/browser/screenshots.mjs docs
 
 web/dist/index.html: web/node_modules/.installed $(shell find web/client web/dashboard -type f)
@@ -71,10 +71,12 @@ node_modules/.servers: package-lock.json | requirements
 	@infra/hydrate.sh
 	@touch $@
 
-.PHONY: setup-tests setup-check
-setup-tests: setup .venv/.tools .venv-producers/.installed tests/browser/node_modules/.installed tests/node/node_modules/.installed ## What only the tests need
-	@command -v $(or $(CHROMIUM),chromium) >/dev/null || { echo "the tests need Chromium: install Debian's chromium, or name one with CHROMIUM=" >&2; exit 1; }
-	@command -v redis-server >/dev/null || { echo "the tests of TLS need Redis: install Debian's redis-server" >&2; exit 1; }
+.PHONY: setup-tests test-requirements setup-check
+setup-tests: test-requirements setup .venv/.tools .venv-producers/.installed tests/browser/node_modules/.installed tests/node/node_modules/.installed ## What only the tests need
+
+# First of all: who lacks something shall not learn it after minutes of building.
+test-requirements:
+	@CHROMIUM=$(CHROMIUM) infra/requirements.sh tests
 
 .venv/.tools: requirements-dev.txt .venv/.servers
 	@echo "installing cargo-lambda and the AWS SAM CLI (PyPI)"

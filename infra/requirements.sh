@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Says clearly which of the things that this project cannot install itself is missing.
+# Says clearly which of the things that this project (with `tests`: and its tests) cannot install itself is missing.
 set -euo pipefail
 missing=0
 lacks() {
@@ -13,4 +13,12 @@ command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_in
     || lacks "Python 3.9 or newer" "install it from https://www.python.org or your system's packages"
 python3 -c 'import venv, ensurepip' 2>/dev/null \
     || lacks "Python's venv" "on Debian and Ubuntu: apt-get install python3-venv"
+if [ "${1-}" = tests ]; then
+    command -v "${CHROMIUM:-chromium}" >/dev/null \
+        || lacks "Chromium, for its tests" "on Debian and Ubuntu: apt-get install chromium; or name one with CHROMIUM="
+    command -v redis-server >/dev/null \
+        || lacks "a redis-server, for its tests of TLS" "on Debian and Ubuntu: apt-get install redis-server"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+        || lacks "Python 3.10 or newer, for its tests" "install it from https://www.python.org"
+fi
 exit "$missing"
