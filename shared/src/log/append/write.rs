@@ -1,0 +1,212 @@
+//! The second round trip: writing what became of a batch, and the commit.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Client, types::Type};
+
+use super::Submission;
+use crate::{
+    execution::{Event, Id, Kind, Seq},
+    log::{
+        LogError,
+        row::{id, seq, to_sql, word},
+    },
+    record::{Executions, NewEvent},
+    update::MAX_UPDATE_BYTES,
+};
+
+/// What identifies a project's sequence.
+type Project = (Id, Id, Kind);
+
+fn project_of(event: &Event) -> Project {
+    let (organization_id, project_id) = (event.organization_id.clone(), event.project_id.clone());
+    (organization_id, project_id, event.kind)
+}
+
+/// Writes events and executions; returns the last number given in each project.
+pub(super) async fn write(
+    client: &Client,
+    new: &[NewEvent],
+    executions: &Executions,
+) -> Result<BTreeMap<Project, Seq>, LogError> {
+    // The numbers of a project are given here, under its row's lock, which is held until the
+    // commit: so they have no holes.
+    const WRITE: &str = "WITH counted AS (
+             INSERT INTO projects (organization_id, project_id, kind, seq)
+             SELECT organization_id, project_id, kind, count(*)
+             FROM unnest($1, $2, $3) AS event(organization_id, project_id, kind)
+             GROUP BY 1, 2, 3
+             ORDER BY 1, 2, 3
+             ON CONFLICT (organization_id, project_id, kind)
+                 DO UPDATE SET seq = projects.seq + excluded.seq
+             RETURNING organization_id, project_id, kind, seq
+         ), numbered AS (
+             SELECT event.*, counted.seq + 1 - row_number() OVER (
+                        PARTITION BY organization_id, project_id, kind ORDER BY number DESC
+                    ) AS project_seq
+             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY
+                 AS event(organization_id, project_id, kind, id, seq, event_id, status, state,
+                          occurred_at, number)
+             JOIN counted USING (organization_id, project_id, kind)
+         ), added AS (
+             INSERT INTO events (organization_id, project_id, kind, id, seq, event_id, status,
+                                 state, occurred_at, project_seq)
+             SELECT organization_id, project_id, kind, id, seq, event_id, status, state,
+                    occurred_at, project_seq
+             FROM numbered
+         ), changed AS (
+             UPDATE executions x
+             SET organization_id = c.organization_id, project_id = c.project_id,
+                 run_id = c.run_id, seq = c.seq, status = c.status, state = c.state,
+                 project_seq = coalesce(n.project_seq, x.project_seq), updated_at = now()
+             FROM unnest($10, $11, $12, $13, $14, $15, $16, $17)
+                 AS c(organization_id, project_id, kind, id, run_id, seq, status, state)
+             LEFT JOIN numbered n USING (kind, id, seq)
+             WHERE x.kind = c.kind AND x.id = c.id
+         )
+         SELECT organization_id, project_id, kind, seq FROM counted";
+    let events = || new.iter().map(|new| &new.event);
+    let changed = || executions.values();
+    let state_json: Vec<_> = changed()
+        .map(|execution| execution.state.to_json())
+        .collect();
+    let event_columns = Columns::new(events(), |event| {
+        (
+            &event.organization_id,
+            &event.project_id,
+            event.kind,
+            &event.id,
+        )
+    });
+    let changed_columns = Columns::new(changed(), |execution| {
+        let (organization_id, project_id) = (&execution.organization_id, &execution.project_id);
+        (
+            organization_id,
+            project_id,
+            execution.state.kind(),
+            execution.state.id(),
+        )
+    });
+    let event_seqs: Vec<_> = events().map(|event| to_sql(event.seq)).collect();
+    let event_ids: Vec<_> = new.iter().map(|new| new.event_id.as_str()).collect();
+    let event_statuses: Vec<_> = events().map(|event| event.status.as_str()).collect();
+    let event_states: Vec<_> = events().map(|event| &*event.data).collect();
+    let occurred: Vec<_> = new.iter().map(|new| new.occurred_at.0).collect();
+    let run_ids: Vec<_> = changed()
+        .map(|execution| execution.run_id.as_ref().map(Id::as_str))
+        .collect();
+    let seqs: Vec<_> = changed()
+        .map(|execution| to_sql(execution.state.seq()))
+        .collect();
+    let statuses: Vec<_> = changed()
+        .map(|execution| execution.state.status().as_str())
+        .collect();
+    let states: Vec<_> = state_json.iter().map(|json| &**json).collect();
+    let rows = client
+        .query_typed(
+            WRITE,
+            &[
+                (&event_columns.organizations, Type::TEXT_ARRAY),
+                (&event_columns.projects, Type::TEXT_ARRAY),
+                (&event_columns.kinds, Type::TEXT_ARRAY),
+                (&event_columns.ids, Type::TEXT_ARRAY),
+                (&event_seqs, Type::INT8_ARRAY),
+                (&event_ids, Type::TEXT_ARRAY),
+                (&event_statuses, Type::TEXT_ARRAY),
+                (&event_states, Type::TEXT_ARRAY),
+                (&occurred, Type::TIMESTAMPTZ_ARRAY),
+                (&changed_columns.organizations, Type::TEXT_ARRAY),
+                (&changed_columns.projects, Type::TEXT_ARRAY),
+                (&changed_columns.kinds, Type::TEXT_ARRAY),
+                (&changed_columns.ids, Type::TEXT_ARRAY),
+                (&run_ids, Type::TEXT_ARRAY),
+                (&seqs, Type::INT8_ARRAY),
+                (&statuses, Type::TEXT_ARRAY),
+                (&states, Type::TEXT_ARRAY),
+            ],
+        )
+        .await?;
+    let counted = rows.iter().map(|row| {
+        let kind = word(row.try_get("kind")?)?;
+        let project = (id(row, "organization_id")?, id(row, "project_id")?, kind);
+        Ok((project, seq(row, "seq")?))
+    });
+    counted.collect()
+}
+
+/// What identifies executions and their events, as columns.
+struct Columns<'a> {
+    organizations: Vec<&'a str>,
+    projects: Vec<&'a str>,
+    kinds: Vec<&'a str>,
+    ids: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn new<T: 'a>(
+        items: impl Iterator<Item = &'a T> + Clone,
+        of: impl Fn(&'a T) -> (&'a Id, &'a Id, Kind, &'a Id),
+    ) -> Self {
+        let column = |pick: fn((&'a Id, &'a Id, Kind, &'a Id)) -> &'a str| {
+            items.clone().map(|item| pick(of(item))).collect()
+        };
+        Columns {
+            organizations: column(|(organization_id, ..)| organization_id.as_str()),
+            projects: column(|(_, project_id, ..)| project_id.as_str()),
+            kinds: column(|(.., kind, _)| kind.as_str()),
+            ids: column(|(.., id)| id.as_str()),
+        }
+    }
+}
+
+/// Gives the events the numbers that the log gave them.
+pub(super) fn number(new: &mut [NewEvent], counted: &BTreeMap<Project, Seq>) {
+    let mut last = counted.clone();
+    for new in new.iter_mut().rev() {
+        if let Some(seq) = last.get_mut(&project_of(&new.event)) {
+            new.event.project_seq = *seq;
+            seq.0 = seq.0.saturating_sub(1);
+        }
+    }
+}
+
+pub(super) async fn reject(
+    client: &Client,
+    rejected: &[(&Submission<'_>, &str)],
+) -> Result<(), LogError> {
+    if rejected.is_empty() {
+        return Ok(());
+    }
+    let event_ids: Vec<_> = rejected
+        .iter()
+        .map(|(submission, _)| submission.event_id())
+        .collect();
+    let reasons: Vec<_> = rejected.iter().map(|(_, reason)| clean(reason)).collect();
+    let bodies: Vec<_> = rejected
+        .iter()
+        .map(|(submission, _)| clean(&submission.body))
+        .collect();
+    client
+        .query_typed(
+            "INSERT INTO rejected_updates (event_id, reason, body) SELECT * FROM unnest($1, $2, $3)",
+            &[
+                (&event_ids, Type::TEXT_ARRAY),
+                (&reasons, Type::TEXT_ARRAY),
+                (&bodies, Type::TEXT_ARRAY),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// What Postgres can keep of a text: no NUL, and not too much.
+fn clean(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_UPDATE_BYTES);
+    text.get(..end)
+        .unwrap_or_default()
+        .replace('\0', "\u{fffd}")
+}
+
+pub(super) async fn commit(client: &Client) -> Result<(), LogError> {
+    Ok(client.batch_execute("COMMIT").await?)
+}
