@@ -18,6 +18,7 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::registry::Left;
 use self::{
     driver::Driver,
     redirect::{Call, Redirects},
@@ -57,8 +58,6 @@ pub enum Signal {
     Lost,
     /// The connection is back; what was published meanwhile was missed.
     Restored,
-    /// The viewer has left.
-    Closed,
 }
 
 impl Bus {
@@ -213,6 +212,12 @@ impl Subscription {
         self.live
     }
 
+    /// Tells when the viewer has left.
+    #[must_use]
+    pub fn left(&self) -> Left {
+        self.signals.left()
+    }
+
     /// Waits for the next signal. Cancelling it loses nothing.
     pub async fn recv(&mut self) -> Signal {
         loop {
@@ -284,6 +289,13 @@ impl Message {
     pub fn read(channel: &Channel, payload: &[u8]) -> Option<Event> {
         let message: Message = serde_json::from_slice(payload).ok()?;
         let state = &message.state;
+        let seq_here = match channel {
+            Channel::Project { .. } => message.project_seq,
+            _ => state.seq(),
+        };
+        if seq_here == Seq::ZERO {
+            return None;
+        }
         let event = Event {
             kind: state.kind(),
             id: state.id().clone(),

@@ -23,8 +23,7 @@ use crate::{
     watch::Watch,
 };
 
-/// How long a feed waits, at most, before it reads the log when Redis is back: so that a thousand
-/// feeds do not ask at once.
+/// How long a feed waits, at most, before it reads the log when Redis is back.
 const RESTORED_SPREAD: Duration = Duration::from_millis(250);
 
 /// The longest wait between tries to read the log, in degraded polls.
@@ -149,7 +148,14 @@ impl Feed {
                 self.cursor.start_read();
                 self.deliver(after);
                 self.schedule_first_poll();
-                return Ok(!(self.is_complete() && self.ready.is_empty()));
+                if self.ready.is_empty() {
+                    if self.is_complete() {
+                        return Ok(false);
+                    }
+                    // Lambda may hold a single small chunk back until the next: the first ping.
+                    self.ready.push_back(Frame::Cursor(self.cursor.to_string()));
+                }
+                return Ok(true);
             }
         }
         let states = self.log.states(&self.watch).await?;
@@ -187,6 +193,13 @@ impl Feed {
         }
     }
 
+    /// Reads the log soon: every stream of every process is told of Redis at once, and they shall
+    /// not all ask at once.
+    fn read_within(&mut self, spread: Duration) {
+        self.cursor.nudge();
+        self.read_not_before = Instant::now() + spread.mul_f64(rand::rng().random());
+    }
+
     fn read_after(&mut self, positions: Vec<Seq>) {
         let (log, watch) = (self.log.clone(), self.watch.clone());
         self.reading = Some(Box::pin(async move {
@@ -199,7 +212,9 @@ impl Feed {
     }
 
     fn take_in(&mut self, read: Result<Read, LogError>) {
-        self.stats.reads += 1;
+        if !self.subscription.is_live() {
+            self.stats.fallback_polls += 1;
+        }
         match read {
             Ok(read) => {
                 self.failures = 0;
@@ -329,13 +344,9 @@ impl Source for Feed {
             tokio::select! {
                 signal = self.subscription.recv() => match signal {
                     Signal::Event(track, event) => self.offer(track, &event),
-                    Signal::Nudge | Signal::Lost => self.cursor.nudge(),
-                    Signal::Restored => {
-                        self.cursor.nudge();
-                        let spread = RESTORED_SPREAD.mul_f64(rand::rng().random());
-                        self.read_not_before = Instant::now() + spread;
-                    }
-                    Signal::Closed => return Next::Closed,
+                    Signal::Nudge => self.cursor.nudge(),
+                    Signal::Lost => self.read_within(self.settings.poll_degraded),
+                    Signal::Restored => self.read_within(RESTORED_SPREAD),
                 },
                 read = reading(&mut self.reading) => {
                     self.reading = None;

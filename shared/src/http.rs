@@ -13,9 +13,10 @@ use std::{
 use axum::{
     Router,
     extract::{FromRequestParts, Path, Query, Request, State},
+    handler::Handler,
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use lambda_http::{RequestExt, request::RequestContext};
@@ -30,13 +31,12 @@ use tower_http::{
 use crate::{
     access::{
         grant::Grant,
-        limits::{Lease, Limited, Limits},
+        limits::{Limited, Limits},
         token::{TokenError, Verifier},
     },
     bus::{Bus, Subscription},
     config::{self, Access, ConfigError, Env, Redis, Streams},
     error::Problem,
-    execution::Id,
     stream::{self, Session},
     telemetry,
     watch::Channel,
@@ -101,7 +101,17 @@ impl Edge {
             self.limits.admit(grant, &stream_id)
         );
         match admitted {
-            Ok(lease) => Ok((asked.session(grant, stream_id, lease), subscription)),
+            Ok(lease) => {
+                let session = Session {
+                    stream_id,
+                    lease,
+                    left: subscription.left(),
+                    asked_at: asked.at,
+                    expires_at: grant.expires_at,
+                    deadline: asked.deadline,
+                };
+                Ok((session, subscription))
+            }
             Err(limited) => {
                 subscription.close().await;
                 Err(limited.into())
@@ -135,6 +145,7 @@ fn router(name: &str, edge: Arc<Edge>, own: Router) -> Router {
             HeaderName::from_static("x-auth-token"),
         ])
         .allow_credentials(true)
+        .expose_headers([header::RETRY_AFTER])
         .max_age(Duration::from_hours(1));
     let common = Router::new()
         .route("/streams/{id}/close", post(close))
@@ -155,6 +166,17 @@ fn router(name: &str, edge: Arc<Edge>, own: Router) -> Router {
             header::STRICT_TRANSPORT_SECURITY,
             "max-age=63072000; includeSubDomains",
         ))
+}
+
+/// A route that streams. axum would serve HEAD by the handler of GET: it would open a stream, whose
+/// body is dropped, and Lambda would freeze the process before the stream has given its place back.
+fn streaming<H, T, S>(handler: H) -> MethodRouter<S>
+where
+    H: Handler<T, S>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    get(handler).head(async |method| ([(header::ALLOW, "GET")], method_not_allowed(method).await))
 }
 
 /// What a stream's request says, beside its path.
@@ -181,16 +203,6 @@ impl Asked {
         let header = header.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let parameter = || self.parameter("lastEventId").map(str::to_owned);
         header.or_else(parameter).filter(|id| !id.is_empty())
-    }
-
-    fn session(&self, grant: &Grant, stream_id: Id, lease: Lease) -> Session {
-        Session {
-            stream_id,
-            lease,
-            asked_at: self.at,
-            expires_at: grant.expires_at,
-            deadline: self.deadline,
-        }
     }
 }
 

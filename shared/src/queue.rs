@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    bus::{Signal, Subscription},
+    bus::Subscription,
     config,
     endpoint::{Endpoint, backoff, silence},
     stream::{Frame, Next, Source, Stats},
@@ -77,6 +77,20 @@ impl Queues {
             watched: Arc::default(),
             numbers: watch::channel(None).0,
         }
+    }
+
+    /// Asks the queues' Redis whether it is there.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub async fn ping(&self) -> RedisResult<()> {
+        let asked = async {
+            let endpoint = Endpoint::new(&self.settings.redis);
+            let mut connection = connect(&endpoint, &self.settings).await?;
+            redis::cmd("PING").exec_async(&mut connection).await
+        };
+        let answer = timeout(ANSWER_TIMEOUT, asked).await;
+        answer.unwrap_or_else(|_| Err(silence()))
     }
 
     /// Begins to watch; `None` where the queues cannot be read now.
@@ -140,15 +154,8 @@ impl Source for Numbers {
                     published_at: None,
                 });
             }
-            tokio::select! {
-                // The sender lives as long as the process.
-                _ = self.latest.changed() => {}
-                signal = self.subscription.recv() => {
-                    if let Signal::Closed = signal {
-                        return Next::Closed;
-                    }
-                }
-            }
+            // The sender lives as long as the process.
+            let _ = self.latest.changed().await;
         }
     }
 
@@ -207,7 +214,10 @@ async fn read(settings: config::Queues, numbers: watch::Sender<Option<Arc<str>>>
             if began.elapsed() > BLOCK {
                 waits = backoff().build();
             }
+            metrics::counter!("RedisErrors").increment(1);
             tracing::warn!(%error, "failed to read the queues");
+            // Who comes next must not see what is old by then; who watches keeps what there was.
+            numbers.send_replace(None);
             sleep(waits.next().unwrap_or(MIN_INTERVAL)).await;
         }
     }

@@ -21,6 +21,7 @@ use tracing::Instrument;
 
 use crate::{
     access::limits::Lease,
+    bus::Left,
     config::Streams,
     execution::{Id, Timestamp},
     telemetry,
@@ -66,15 +67,15 @@ pub enum Next {
     Frame(Frame),
     /// All that is watched has ended, and everything was sent.
     Complete,
-    /// The viewer has left, or what it waited for turned out not to be its.
+    /// What the viewer waited for turned out not to be its.
     Closed,
 }
 
 /// What happened in a source's life.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
-    /// Reads of the log after the first.
-    pub reads: u64,
+    /// Reads of the log while Redis was away.
+    pub fallback_polls: u64,
     /// Events that came from the log after the first read: Redis had not brought them.
     pub repaired: u64,
 }
@@ -86,6 +87,8 @@ pub struct Session {
     pub stream_id: Id,
     /// Its place among its subject's streams.
     pub lease: Lease,
+    /// Tells when its viewer has left.
+    pub left: Left,
     /// When it was asked for.
     pub asked_at: Instant,
     /// When the caller's token runs out.
@@ -177,6 +180,7 @@ async fn run(
         () = sender.closed() => Reason::Gone,
         () = sleep_until(ends.expired_at) => Reason::Expired,
         () = sleep_until(ends.rotate_at) => Reason::Rotate,
+        () = session.left.wait() => Reason::Closed,
         reason = pump(&mut source, &sender, session.asked_at, &mut sent) => reason,
         never = session.lease.keep() => match never {},
     };
@@ -211,7 +215,7 @@ fn report(reason: Reason, stream_id: &Id, open: Duration, sent: &Sent, stats: St
         seconds = open.as_secs_f64(),
         frames = sent.frames,
         bytes = sent.bytes,
-        polls = stats.reads,
+        fallback_polls = stats.fallback_polls,
         repaired = stats.repaired,
         first_event_ms = sent.first_event.map(milliseconds),
         slowest_delivery_ms = sent.slowest_delivery.map(milliseconds),
@@ -220,7 +224,7 @@ fn report(reason: Reason, stream_id: &Id, open: Duration, sent: &Sent, stats: St
     metrics::counter!("StreamsEnded", "Reason" => reason).increment(1);
     metrics::counter!("OpenSeconds").increment(open.as_secs());
     metrics::counter!("FramesSent").increment(sent.frames);
-    metrics::counter!("FallbackPolls").increment(stats.reads);
+    metrics::counter!("FallbackPolls").increment(stats.fallback_polls);
     metrics::counter!("GapsRepaired").increment(stats.repaired);
     telemetry::flush();
 }
@@ -269,12 +273,14 @@ impl Sent {
         self.bytes += data.len();
         if self.first_event.is_none() {
             let latency = asked_at.elapsed();
+            telemetry::make_room();
             metrics::histogram!("FirstEventLatency").record(milliseconds(latency));
             self.first_event = Some(latency);
         }
         if let Some(published_at) = published_at {
             // The clocks of two machines may differ by more than it took.
             let latency = published_at.elapsed().unwrap_or_default();
+            telemetry::make_room();
             metrics::histogram!("DeliveryLatency").record(milliseconds(latency));
             self.slowest_delivery = self.slowest_delivery.max(Some(latency));
         }

@@ -1,11 +1,21 @@
 //! Logs and metrics: JSON lines on stdout, where Lambda takes them up.
 
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use tracing_subscriber::EnvFilter;
 
 static METRICS: OnceLock<&'static Collector> = OnceLock::new();
+
+/// How many values were measured since the metrics were written last.
+static MEASURED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many values of one metric a document holds:
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+const MAX_VALUES: usize = 100;
 
 /// Starts logging and counting. A line names the request it belongs to (`span.requestId`).
 /// `RUST_LOG` sets what is logged; by default `info`.
@@ -29,8 +39,16 @@ pub fn init() {
     }
 }
 
+/// Makes room for one more measured value: a long stream measures more than a document holds.
+pub fn make_room() {
+    if MEASURED.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_VALUES {
+        flush();
+    }
+}
+
 /// Writes the metrics counted so far, as `CloudWatch` embedded metric format.
 pub fn flush() {
+    MEASURED.store(0, Ordering::Relaxed);
     if let Some(collector) = METRICS.get()
         && let Err(error) = collector.flush(std::io::stdout())
     {

@@ -108,25 +108,45 @@ fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64
     let Some(number) = Option::<f64>::deserialize(deserializer)? else {
         return Ok(None);
     };
-    if !(0.0..=MAX_EXACT).contains(&number) {
-        return Err(de::Error::custom(
-            "durationMs is a number of milliseconds, from 0 to 2^53",
-        ));
+    let milliseconds = whole(number.round()).ok_or_else(|| {
+        de::Error::custom("durationMs is a number of milliseconds, from 0 to 2^53")
+    })?;
+    Ok(Some(milliseconds))
+}
+
+/// Progress: what is done in part only, does not count yet.
+fn progress<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Progress>, D::Error> {
+    #[derive(Deserialize)]
+    struct Sent {
+        completed: f64,
+        total: Option<f64>,
+        message: Option<String>,
     }
+    // An object: serde would take a list of its fields, too.
+    let members = Option::<serde_json::Map<_, _>>::deserialize(deserializer)?;
+    let Some(members) = members else {
+        return Ok(None);
+    };
+    let sent: Sent = serde_json::from_value(members.into()).map_err(de::Error::custom)?;
+    let count = |number: f64| {
+        let error = "progress counts from 0 to 2^53: {\"completed\":3,\"total\":12}";
+        whole(number.floor()).ok_or_else(|| de::Error::custom(error))
+    };
+    Ok(Some(Progress {
+        completed: count(sent.completed)?,
+        total: sent.total.map(count).transpose()?,
+        message: sent.message,
+    }))
+}
+
+/// A number without a fraction, where JavaScript tells it from the next.
+fn whole(number: f64) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "in bounds"
     )]
-    let whole = number.round() as u64;
-    Ok(Some(whole))
-}
-
-/// Progress as an object: serde would take a list of its fields, too.
-fn progress<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Progress>, D::Error> {
-    let members = Option::<serde_json::Map<_, _>>::deserialize(deserializer)?;
-    let progress = members.map(|members| serde_json::from_value(members.into()));
-    progress.transpose().map_err(de::Error::custom)
+    (0.0..=MAX_EXACT).contains(&number).then_some(number as u64)
 }
 
 /// A string, or any other JSON kept as its text: an error's form must not cost its status.
@@ -194,6 +214,20 @@ mod tests {
         for number in ["-1", "1e16", "\"5s\""] {
             let json = MINIMAL.replace('}', &format!(r#","durationMs":{number}}}"#));
             assert!(Update::parse(&json).is_err(), "{number}");
+        }
+    }
+
+    #[test]
+    fn progress_may_have_fractions() {
+        let read = |progress: &str| {
+            let json = MINIMAL.replace('}', &format!(r#","progress":{progress}}}"#));
+            Update::parse(&json).map(|update| update.progress)
+        };
+        let progress = read(r#"{"completed":3.0,"total":4.9}"#).unwrap().unwrap();
+        assert_eq!((progress.completed, progress.total), (3, Some(4)));
+        assert_eq!(read("null"), Ok(None));
+        for bad in [r#"{"completed":-1}"#, r#"{"completed":1e16}"#, "{}", "7"] {
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 

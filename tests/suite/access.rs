@@ -150,6 +150,12 @@ async fn a_bad_request_is_told_what_is_wrong() {
             .unwrap();
         assert_problem(response, 405, "does not take").await;
     }
+    // A stream is nothing without its body.
+    for path in ["job-status/events/r", "queue-stats/events"] {
+        let url = format!("{}/api/{path}", stack.url);
+        let request = reqwest::Client::new().head(url).bearer_auth(&stack.token);
+        assert_eq!(request.send().await.unwrap().status(), 405, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -175,6 +181,9 @@ async fn browsers_of_allowed_origins_get_in() {
         allowed.headers()["access-control-allow-credentials"],
         "true"
     );
+    let answer = ask(&stack, "/api/job-status/events/r", &[("Origin", origin)]).await;
+    let exposed = &answer.headers()["access-control-expose-headers"];
+    assert_eq!(exposed, "retry-after");
     let other = preflight("https://evil.example.com").await.unwrap();
     assert!(!other.headers().contains_key("access-control-allow-origin"));
 }

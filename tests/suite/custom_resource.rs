@@ -8,6 +8,16 @@ use tokio::{
     net::TcpListener,
 };
 
+#[tokio::test]
+async fn an_older_version_goes_on_with_a_newer_ones_schema() {
+    let stack = Stack::start().await;
+    let newer = "INSERT INTO refinery_schema_history
+                 SELECT 99, 'newer', applied_on, checksum FROM refinery_schema_history LIMIT 1";
+    stack.postgres().await.batch_execute(newer).await.unwrap();
+    let answer = stack.invoke("migrate", &json!({"action": "migrate"})).await;
+    assert_eq!(answer, json!({"applied": []}));
+}
+
 /// Where `CloudFormation` waits for an answer.
 struct Answers(TcpListener);
 

@@ -233,6 +233,17 @@ async fn with_postgres_away_the_next_event_flows_a_gap_waits_and_new_viewers_com
 }
 
 #[tokio::test]
+async fn a_batch_waits_for_a_postgres_that_restarts() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r", "waiting").await;
+    let mut postgres = Server::postgres(&stack).await;
+    postgres.kill().await;
+    let batch = json!([update("job", "r", "running")]);
+    let (answer, ()) = tokio::join!(stack.send(batch), async { postgres.start() });
+    assert_eq!(answer["accepted"], 1, "{answer}");
+}
+
+#[tokio::test]
 async fn a_frozen_postgres_holds_up_nothing_but_itself() {
     let (owner, stack, proxy) = behind("postgres", &[("FALLBACK_POLL_SECONDS", "1")]).await;
     let mut viewer = stack.watch(PATH).await;

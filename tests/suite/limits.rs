@@ -29,6 +29,28 @@ async fn limited(response: Response) -> u64 {
 }
 
 #[tokio::test]
+async fn a_stream_that_asks_twice_has_one_place() {
+    let stack = Stack::start().await;
+    let script = include_str!("../../shared/src/access/limits/admit.lua");
+    let script = redis::Script::new(script);
+    let mut redis = stack.redis().await;
+    let mut admit = async |stream: &str| {
+        let mut call = script.key("{s}:tries");
+        let call = call
+            .key("{s}:streams")
+            .arg(100)
+            .arg(1)
+            .arg(stream)
+            .arg(60_000);
+        let answer: (String, u64) = call.invoke_async(&mut redis).await.unwrap();
+        answer.0
+    };
+    assert_eq!(admit("a").await, "");
+    assert_eq!(admit("a").await, "");
+    assert_eq!(admit("b").await, "streams");
+}
+
+#[tokio::test]
 async fn a_subject_holds_so_many_streams_and_no_more() {
     let stack = Stack::with(&[], &[("STREAMS_PER_SUBJECT", "3")]).await;
     let mut viewers = Vec::new();

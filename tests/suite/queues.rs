@@ -324,6 +324,34 @@ async fn without_redis_new_viewers_are_told_to_come_back_and_open_streams_wait_f
 }
 
 #[tokio::test]
+async fn where_the_queues_redis_is_away_it_is_not_ready_and_nothing_old_is_shown() {
+    let queues = Stack::start().await;
+    let variables = [
+        ("QUEUE_NAMES", "a"),
+        ("QUEUE_REDIS_URL", queues.redis_url.as_str()),
+    ];
+    let stack = Stack::with(&["--managed", "10"], &variables).await;
+    let ready = "/api/queue-stats/ready";
+    assert_eq!(stack.get(ready, None).await.status(), 200);
+    // It keeps the reader of the process at work.
+    let _watched = Watched::new(stack.watch(PATH).await).await;
+    Server::valkey(&queues).await.kill().await;
+    let unready = stack.get(ready, None).await;
+    assert_eq!(unready.status(), 503);
+    let problem: Value = unready.json().await.unwrap();
+    assert_eq!(
+        problem["detail"],
+        "The Redis of the queues cannot be reached."
+    );
+    eventually("the reader has seen it", async || {
+        let said = stack.said();
+        said.contains("failed to read the queues").then_some(())
+    })
+    .await;
+    assert_eq!(stack.get(PATH, None).await.status(), 503);
+}
+
+#[tokio::test]
 async fn a_prefix_with_a_hash_tag_is_read() {
     let variables = [("QUEUE_NAMES", "a,b"), ("QUEUE_PREFIX", "{bull}")];
     let stack = Stack::with(&[], &variables).await;

@@ -145,6 +145,60 @@ async fn a_pruned_history_starts_over() {
 }
 
 #[tokio::test]
+async fn a_prune_deletes_all_that_is_old_in_parts() {
+    let stack = Stack::start().await;
+    let old = "INSERT INTO events
+               SELECT 'job', 'r', n, n::text, 'demo', 'demo', n, 'running', '{}', now(),
+                      now() - interval '40 days'
+               FROM generate_series(1, 25000) n";
+    let postgres = stack.postgres().await;
+    assert_eq!(postgres.execute(old, &[]).await.unwrap(), 25_000);
+    let order = json!({"action": "prune", "olderThanDays": 30});
+    let pruned = stack.invoke("migrate", &order).await;
+    assert_eq!(pruned["prunedEvents"], 25_000, "{pruned}");
+}
+
+#[tokio::test]
+async fn a_resume_with_nothing_new_sends_more_than_one_chunk() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r", "running").await;
+    let mut viewer = stack.resume("/api/job-status/events/r", Some("1")).await;
+    viewer.event().await;
+    stack.publish("job", "r", "passed").await;
+    assert_eq!(viewer.rest().await.0, [2]);
+    // The cursor alone: an id without data is no event (WHATWG).
+    let text = viewer.text();
+    let (_, after) = text.split_once("\n\n").unwrap();
+    assert!(after.starts_with("id: 1\n\nid: 2\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_long_stream_measures_every_event() {
+    let stack = Stack::start().await;
+    let mut viewer = stack.watch("/api/job-status/events?projectId=demo").await;
+    let events = 330;
+    for round in 0..events / 30 {
+        let updates: Vec<_> = (0..30)
+            .map(|n| update("job", &format!("r{round}-{n}"), "passed"))
+            .collect();
+        stack.send(json!(updates)).await;
+        for _ in 0..30 {
+            viewer.state().await;
+        }
+    }
+    drop(viewer);
+    let said = stack.said();
+    assert!(!said.contains("unflushed"), "{said}");
+    let measured = said.lines().filter_map(|line| {
+        let metrics: Value = serde_json::from_str(line).ok()?;
+        Some(metrics["DeliveryLatency"].as_array()?.len())
+    });
+    // What is left is written when the stream ends.
+    let measured = measured.sum::<usize>();
+    assert!(measured > events - 100, "{measured}");
+}
+
+#[tokio::test]
 async fn a_silent_stream_pings() {
     let stack = Stack::with(&[], &[("STREAM_HEARTBEAT_SECONDS", "1")]).await;
     let mut viewer = stack.watch("/api/test-status/events/t").await;

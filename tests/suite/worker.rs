@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::StreamExt;
 use integration::stack::{Stack, update};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::{Value, json};
@@ -186,6 +187,28 @@ async fn a_redelivery_publishes_again_what_a_killed_worker_did_not() {
     resume.exec_async(&mut redis).await.unwrap();
     assert_eq!(stack.send(json!([passed])).await["duplicates"], 1);
     assert_eq!(viewer.rest().await.0, [1]);
+}
+
+#[tokio::test]
+async fn a_redelivered_test_publishes_its_runs_event_again() {
+    let stack = Stack::with(&[], &[("FALLBACK_POLL_SECONDS", "600")]).await;
+    let mut test = update("test", "t", "running");
+    test["runId"] = json!("r");
+    assert_eq!(stack.send(json!([test])).await["accepted"], 1);
+    let mut redis = redis::Client::open(stack.redis_url.as_str())
+        .unwrap()
+        .get_async_pubsub()
+        .await
+        .unwrap();
+    redis.subscribe("job:r:status").await.unwrap();
+    assert_eq!(stack.send(json!([test])).await["duplicates"], 1);
+    let message = tokio::time::timeout(integration::PATIENCE, redis.on_message().next()).await;
+    let payload: String = message.unwrap().unwrap().get_payload().unwrap();
+    let message: Value = serde_json::from_str(&payload).unwrap();
+    assert_eq!(
+        (&message["runId"], &message["seq"]),
+        (&json!("r"), &json!(1))
+    );
 }
 
 #[tokio::test]

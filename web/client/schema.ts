@@ -403,7 +403,7 @@ export interface components {
       status: 'ready';
     };
     ProgressUpdate: {
-      /** @description Written without a fraction or an exponent, like every number here. */
+      /** @description A fraction is cut off. */
       completed: number;
       total?: number | null;
       message?: string | null;

@@ -98,6 +98,7 @@ impl Batch {
         }
         metrics::counter!("RejectedUpdates").increment(rejected.len() as u64);
         let count = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
+        metrics::counter!("AcceptedUpdates").increment(count(Answer::Accepted) as u64);
         match self.source {
             Source::Queue(_) => json!(SqsBatchResponse::default()),
             Source::Direct => json!({

@@ -34,6 +34,7 @@ async fn handle(log: &Log, publisher: &Publisher, invocation: Value) -> Result<V
             Ok(batch.answer(&appended.answers))
         }
         Err(error) => {
+            metrics::counter!("PostgresErrors").increment(1);
             tracing::error!(error = cause::chain(&error), "nothing was committed");
             batch.hand_back()
         }

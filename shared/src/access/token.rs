@@ -75,8 +75,9 @@ struct Claims {
     projects: Option<Vec<Id>>,
     #[serde(default)]
     scope: Scope,
-    exp: u64,
-    iat: Option<u64>,
+    /// A `NumericDate` may have a fraction (RFC 7519, section 2).
+    exp: f64,
+    iat: Option<f64>,
 }
 
 /// `scope` as RFC 8693 has it, words in one string, or as a list.
@@ -168,8 +169,9 @@ impl Verifier {
         if !claims.scope.holds(SCOPE) {
             return Err(TokenError::Scope);
         }
-        let life = claims.iat.and_then(|iat| claims.exp.checked_sub(iat));
-        let expires_at = UNIX_EPOCH.checked_add(Duration::from_secs(claims.exp));
+        let span = |seconds| Duration::try_from_secs_f64(seconds).ok();
+        let life = claims.iat.and_then(|iat| span(claims.exp - iat));
+        let expires_at = span(claims.exp).and_then(|exp| UNIX_EPOCH.checked_add(exp));
         let grant = Grant {
             subject: claims.sub,
             organization_id: claims.org,
@@ -178,7 +180,7 @@ impl Verifier {
                 .and_then(|at| at.checked_add(LEEWAY))
                 .ok_or(TokenError::Invalid)?,
         };
-        Ok((grant, life.map(Duration::from_secs)))
+        Ok((grant, life))
     }
 }
 

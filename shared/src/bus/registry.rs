@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Message, Signal};
 use crate::watch::Channel;
@@ -42,31 +42,45 @@ struct Listener {
     id: u64,
     track: usize,
     sender: mpsc::Sender<Signal>,
-    overflow: Arc<Overflow>,
+    beside: Arc<Beside>,
 }
 
-/// What did not fit into a listener's buffer.
+/// What a listener is told beside its buffer, which may be full.
 #[derive(Debug, Default)]
-struct Overflow {
-    events: AtomicBool,
-    close: AtomicBool,
+struct Beside {
+    /// Events did not fit.
+    overflow: AtomicBool,
+    /// The viewer has left.
+    left: Notify,
 }
 
 /// The receiving end of a listener.
 #[derive(Debug)]
 pub(super) struct Signals {
     receiver: mpsc::Receiver<Signal>,
-    overflow: Arc<Overflow>,
+    beside: Arc<Beside>,
+}
+
+/// Tells when a stream's viewer has left.
+#[derive(Debug)]
+pub struct Left(Arc<Beside>);
+
+impl Left {
+    /// Waits until the viewer has left. Cancelling it loses nothing.
+    pub async fn wait(&self) {
+        self.0.left.notified().await;
+    }
 }
 
 impl Signals {
+    pub(super) fn left(&self) -> Left {
+        Left(self.beside.clone())
+    }
+
     pub(super) async fn recv(&mut self) -> Signal {
         // What overflowed was sent after all that is buffered, and the buffer was full: so there
-        // is something to receive, and the flags are looked at after it.
-        if self.overflow.close.load(Ordering::Acquire) {
-            return Signal::Closed;
-        }
-        if self.overflow.events.swap(false, Ordering::AcqRel) {
+        // is something to receive, and the flag is looked at after it.
+        if self.beside.overflow.swap(false, Ordering::AcqRel) {
             return Signal::Nudge;
         }
         match self.receiver.recv().await {
@@ -85,7 +99,7 @@ impl Registry {
         close: Option<Channel>,
     ) -> (u64, Signals) {
         let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-        let overflow = Arc::<Overflow>::default();
+        let beside = Arc::<Beside>::default();
         let mut listeners = self.lock();
         listeners.last_id += 1;
         let id = listeners.last_id;
@@ -97,7 +111,7 @@ impl Registry {
                 id,
                 track,
                 sender: sender.clone(),
-                overflow: overflow.clone(),
+                beside: beside.clone(),
             };
             let new = || Listened {
                 channel,
@@ -109,7 +123,7 @@ impl Registry {
             let listened = listeners.channels.entry(name).or_insert_with(new);
             listened.listeners.push(listener);
         }
-        let signals = Signals { receiver, overflow };
+        let signals = Signals { receiver, beside };
         (id, signals)
     }
 
@@ -160,16 +174,15 @@ impl Registry {
         let event = Message::read(&channel, payload).map(Arc::new);
         for listener in listeners {
             let signal = match (&channel, &event) {
-                (Channel::Close(_), _) => Signal::Closed,
+                (Channel::Close(_), _) => {
+                    listener.beside.left.notify_one();
+                    continue;
+                }
                 (_, Some(event)) => Signal::Event(listener.track, event.clone()),
                 (_, None) => Signal::Nudge,
             };
-            if let Err(unsent) = listener.sender.try_send(signal) {
-                let overflow = match unsent.into_inner() {
-                    Signal::Closed => &listener.overflow.close,
-                    _ => &listener.overflow.events,
-                };
-                overflow.store(true, Ordering::Release);
+            if listener.sender.try_send(signal).is_err() {
+                listener.beside.overflow.store(true, Ordering::Release);
             }
         }
     }
@@ -199,6 +212,7 @@ mod tests {
             .map(|_| registry.add(watch.channels(), None).1)
             .collect();
         let state = State::unreported(Kind::Job, id).to_json();
+        let state = state.replace(r#""seq":0"#, r#""seq":1"#);
         let message = state.replacen(
             '{',
             r#"{"organizationId":"o","projectId":"p","publishedAt":null,"#,
@@ -216,6 +230,34 @@ mod tests {
         assert!(events.iter().all(|event| Arc::ptr_eq(event, &events[0])));
     }
 
+    #[test]
+    fn a_message_without_a_number_of_its_channel_is_not_an_event() {
+        let state = State::unreported(Kind::Job, "r".parse().unwrap()).to_json();
+        let of = r#"{"organizationId":"o","projectId":"p","publishedAt":null,"#;
+        let unnumbered = state.replacen('{', of, 1);
+        let numbered = unnumbered.replace(r#""seq":0"#, r#""seq":1"#);
+        let in_project = numbered.replacen('{', r#"{"projectSeq":7,"#, 1);
+        let project = Watch::Project {
+            kind: Kind::Job,
+            organization_id: "o".parse().unwrap(),
+            project_id: "p".parse().unwrap(),
+        };
+        let execution = Watch::Executions {
+            kind: Kind::Job,
+            ids: vec!["r".parse().unwrap()],
+        };
+        for (watch, message, is_event) in [
+            (&execution, &unnumbered, false),
+            (&execution, &numbered, true),
+            (&project, &numbered, false),
+            (&project, &in_project, true),
+        ] {
+            let (channel, _) = &watch.channels()[0];
+            let read = Message::read(channel, message.as_bytes());
+            assert_eq!(read.is_some(), is_event, "{message}");
+        }
+    }
+
     #[tokio::test]
     async fn a_viewer_that_leaves_is_heard_above_a_full_buffer() {
         let id: Id = "r1".parse().unwrap();
@@ -224,11 +266,11 @@ mod tests {
             ids: vec![id.clone()],
         };
         let registry = Registry::default();
-        let (_, mut signals) = registry.add(watch.channels(), Some(Channel::Close(id)));
+        let (_, signals) = registry.add(watch.channels(), Some(Channel::Close(id)));
         for _ in 0..=BUFFERED_EVENTS {
             registry.dispatch("job:r1:status", b"a nudge");
         }
         registry.dispatch("stream:r1:close", b"");
-        assert!(matches!(signals.recv().await, Signal::Closed));
+        signals.left().wait().await;
     }
 }

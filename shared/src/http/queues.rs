@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Asked, Edge};
+use super::{Asked, Edge, streaming};
 use crate::{
     config::{self, Env},
     error::Problem,
@@ -35,7 +35,7 @@ pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
         queues: Queues::new(queues),
     });
     let own = Router::new()
-        .route("/events", get(watch))
+        .route("/events", streaming(watch))
         .route("/ready", get(ready))
         .with_state(app);
     super::serve(super::router("queue-stats", edge, own)).await
@@ -56,8 +56,11 @@ async fn watch(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Pr
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    match app.edge.bus.ping().await {
-        Ok(()) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
-        Err(_) => Err(Problem::unavailable("Redis cannot be reached.")),
+    match tokio::join!(app.edge.bus.ping(), app.queues.ping()) {
+        (Ok(()), Ok(())) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
+        (Err(_), _) => Err(Problem::unavailable("Redis cannot be reached.")),
+        (Ok(()), Err(_)) => Err(Problem::unavailable(
+            "The Redis of the queues cannot be reached.",
+        )),
     }
 }

@@ -11,7 +11,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Asked, Edge};
+use super::{Asked, Edge, streaming};
 use crate::{
     cause,
     config::{ConfigError, Database, Env},
@@ -75,8 +75,8 @@ pub fn router(kind: Kind, env: &Env) -> Result<Router, ConfigError> {
         log,
     });
     let own = Router::new()
-        .route("/events", get(watch_many))
-        .route("/events/{id}", get(watch_one))
+        .route("/events", streaming(watch_many))
+        .route("/events/{id}", streaming(watch_one))
         .route("/ready", get(ready))
         .with_state(app);
     Ok(super::router(&format!("{kind}-status"), edge, own))

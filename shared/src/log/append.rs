@@ -5,8 +5,9 @@ mod write;
 
 use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
+use backon::{ExponentialBuilder, Retryable};
 use deadpool_postgres::Object;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
 
 use self::{
@@ -15,13 +16,17 @@ use self::{
 };
 use super::{Log, LogError};
 use crate::{
-    execution::{Event, Timestamp},
+    execution::{Event, Kind, Timestamp},
     record::{self, Execution, Executions, Outcome},
     update::{Invalid, Update, event_id_of},
 };
 
 /// How long a transaction may take before its connection counts as dead.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long a batch is tried while Postgres restarts or fails over. A batch that goes back to the
+/// queue comes again only when its visibility timeout is over, tens of seconds later.
+const APPEND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An update as it came.
 #[derive(Debug)]
@@ -66,8 +71,7 @@ pub enum Answer {
 pub struct Appended {
     /// An answer for each submission.
     pub answers: Vec<Answer>,
-    /// The events to publish, in order. Of an execution with a duplicate, its last event is
-    /// published again: the first publish may have been lost with its worker.
+    /// The events to publish, in order; where nothing but duplicates came, the last ones again.
     pub events: Vec<Event>,
 }
 
@@ -77,22 +81,31 @@ impl Log {
     /// # Errors
     /// Where it can't be written now; it may be sent again as it is.
     pub async fn append(&self, submissions: &[Submission<'_>]) -> Result<Appended, LogError> {
-        let mut attempts_left = 3;
-        loop {
-            attempts_left -= 1;
-            let connection = self.connection().await?;
-            let transaction = append(&connection, submissions);
-            let error = match timeout(APPEND_TIMEOUT, transaction).await {
-                Ok(Ok(appended)) => return Ok(appended),
-                Ok(Err(error)) => error,
-                Err(_) => LogError::TimedOut(APPEND_TIMEOUT),
-            };
-            // Whatever failed, the transaction may be open: closing the connection ends it.
-            drop(Object::take(connection));
-            if attempts_left == 0 || !error.is_worth_another_try() {
-                return Err(error);
-            }
-        }
+        let give_up_at = Instant::now() + APPEND_PATIENCE;
+        let waits = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_millis(500))
+            .with_jitter()
+            .without_max_times();
+        let append = || self.append_once(submissions);
+        let again = |error: &LogError| {
+            let may_pass = matches!(error, LogError::Connect(_)) || error.is_worth_another_try();
+            may_pass && Instant::now() < give_up_at
+        };
+        append.retry(waits).when(again).await
+    }
+
+    async fn append_once(&self, submissions: &[Submission<'_>]) -> Result<Appended, LogError> {
+        let connection = self.connection().await?;
+        let transaction = append(&connection, submissions);
+        let error = match timeout(APPEND_TIMEOUT, transaction).await {
+            Ok(Ok(appended)) => return Ok(appended),
+            Ok(Err(error)) => error,
+            Err(_) => LogError::TimedOut(APPEND_TIMEOUT),
+        };
+        // Whatever failed, the transaction may be open: closing the connection ends it.
+        drop(Object::take(connection));
+        Err(error)
     }
 }
 
@@ -145,7 +158,8 @@ fn answers(submissions: &[Submission<'_>], outcomes: Vec<Outcome>) -> Vec<Answer
     submissions.iter().map(answer).collect()
 }
 
-/// The last events of executions that were sent a duplicate and nothing new.
+/// The last events of executions that were sent a duplicate and nothing new, and of the job runs of
+/// such tests: the first publish may have been lost with its worker.
 fn again(
     submissions: &[Submission<'_>],
     answers: &[Answer],
@@ -157,6 +171,11 @@ fn again(
         .filter(|(_, answer)| **answer == Answer::Duplicate)
         .filter_map(|(submission, _)| submission.update.as_ref().ok())
         .map(|update| (update.kind, update.id.clone()))
+        .flat_map(|key| {
+            let run_id = before.get(&key).and_then(|test| test.run_id.clone());
+            [Some(key), run_id.map(|id| (Kind::Job, id))]
+        })
+        .flatten()
         .filter(|key| !after.contains_key(key))
         .collect();
     keys.into_iter()

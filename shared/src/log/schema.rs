@@ -25,6 +25,8 @@ pub struct Pruned {
 pub async fn migrate(database: &config::Database) -> Result<Vec<String>, LogError> {
     let mut client = connect(database).await?;
     let report = migrations::migrations::runner()
+        // A newer version's: migrations only add, so a deployment that is rolled back goes on.
+        .set_abort_missing(false)
         .run_async(&mut client)
         .await
         .map_err(|error| LogError::Migrate(Box::new(error)))?;
@@ -40,12 +42,28 @@ pub async fn migrate(database: &config::Database) -> Result<Vec<String>, LogErro
 pub async fn prune(database: &config::Database, older_than_days: u32) -> Result<Pruned, LogError> {
     let client = connect(database).await?;
     let days = f64::from(older_than_days);
-    let events = "DELETE FROM events WHERE recorded_at < now() - $1 * interval '1 day'";
-    let rejected = "DELETE FROM rejected_updates WHERE rejected_at < now() - $1 * interval '1 day'";
+    let events = "DELETE FROM events WHERE ctid = ANY (ARRAY(
+                      SELECT ctid FROM events
+                      WHERE recorded_at < now() - $1 * interval '1 day' LIMIT 10000))";
+    let rejected = "DELETE FROM rejected_updates WHERE ctid = ANY (ARRAY(
+                        SELECT ctid FROM rejected_updates
+                        WHERE rejected_at < now() - $1 * interval '1 day' LIMIT 10000))";
     Ok(Pruned {
-        events: client.execute(events, &[&days]).await?,
-        rejected_updates: client.execute(rejected, &[&days]).await?,
+        events: delete(&client, events, days).await?,
+        rejected_updates: delete(&client, rejected, days).await?,
     })
+}
+
+/// Runs a statement that deletes a part until nothing is left. Each part is a transaction: what was
+/// deleted stays so where Lambda's time limit ends the rest, which the next prune goes on with.
+async fn delete(client: &Client, part: &str, days: f64) -> Result<u64, LogError> {
+    let mut deleted = 0;
+    loop {
+        match client.execute(part, &[&days]).await? {
+            0 => return Ok(deleted),
+            rows => deleted += rows,
+        }
+    }
 }
 
 /// Lets the log's two roles log in by IAM authentication, as RDS wants it: whoever is a member of

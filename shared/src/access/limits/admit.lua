@@ -19,6 +19,8 @@ redis.call('SET', KEYS[1], string.format('%.0f', paid), 'PX', math.ceil((paid - 
 if KEYS[2] then
   now = math.floor(now / 1000)
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+  -- Asked twice, where the first answer was lost, it does not stand in its own way.
+  redis.call('ZREM', KEYS[2], ARGV[3])
   if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[2]) then
     local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
     return {'streams', first[2] - now}
