@@ -20,7 +20,8 @@ test: setup-tests build ## Set everything up, then run every test
 
 check: setup-check web/node_modules/.installed ## Format, lints, docs, licences and bans; warnings are errors
 	cargo fmt --all --check
-	RUSTFLAGS="$(RUSTFLAGS)" cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	npm --prefix web run check
 	cargo deny --offline check bans licenses sources

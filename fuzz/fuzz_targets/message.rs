@@ -17,10 +17,11 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use shared::{
     access::{grant::Grant, limits::Limits},
-    bus::{Bus, Message},
+    bus::{Bus, Left},
     config::{self, Env, Streams},
     cursor::Cursor,
     execution::{Event, Seq, State},
+    message,
     stream::{self, Frame, Next, Session, Source, Stats},
     watch::{Channel, Lifecycle},
 };
@@ -34,6 +35,7 @@ static EDGE: LazyLock<Edge> = LazyLock::new(Edge::start);
 struct Edge {
     runtime: Runtime,
     limits: Limits,
+    left: Left,
     streams: Streams,
 }
 
@@ -49,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     assert_eq!(channel.name().as_bytes(), name);
-    if let Some(event) = Message::read(&channel, message) {
+    if let Some(event) = message::read(&channel, message) {
         check_event(&event, &channel);
         EDGE.check_frame(&event);
     }
@@ -92,14 +94,16 @@ impl Edge {
         let redis = ("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned());
         let env: Env = [redis].into_iter().collect();
         let streams = Streams::from_env(&env).unwrap();
-        let limits = runtime.block_on(async {
+        let (limits, left) = runtime.block_on(async {
             let bus = Bus::new(&config::Redis::from_env(&env).unwrap(), streams.poll);
+            let left = bus.subscribe(Vec::new(), None).await.left();
             let limits = config::Limits::from_env(&env).unwrap();
-            Limits::new(bus, limits, streams.heartbeat)
+            (Limits::new(bus, limits, streams.heartbeat), left)
         });
         Edge {
             runtime,
             limits,
+            left,
             streams,
         }
     }
@@ -143,6 +147,7 @@ impl Edge {
         let session = Session {
             lease: self.limits.admit(&grant, &stream_id).await.unwrap(),
             stream_id,
+            left: self.left.clone(),
             asked_at: Instant::now(),
             expires_at,
             deadline: None,
@@ -163,7 +168,7 @@ impl Source for Once {
         self.0.take().map_or(Next::Complete, Next::Frame)
     }
 
-    async fn close(self) -> Stats {
+    async fn close(&mut self) -> Stats {
         Stats::default()
     }
 }

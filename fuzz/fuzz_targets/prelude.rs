@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use std::{iter::repeat, sync::LazyLock};
+use std::{iter::repeat_n, sync::LazyLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -74,7 +74,7 @@ fn cut(data: &[u8], sizes: impl Iterator<Item = usize>) -> Vec<&[u8]> {
 
 /// The viewer gets what the prelude says and the body, or a 502.
 fn check_response(data: &[u8], prelude: &Prelude, body: &[u8]) {
-    let chunks = cut(data, repeat(data.len() / 2 + 1).take(2));
+    let chunks = cut(data, repeat_n(data.len() / 2 + 1, 2));
     let (sender, receiver) = mpsc::channel(chunks.len());
     for chunk in chunks {
         let chunk = Bytes::copy_from_slice(chunk);

@@ -9,10 +9,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use libfuzzer_sys::fuzz_target;
 use shared::{
-    bus::Message,
     execution::{Event, Id, Kind, Seq, State, Status, TestCounts},
     log::Answer,
-    publish,
+    message,
     record::{self, Executions, KnownEvents, NewEvent, Outcome},
     update::{MAX_ERROR_BYTES, Update},
     watch::Channel,
@@ -93,8 +92,8 @@ fn check_event(event: &Event) {
     };
     assert!(longest.is_none_or(|text| text.len() < MAX_ERROR_BYTES + 64));
     for channel in Channel::of_event(event) {
-        let message = publish::message(event, &channel);
-        let read = Message::read(&channel, message.as_bytes()).expect("our own message");
+        let message = message::write(event, &channel);
+        let read = message::read(&channel, message.as_bytes()).expect("our own message");
         assert_eq!(read.data, event.data);
         assert_eq!(read.project_id, event.project_id);
     }

@@ -12,7 +12,6 @@ mod registry;
 use std::{sync::Arc, time::Duration};
 
 use redis::{RedisError, RedisResult, aio::MultiplexedConnection};
-use serde::Deserialize;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -24,12 +23,7 @@ use self::{
     redirect::{Call, Redirects},
     registry::Registry,
 };
-use crate::{
-    config,
-    endpoint::Endpoint,
-    execution::{Event, Id, Seq, State, Timestamp},
-    watch::Channel,
-};
+use crate::{config, endpoint::Endpoint, execution::Event, watch::Channel};
 
 /// How long a subscriber waits for Redis before it goes on without.
 const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(1);
@@ -266,47 +260,5 @@ impl Drop for Subscription {
         if self.bus.registry.remove(self.listener) {
             drop(self.bus.synchronize());
         }
-    }
-}
-
-/// A message on an event channel: the event's data, and whose it is.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Message {
-    organization_id: Id,
-    project_id: Id,
-    /// Only on a project's channel.
-    #[serde(default)]
-    project_seq: Seq,
-    published_at: Option<Timestamp>,
-    #[serde(flatten)]
-    state: State,
-}
-
-impl Message {
-    /// Reads the event that `channel` carries; `None` where it is not one of this channel's.
-    #[must_use]
-    pub fn read(channel: &Channel, payload: &[u8]) -> Option<Event> {
-        let message: Message = serde_json::from_slice(payload).ok()?;
-        let state = &message.state;
-        let seq_here = match channel {
-            Channel::Project { .. } => message.project_seq,
-            _ => state.seq(),
-        };
-        if seq_here == Seq::ZERO {
-            return None;
-        }
-        let event = Event {
-            kind: state.kind(),
-            id: state.id().clone(),
-            seq: state.seq(),
-            project_seq: message.project_seq,
-            status: state.status(),
-            data: state.to_json(),
-            organization_id: message.organization_id,
-            project_id: message.project_id,
-            published_at: message.published_at,
-        };
-        Channel::of_event(&event).contains(channel).then_some(event)
     }
 }

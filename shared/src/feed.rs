@@ -18,8 +18,9 @@ use crate::{
     config::Streams,
     cursor::{Cursor, Verdict},
     execution::{Event, Seq, State},
+    jitter::{jittered, within},
     log::{After, Head, Log, LogError, States},
-    stream::{Frame, Next, Source, Stats, jittered},
+    stream::{Frame, Next, Source, Stats},
     watch::Watch,
 };
 
@@ -197,7 +198,7 @@ impl Feed {
     /// not all ask at once.
     fn read_within(&mut self, spread: Duration) {
         self.cursor.nudge();
-        self.read_not_before = Instant::now() + spread.mul_f64(rand::rng().random());
+        self.read_not_before = Instant::now() + within(spread);
     }
 
     fn read_after(&mut self, positions: Vec<Seq>) {

@@ -1,33 +1,30 @@
 //! The HTTP face of the streaming functions: what they all have, from headers to health. What each
 //! streams, is in [`status`] and [`queues`].
 
+mod asked;
 pub mod queues;
 pub mod status;
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{FromRequestParts, Path, Query, Request, State},
+    extract::{Path, Request, State},
     handler::Handler,
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
-use lambda_http::{RequestExt, request::RequestContext};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use lambda_http::RequestExt;
 use serde_json::json;
-use tokio::time::Instant;
 use tower::{Layer, util::MapResponseLayer};
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
     set_header::SetResponseHeaderLayer,
 };
 
+use self::asked::Asked;
 use crate::{
     access::{
         grant::Grant,
@@ -177,74 +174,6 @@ where
     S: Clone + Send + Sync + 'static,
 {
     get(handler).head(async |method| ([(header::ALLOW, "GET")], method_not_allowed(method).await))
-}
-
-/// What a stream's request says, beside its path.
-struct Asked {
-    query: Vec<(String, String)>,
-    headers: HeaderMap,
-    /// When Lambda kills the function.
-    deadline: Option<SystemTime>,
-    /// From where it came.
-    source: Option<IpAddr>,
-    at: Instant,
-}
-
-impl Asked {
-    fn parameter(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(parameter, _)| parameter == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
-    /// Where the client stands, as it says: the header that `EventSource` sends, or the parameter
-    /// of a client that cannot set it. An empty one says nothing.
-    fn last_event_id(&self) -> Option<String> {
-        let header = self.headers.get("last-event-id").map(HeaderValue::as_bytes);
-        let header = header.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        let parameter = || self.parameter("lastEventId").map(str::to_owned);
-        header.or_else(parameter).filter(|id| !id.is_empty())
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Asked {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = Query::try_from_uri(&parts.uri);
-        let Query(query) = query
-            .map_err(|_| Problem::bad_request("The query is not valid: percent-encode it."))?;
-        let context = parts.extensions.lambda_context_ref();
-        Ok(Asked {
-            query,
-            headers: parts.headers.clone(),
-            deadline: context.map(lambda_http::Context::deadline),
-            source: source(parts),
-            at: Instant::now(),
-        })
-    }
-}
-
-/// From where a request came. Only a request that `CloudFront` signed (origin access control) is
-/// believed what it says of its viewer: anyone can send such a header.
-fn source(parts: &Parts) -> Option<IpAddr> {
-    let context = parts.extensions.request_context_ref()?;
-    let signed = context.authorizer().is_some_and(|by| by.iam.is_some());
-    let viewer = || {
-        parts
-            .headers
-            .get("x-viewer-address")?
-            .to_str()
-            .ok()?
-            .parse()
-            .ok()
-    };
-    let direct = match context {
-        RequestContext::ApiGatewayV2(context) => &context.http.source_ip,
-        RequestContext::ApiGatewayV1(context) => &context.identity.source_ip,
-        _ => return None,
-    };
-    let viewer = signed.then(viewer).flatten();
-    viewer.or_else(|| direct.as_ref()?.parse().ok())
 }
 
 async fn close(State(edge): State<Arc<Edge>>, Path(stream_id): Path<String>) -> Response {

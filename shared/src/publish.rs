@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, RedisError, RedisResult, aio::MultiplexedConnection};
-use serde::Serialize;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -13,7 +12,8 @@ use tokio::{
 use crate::{
     config,
     endpoint::{Endpoint, silence},
-    execution::{Event, Id, Seq, Timestamp},
+    execution::Event,
+    message,
     watch::Channel,
 };
 
@@ -54,7 +54,7 @@ impl Publisher {
         let mut pipeline = redis::pipe();
         for event in events {
             for channel in Channel::of_event(event) {
-                let message = message(event, &channel);
+                let message = message::write(event, &channel);
                 pipeline.publish(channel.name(), message).ignore();
             }
         }
@@ -91,29 +91,4 @@ impl Publisher {
         *place = Some(held);
         Ok(())
     }
-}
-
-/// The event's data, and whose it is; on a project's channel also its number there.
-#[must_use]
-pub fn message(event: &Event, channel: &Channel) -> String {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Envelope<'a> {
-        organization_id: &'a Id,
-        project_id: &'a Id,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        project_seq: Option<Seq>,
-        published_at: Timestamp,
-    }
-    let envelope = Envelope {
-        organization_id: &event.organization_id,
-        project_id: &event.project_id,
-        project_seq: matches!(channel, Channel::Project { .. }).then_some(event.project_seq),
-        published_at: Timestamp::now(),
-    };
-    #[expect(clippy::expect_used, reason = "ids and numbers always encode")]
-    let envelope = serde_json::to_string(&envelope).expect("an envelope encodes");
-    // Two JSON objects made one.
-    let data = event.data.strip_suffix('}').unwrap_or(&event.data);
-    format!("{data},{}", envelope.strip_prefix('{').unwrap_or(&envelope))
 }

@@ -1,8 +1,10 @@
 //! Server-Sent Events (WHATWG HTML, section 9.2): frames, heartbeat, window and end.
 
+mod source;
+mod window;
+
 use std::{
     convert::Infallible,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -19,6 +21,8 @@ use tokio::{
 };
 use tracing::Instrument;
 
+pub use self::source::{Frame, Next, Source, Stats};
+use self::window::Ends;
 use crate::{
     access::limits::Lease,
     bus::Left,
@@ -32,53 +36,6 @@ const BUFFERED_FRAMES: usize = 16;
 
 /// How long the last frame waits for a reader that does not read.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Where a stream's frames come from.
-pub trait Source: Send + 'static {
-    /// Waits for what comes next. Once it was not [`Next::Frame`], the source is over.
-    fn next(&mut self) -> impl Future<Output = Next> + Send;
-
-    /// Ends its subscription; returns once Redis knows.
-    fn close(&mut self) -> impl Future<Output = Stats> + Send;
-}
-
-/// What to send to the viewer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
-    /// The client's cursor is of no use: it starts over from the states that follow.
-    Reset,
-    /// A state.
-    State {
-        /// The cursor once it is sent; `None` where more belongs to it, or there is none.
-        id: Option<String>,
-        /// The state, as JSON.
-        data: Arc<str>,
-        /// When Redis was told of it, where it came from there.
-        published_at: Option<Timestamp>,
-    },
-    /// Nothing to show, only where the client stands.
-    Cursor(String),
-}
-
-/// What comes next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Something to send.
-    Frame(Frame),
-    /// All that is watched has ended, and everything was sent.
-    Complete,
-    /// What the viewer waited for turned out not to be its.
-    Closed,
-}
-
-/// What happened in a source's life.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stats {
-    /// Reads of the log while Redis was away.
-    pub fallback_polls: u64,
-    /// Events that came from the log after the first read: Redis had not brought them.
-    pub repaired: u64,
-}
 
 /// What a stream is beside its source.
 #[derive(Debug)]
@@ -287,45 +244,6 @@ impl Sent {
     }
 }
 
-/// When a stream ends by itself.
-struct Ends {
-    rotate_at: Instant,
-    expired_at: Instant,
-}
-
-impl Ends {
-    /// The window is jittered, so that streams that began together don't return together. It ends
-    /// a margin before Lambda's deadline, for the last writes: a tenth of what is left.
-    fn new(window: Duration, expires_at: SystemTime, deadline: Option<SystemTime>) -> Self {
-        let now = Instant::now();
-        let until = |time: SystemTime| {
-            let left = time.duration_since(SystemTime::now()).unwrap_or_default();
-            left.min(Duration::from_hours(24))
-        };
-        let mut window = jittered(window);
-        // A deadline in the past is none: `cargo lambda watch` sends one of 1970.
-        if let Some(left) = deadline.map(until).filter(|left| !left.is_zero()) {
-            let margin = (left / 10).clamp(Duration::from_millis(500), Duration::from_secs(10));
-            window = window.min(left.saturating_sub(margin));
-        }
-        Ends {
-            rotate_at: now + window,
-            expired_at: now + until(expires_at),
-        }
-    }
-
-    fn first_at(&self) -> SystemTime {
-        let first = self.rotate_at.min(self.expired_at);
-        SystemTime::now() + first.saturating_duration_since(Instant::now())
-    }
-}
-
-/// 80 to 100 % of a duration: what began together shall not come back together.
-#[must_use]
-pub fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(rand::rng().random_range(0.8..1.0))
-}
-
 /// A new stream's id: 128 random bits.
 #[must_use]
 pub fn new_id() -> Id {
@@ -338,21 +256,4 @@ pub fn new_id() -> Id {
 #[expect(clippy::expect_used, reason = "strings and numbers always encode")]
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("a frame's data encodes")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_ends_before_the_deadline_and_a_past_one_counts_as_none() {
-        let minute = Duration::from_mins(1);
-        let now = SystemTime::now();
-        let ends = |deadline| {
-            Ends::new(10 * minute, now + 100 * minute, deadline).rotate_at - Instant::now()
-        };
-        assert!(ends(Some(now + minute)) <= Duration::from_secs(54));
-        assert!(ends(Some(SystemTime::UNIX_EPOCH)) >= 8 * minute);
-        assert!(ends(None) >= 8 * minute);
-    }
 }

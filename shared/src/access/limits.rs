@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::time::sleep;
 
 use super::grant::Grant;
-use crate::{bus::Bus, config, execution::Id, stream::jittered};
+use crate::{bus::Bus, config, execution::Id, jitter::jittered};
 
 static ADMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("limits/admit.lua")));
 static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("limits/lease.lua")));

@@ -10,8 +10,8 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Message, Signal};
-use crate::watch::Channel;
+use super::Signal;
+use crate::{message, watch::Channel};
 
 /// How many events wait for a listener; what does not fit, it reads from the log.
 const BUFFERED_EVENTS: usize = 64;
@@ -62,7 +62,7 @@ pub(super) struct Signals {
 }
 
 /// Tells when a stream's viewer has left.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Left(Arc<Beside>);
 
 impl Left {
@@ -171,7 +171,7 @@ impl Registry {
             Some(listened) => (listened.channel.clone(), listened.listeners.clone()),
             None => return,
         };
-        let event = Message::read(&channel, payload).map(Arc::new);
+        let event = message::read(&channel, payload).map(Arc::new);
         for listener in listeners {
             let signal = match (&channel, &event) {
                 (Channel::Close(_), _) => {
@@ -228,34 +228,6 @@ mod tests {
         }
         assert_eq!(*events[0].data, *state);
         assert!(events.iter().all(|event| Arc::ptr_eq(event, &events[0])));
-    }
-
-    #[test]
-    fn a_message_without_a_number_of_its_channel_is_not_an_event() {
-        let state = State::unreported(Kind::Job, "r".parse().unwrap()).to_json();
-        let of = r#"{"organizationId":"o","projectId":"p","publishedAt":null,"#;
-        let unnumbered = state.replacen('{', of, 1);
-        let numbered = unnumbered.replace(r#""seq":0"#, r#""seq":1"#);
-        let in_project = numbered.replacen('{', r#"{"projectSeq":7,"#, 1);
-        let project = Watch::Project {
-            kind: Kind::Job,
-            organization_id: "o".parse().unwrap(),
-            project_id: "p".parse().unwrap(),
-        };
-        let execution = Watch::Executions {
-            kind: Kind::Job,
-            ids: vec!["r".parse().unwrap()],
-        };
-        for (watch, message, is_event) in [
-            (&execution, &unnumbered, false),
-            (&execution, &numbered, true),
-            (&project, &numbered, false),
-            (&project, &in_project, true),
-        ] {
-            let (channel, _) = &watch.channels()[0];
-            let read = Message::read(channel, message.as_bytes());
-            assert_eq!(read.is_some(), is_event, "{message}");
-        }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Asked, Edge, streaming};
+use super::{Edge, asked::Asked, streaming};
 use crate::{
     config::{self, Env},
     error::Problem,

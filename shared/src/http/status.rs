@@ -11,7 +11,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Asked, Edge, streaming};
+use super::{Edge, asked::Asked, streaming};
 use crate::{
     cause,
     config::{ConfigError, Database, Env},

@@ -1,0 +1,102 @@
+//! What is published in Redis of an event: its data, and whose it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    execution::{Event, Id, Seq, State, Timestamp},
+    watch::Channel,
+};
+
+/// The message that tells of an event on a channel.
+#[must_use]
+pub fn write(event: &Event, channel: &Channel) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Envelope<'a> {
+        organization_id: &'a Id,
+        project_id: &'a Id,
+        /// Only on a project's channel: its number there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        project_seq: Option<Seq>,
+        published_at: Timestamp,
+    }
+    let envelope = Envelope {
+        organization_id: &event.organization_id,
+        project_id: &event.project_id,
+        project_seq: matches!(channel, Channel::Project { .. }).then_some(event.project_seq),
+        published_at: Timestamp::now(),
+    };
+    #[expect(clippy::expect_used, reason = "ids and numbers always encode")]
+    let envelope = serde_json::to_string(&envelope).expect("an envelope encodes");
+    // Two JSON objects made one.
+    let data = event.data.strip_suffix('}').unwrap_or(&event.data);
+    format!("{data},{}", envelope.strip_prefix('{').unwrap_or(&envelope))
+}
+
+/// Reads the event that a channel carries; `None` where it is not one of this channel's.
+#[must_use]
+pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Message {
+        organization_id: Id,
+        project_id: Id,
+        #[serde(default)]
+        project_seq: Seq,
+        published_at: Option<Timestamp>,
+        #[serde(flatten)]
+        state: State,
+    }
+    let message: Message = serde_json::from_slice(message).ok()?;
+    let state = &message.state;
+    let event = Event {
+        kind: state.kind(),
+        id: state.id().clone(),
+        seq: state.seq(),
+        project_seq: message.project_seq,
+        status: state.status(),
+        data: state.to_json(),
+        organization_id: message.organization_id,
+        project_id: message.project_id,
+        published_at: message.published_at,
+    };
+    let number = match channel {
+        Channel::Project { .. } => event.project_seq,
+        _ => event.seq,
+    };
+    (number > Seq::ZERO && Channel::of_event(&event).contains(channel)).then_some(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{execution::Kind, watch::Watch};
+
+    #[test]
+    fn a_message_without_a_number_of_its_channel_is_not_an_event() {
+        let state = State::unreported(Kind::Job, "r".parse().unwrap()).to_json();
+        let of = r#"{"organizationId":"o","projectId":"p","publishedAt":null,"#;
+        let unnumbered = state.replacen('{', of, 1);
+        let numbered = unnumbered.replace(r#""seq":0"#, r#""seq":1"#);
+        let in_project = numbered.replacen('{', r#"{"projectSeq":7,"#, 1);
+        let project = Watch::Project {
+            kind: Kind::Job,
+            organization_id: "o".parse().unwrap(),
+            project_id: "p".parse().unwrap(),
+        };
+        let execution = Watch::Executions {
+            kind: Kind::Job,
+            ids: vec!["r".parse().unwrap()],
+        };
+        for (watch, message, is_event) in [
+            (&execution, &unnumbered, false),
+            (&execution, &numbered, true),
+            (&project, &numbered, false),
+            (&project, &in_project, true),
+        ] {
+            let (channel, _) = &watch.channels()[0];
+            let read = read(channel, message.as_bytes());
+            assert_eq!(read.is_some(), is_event, "{message}");
+        }
+    }
+}
