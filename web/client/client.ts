@@ -1,3 +1,4 @@
+import { call } from './call.ts';
 import { Registry } from './registry.ts';
 import type { JobState, Kind, QueueStats, TestState } from './schema.ts';
 import type { StreamSettings } from './stream.ts';
@@ -94,7 +95,7 @@ class RuncastClient implements Client {
   #executions(kind: Kind, id: string | readonly string[], options: { history?: boolean }): string[] {
     const ids = [...new Set(typeof id === 'string' ? [id] : id)];
     return ids.map((each) =>
-      options.history ? `${kind}-history:${each}#${this.#id}${this.#histories++}` : `${kind}:${each}`,
+      options.history ? `${kind}-history#${this.#id}${this.#histories++}:${each}` : `${kind}:${each}`,
     );
   }
 
@@ -249,7 +250,7 @@ class RuncastClient implements Client {
   #tell(connection: ConnectionSnapshot): boolean {
     if (JSON.stringify(connection) === JSON.stringify(this.#snapshot)) return false;
     this.#snapshot = connection;
-    for (const listener of [...this.#listeners]) listener();
+    for (const listener of [...this.#listeners]) call(listener);
     return true;
   }
 

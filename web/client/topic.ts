@@ -50,9 +50,12 @@ export class Topic {
     const [family, id] = key.split(':') as [Family, string];
     this.family = family;
     // What follows a "#" only makes the key of a history one of its own.
-    this.id = id.replace(/#.*/, '');
-    if (family !== 'queue' && !/^[\w-]{1,128}$/.test(this.id)) throw new TypeError(`Not an id: ${id}`);
-    if (family.endsWith('history')) this.position = '0';
+    this.family = key.split(/[#:]/, 1)[0] as Family;
+    this.id = key.slice(key.indexOf(':') + 1);
+    if (this.family !== 'queue' && !/^[\w-]{1,128}$/.test(this.id)) {
+      this.error = { status: 400, message: `Not an id: ${this.id}`, problem: undefined };
+    }
+    if (this.family.endsWith('history')) this.position = '0';
   }
 
   get isOver(): boolean {

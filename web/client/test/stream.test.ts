@@ -27,6 +27,18 @@ async function watching(options: ClientOptions = {}) {
 }
 
 afterEach(() => {
+/** What nobody has caught, in place of the test runner, which would fail. */
+function uncaught(): unknown[] {
+  const errors: unknown[] = [];
+  const runner = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException').on('uncaughtException', (error) => errors.push(error));
+  onTestFinished(() => {
+    process.removeAllListeners('uncaughtException');
+    for (const listener of runner) process.on('uncaughtException', listener);
+  });
+  return errors;
+}
+
   vi.useRealTimers();
 });
 
@@ -368,3 +380,41 @@ describe('a watch', () => {
     await vi.waitFor(() => expect(client.connection.snapshot.latencyMs).toBeLessThan(5_000));
   });
 });
+  it('whose functions throw costs the others nothing, and what they throw is reported', async () => {
+    const reported = uncaught();
+    const { server, client, seqs } = await watching();
+    const fail = (error: string) => () => {
+      throw error;
+    };
+    client.connection.subscribe(fail('listener'));
+    client.watchJobRun('r1', {
+      onState: fail('onState'),
+      onEnd: fail('onEnd'),
+      onConnection: fail('onConnection'),
+    });
+    const later: number[] = [];
+    client.watchJobRun('r1', { onState: ({ seq }) => later.push(seq) });
+    const exchange = await server.next();
+    exchange.write(opening('s1') + frame(run(1), '1'));
+    exchange.write(frame(run(2, { status: 'passed' }), '2') + end('complete'));
+    await vi.waitFor(() =>
+      expect([seqs, later]).toEqual([
+        [1, 2],
+        [1, 2],
+      ]),
+    );
+    await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('ended'));
+    expect(client.connection.snapshot.reconnects).toBe(0);
+    expect(new Set(reported)).toEqual(new Set(['listener', 'onConnection', 'onState', 'onEnd']));
+  });
+
+  it.each(['', 'a:b', 'a#b', 'a b'])('of what is not an id (%j) is refused', async (id) => {
+    const { client } = await watching();
+    for (const history of [false, true]) {
+      const onError = vi.fn();
+      client.watchJobRun(id, { history, onError });
+      await vi.waitFor(() => expect(onError).toHaveBeenCalledOnce());
+      expect(onError.mock.calls[0]?.[0]).toMatchObject({ status: 400, message: `Not an id: ${id}` });
+    }
+  });
+
