@@ -192,7 +192,11 @@ class RuncastClient implements Client {
     }
     if (this.#registry) this.#registry.reconcile();
     else this.#say();
-    if (!this.#topics.size && !this.#wants.size) this.#stop();
+    if (this.#topics.size || this.#wants.size) return;
+    const follows = !this.#registry;
+    this.#stop();
+    // What the leader goes on to say is about others' streams.
+    if (follows) this.#tell({ ...this.#snapshot, state: 'idle' });
   };
 
   /** Tells the leader what is wanted here. */

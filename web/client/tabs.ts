@@ -40,10 +40,15 @@ export class Tabs {
       if (!this.#leaving.signal.aborted && (!data.to || data.to === id)) onMessage(data);
     };
     this.#request(this.#lockOf(id), () => this.#left());
-    this.#request(name, () => {
-      onLead();
-      return this.#left();
-    });
+    this.#request(
+      name,
+      () => {
+        onLead();
+        return this.#left();
+      },
+      // In an opaque origin, as of a sandboxed frame, locks are refused: there this tab works alone.
+      onLead,
+    );
   }
 
   post(message: Message): void {
@@ -68,14 +73,15 @@ export class Tabs {
     return new Promise((resolve) => this.#leaving.signal.addEventListener('abort', () => resolve()));
   }
 
-  #request(lock: string, granted: () => Promise<void> | void): void {
+  #request(lock: string, granted: () => Promise<void> | void, refused?: () => void): void {
     const { signal } = this.#leaving;
     navigator.locks
       .request(lock, { signal }, async () => {
         if (!signal.aborted) await granted();
       })
       .catch(() => {
-        // Left while in line.
+        // Or left while in line.
+        if (!signal.aborted) refused?.();
       });
   }
 }

@@ -97,6 +97,30 @@ it('a tab that comes later gets what is known, and errors reach it too', async (
   });
 });
 
+it('a tab that has closed its watches stands idle', async () => {
+  const stream = scriptedStream();
+  const leader = tab(stream, ['a']);
+  await vi.waitFor(() => expect(leader.seen).toEqual(['a:0']));
+  const { client } = tab(stream, []);
+  const watch = client.watchJobRun('a');
+  await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('open'));
+  watch.close();
+  await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('idle'));
+  expect(leader.client.connection.snapshot.state).toBe('open');
+});
+
+it('a tab to which locks are refused works alone', async () => {
+  const refuse = async () => {
+    throw new DOMException('This origin is opaque.', 'SecurityError');
+  };
+  vi.stubGlobal('navigator', { locks: { request: refuse } });
+  const stream = scriptedStream();
+  const { seen, client } = tab(stream, ['a']);
+  await vi.waitFor(() => expect(seen).toEqual(['a:0']));
+  client.close();
+  await vi.waitFor(() => expect(stream.open).toBe(0));
+});
+
 it('tabs of different subjects share nothing', async () => {
   const stream = scriptedStream();
   const one = tab(stream, ['a']);
