@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { jobState } from '../../testing/index.ts';
 import { type ClientOptions, createClient, type JobState, type RuncastError } from '../index.ts';
+import { Locks } from './locks.ts';
 import { end, frame, opening, startServer } from './server.ts';
 
 const run = (seq: number, given: Partial<JobState> = {}) =>
@@ -235,6 +236,36 @@ describe('a stream', () => {
 describe('a token', () => {
   it('that is refused is renewed, and the stream resumed', async () => {
     const tokens = ['old', 'new'];
+  it('that is not answered, or is silent, is given up at once when the page wakes up', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    const page = new EventTarget();
+    vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
+    onTestFinished(() => {
+      vi.unstubAllGlobals();
+    });
+    // So long a wait would let the test time out.
+    const { server, client } = await watching({ random: () => 1000 });
+    await vi.advanceTimersByTimeAsync(50);
+    const wake = async (afterMs: number) => {
+      await vi.advanceTimersByTimeAsync(afterMs);
+      page.dispatchEvent(new Event('online'));
+    };
+    await server.next();
+    await wake(4_900);
+    expect(client.connection.snapshot.reconnects).toBe(0);
+    await wake(200);
+    await vi.waitFor(() => expect(client.connection.snapshot.reconnects).toBe(1));
+    await vi.advanceTimersByTimeAsync(0);
+    const second = await server.next();
+    second.write(opening('s1', 10));
+    await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('open'));
+    await wake(12_600);
+    await vi.waitFor(() => expect(client.connection.snapshot.reconnects).toBe(2));
+    await vi.advanceTimersByTimeAsync(0);
+    await server.next();
+    expect(server.count).toBe(3);
+  });
+
     const { server, seqs } = await watching({ token: async () => tokens.shift() ?? 'none' });
     const first = await server.next();
     expect(first.token).toBe('Bearer old');
@@ -289,6 +320,25 @@ describe('an answer', () => {
   });
 
   it.each([
+
+  it.each([
+    ['alone', {}],
+    ['with other tabs', { locks: new Locks() }],
+  ])('that never comes is asked for again, by a tab that works %s', async (_, navigator) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    vi.stubGlobal('navigator', navigator);
+    onTestFinished(() => {
+      vi.unstubAllGlobals();
+    });
+    const token = vi.fn(async () => 'good').mockReturnValueOnce(new Promise(() => {}));
+    const { server } = await watching({ token });
+    await vi.advanceTimersByTimeAsync(60);
+    await vi.waitFor(() => expect(token).toHaveBeenCalledOnce());
+    await vi.advanceTimersByTimeAsync(30_000);
+    const exchange = server.next();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect((await exchange).token).toBe('Bearer good');
+  });
     [429, '7', 7_000],
     [503, new Date(Date.UTC(2026, 0, 31, 12, 0, 30)).toUTCString(), 29_950],
   ])('of %d passes, not before Retry-After', async (status, retryAfter, wait) => {
