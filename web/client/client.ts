@@ -245,6 +245,7 @@ class RuncastClient implements Client {
     const news = topic.take(update);
     const watches = [...this.#watches].filter((watch) => watch.topics.includes(topic));
     for (const watch of watches) {
+      if (update.reset) watch.reset();
       for (const state of news) watch.deliver(state);
       watch.settle();
     }

@@ -47,6 +47,15 @@ export class Watching<S extends State> implements Watch<S> {
     for (const sink of this.#sinks) sink(state as S);
   }
 
+  /** What was known of one of its topics no longer holds. */
+  reset(): void {
+    const { onReset, onState } = this.#options;
+    if (!this.#begun || this.#over || !onReset) return;
+    call(onReset);
+    // That of the others does.
+    for (const state of this.#known()) call(() => onState?.(state));
+  }
+
   /** Looks whether it is over. */
   settle(): void {
     if (!this.#begun || this.#over) return;

@@ -27,7 +27,6 @@ async function watching(options: ClientOptions = {}) {
   return { server, client, watch, seqs, states, ends, errors };
 }
 
-afterEach(() => {
 /** What nobody has caught, in place of the test runner, which would fail. */
 function uncaught(): unknown[] {
   const errors: unknown[] = [];
@@ -40,6 +39,7 @@ function uncaught(): unknown[] {
   return errors;
 }
 
+afterEach(() => {
   vi.useRealTimers();
 });
 
@@ -179,14 +179,35 @@ describe('a stream', () => {
   });
 
   it('that was reset starts over, also from an earlier state', async () => {
-    const { server, seqs } = await watching();
+    const { server, client, seqs } = await watching();
     const first = await server.next();
     first.write(opening('s1') + frame(run(7), '7'));
     await vi.waitFor(() => expect(seqs).toEqual([7]));
+    const told: unknown[] = [];
+    client.watchJobRun('r1', { onState: ({ seq }) => told.push(seq), onReset: () => told.push('reset') });
+    await vi.waitFor(() => expect(told).toEqual([7]));
     first.write(`event: reset\ndata: {}\n\n${frame(run(2), '2')}${frame(run(3), '3')}`);
     await vi.waitFor(() => expect(seqs).toEqual([7, 2, 3]));
+    // Whoever has begun anew needs the current state also where it is the one before.
     first.write(`event: reset\ndata: {}\n\n${frame(run(3), '3')}${frame(run(4), '4')}`);
-    await vi.waitFor(() => expect(seqs).toEqual([7, 2, 3, 4]));
+    await vi.waitFor(() => expect(seqs).toEqual([7, 2, 3, 3, 4]));
+    expect(told).toEqual([7, 'reset', 2, 3, 'reset', 3, 4]);
+  });
+
+  it('that was reset leaves the states of the others on a watch as they are', async () => {
+    const { server, client } = await watching();
+    const one = await server.next();
+    one.write(opening('s1') + frame(run(1), '1'));
+    const told: unknown[] = [];
+    client.watchJobRun(['r1', 'r2'], {
+      onState: ({ runId, seq }) => told.push(`${runId}:${seq}`),
+      onReset: () => told.push('reset'),
+    });
+    const other = await server.next();
+    other.write(opening('s2') + frame(run(5, { runId: 'r2' })));
+    await vi.waitFor(() => expect(told.toSorted()).toEqual(['r1:1', 'r2:5']));
+    other.write(`event: reset\ndata: {}\n\n${frame(run(3, { runId: 'r2' }))}`);
+    await vi.waitFor(() => expect(told.slice(2)).toEqual(['reset', 'r1:1', 'r2:3']));
   });
 
   it('has a cursor also where only an id came', async () => {
@@ -215,27 +236,6 @@ describe('a stream', () => {
     expect(client.connection.snapshot.reconnects).toBe(1);
   });
 
-  it('that only pings is alive', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
-    const { server, client } = await watching();
-    await vi.advanceTimersByTimeAsync(50);
-    const first = await server.next();
-    const decode = vi.spyOn(TextDecoder.prototype, 'decode');
-    onTestFinished(() => decode.mockRestore());
-    first.write(opening('s1', 10));
-    for (let ping = 0; ping < 4; ping++) {
-      await vi.waitFor(() => expect(decode).toHaveBeenCalledTimes(ping + 1));
-      await vi.advanceTimersByTimeAsync(20_000);
-      first.write(': ping\n\n');
-    }
-    expect(client.connection.snapshot.state).toBe('open');
-    expect(server.count).toBe(1);
-  });
-});
-
-describe('a token', () => {
-  it('that is refused is renewed, and the stream resumed', async () => {
-    const tokens = ['old', 'new'];
   it('that is not answered, or is silent, is given up at once when the page wakes up', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
     const page = new EventTarget();
@@ -266,6 +266,27 @@ describe('a token', () => {
     expect(server.count).toBe(3);
   });
 
+  it('that only pings is alive', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    const { server, client } = await watching();
+    await vi.advanceTimersByTimeAsync(50);
+    const first = await server.next();
+    const decode = vi.spyOn(TextDecoder.prototype, 'decode');
+    onTestFinished(() => decode.mockRestore());
+    first.write(opening('s1', 10));
+    for (let ping = 0; ping < 4; ping++) {
+      await vi.waitFor(() => expect(decode).toHaveBeenCalledTimes(ping + 1));
+      await vi.advanceTimersByTimeAsync(20_000);
+      first.write(': ping\n\n');
+    }
+    expect(client.connection.snapshot.state).toBe('open');
+    expect(server.count).toBe(1);
+  });
+});
+
+describe('a token', () => {
+  it('that is refused is renewed, and the stream resumed', async () => {
+    const tokens = ['old', 'new'];
     const { server, seqs } = await watching({ token: async () => tokens.shift() ?? 'none' });
     const first = await server.next();
     expect(first.token).toBe('Bearer old');
@@ -299,6 +320,25 @@ describe('a token', () => {
     const { server } = await watching({ token, shareKey: false });
     expect((await server.next()).token).toBe('Bearer good');
   });
+
+  it.each([
+    ['alone', {}],
+    ['with other tabs', { locks: new Locks() }],
+  ])('that never comes is asked for again, by a tab that works %s', async (_, navigator) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    vi.stubGlobal('navigator', navigator);
+    onTestFinished(() => {
+      vi.unstubAllGlobals();
+    });
+    const token = vi.fn(async () => 'good').mockReturnValueOnce(new Promise(() => {}));
+    const { server } = await watching({ token });
+    await vi.advanceTimersByTimeAsync(60);
+    await vi.waitFor(() => expect(token).toHaveBeenCalledOnce());
+    await vi.advanceTimersByTimeAsync(30_000);
+    const exchange = server.next();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect((await exchange).token).toBe('Bearer good');
+  });
 });
 
 describe('an answer', () => {
@@ -320,25 +360,6 @@ describe('an answer', () => {
   });
 
   it.each([
-
-  it.each([
-    ['alone', {}],
-    ['with other tabs', { locks: new Locks() }],
-  ])('that never comes is asked for again, by a tab that works %s', async (_, navigator) => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
-    vi.stubGlobal('navigator', navigator);
-    onTestFinished(() => {
-      vi.unstubAllGlobals();
-    });
-    const token = vi.fn(async () => 'good').mockReturnValueOnce(new Promise(() => {}));
-    const { server } = await watching({ token });
-    await vi.advanceTimersByTimeAsync(60);
-    await vi.waitFor(() => expect(token).toHaveBeenCalledOnce());
-    await vi.advanceTimersByTimeAsync(30_000);
-    const exchange = server.next();
-    await vi.advanceTimersByTimeAsync(1000);
-    expect((await exchange).token).toBe('Bearer good');
-  });
     [429, '7', 7_000],
     [503, new Date(Date.UTC(2026, 0, 31, 12, 0, 30)).toUTCString(), 29_950],
   ])('of %d passes, not before Retry-After', async (status, retryAfter, wait) => {
@@ -412,24 +433,6 @@ describe('a watch', () => {
     expect(seqs).toEqual([1, 2]);
   });
 
-  it('of a history begins before the first event', async () => {
-    const { server, client } = await watching();
-    await server.next();
-    client.watchJobRun('r1', { history: true });
-    const exchange = await server.next();
-    expect([exchange.url, exchange.lastEventId]).toEqual(['/api/job-status/events/r1', '0']);
-  });
-
-  it('knows how long live events take', async () => {
-    const { server, client } = await watching();
-    const exchange = await server.next();
-    exchange.write(opening('s1') + frame(run(1, { occurredAt: '2020-01-31T12:00:00.000Z' }), '1'));
-    await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('open'));
-    expect(client.connection.snapshot.latencyMs).toBeNull();
-    exchange.write(frame(run(2, { occurredAt: new Date().toISOString() }), '2'));
-    await vi.waitFor(() => expect(client.connection.snapshot.latencyMs).toBeLessThan(5_000));
-  });
-});
   it('whose functions throw costs the others nothing, and what they throw is reported', async () => {
     const reported = uncaught();
     const { server, client, seqs } = await watching();
@@ -468,3 +471,21 @@ describe('a watch', () => {
     }
   });
 
+  it('of a history begins before the first event', async () => {
+    const { server, client } = await watching();
+    await server.next();
+    client.watchJobRun('r1', { history: true });
+    const exchange = await server.next();
+    expect([exchange.url, exchange.lastEventId]).toEqual(['/api/job-status/events/r1', '0']);
+  });
+
+  it('knows how long live events take', async () => {
+    const { server, client } = await watching();
+    const exchange = await server.next();
+    exchange.write(opening('s1') + frame(run(1, { occurredAt: '2020-01-31T12:00:00.000Z' }), '1'));
+    await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('open'));
+    expect(client.connection.snapshot.latencyMs).toBeNull();
+    exchange.write(frame(run(2, { occurredAt: new Date().toISOString() }), '2'));
+    await vi.waitFor(() => expect(client.connection.snapshot.latencyMs).toBeLessThan(5_000));
+  });
+});
