@@ -1,4 +1,4 @@
-import { useEffect, useSyncExternalStore } from 'react';
+import { useEffect, useRef, useSyncExternalStore } from 'react';
 import { Toaster } from 'sonner';
 import { Demo } from './demo.tsx';
 import { Finished } from './finished.tsx';
@@ -26,9 +26,13 @@ export function App({ live }: { live: Live }) {
   const theme = useTheme();
   useToasts(live, snapshot.runs);
   const runId = route.page === 'run' ? route.runId : undefined;
+  const shown = useRef(runId);
   useEffect(() => {
     document.title = runId ? `${runId} · Runcast` : 'Runcast';
     scrollTo(0, 0);
+    // The link that was followed is gone, and the focus with it: it goes on where the new content is.
+    if (shown.current !== runId) document.getElementById('main')?.focus({ preventScroll: true });
+    shown.current = runId;
   }, [runId]);
   const { local } = live.settings;
   return (
