@@ -45,7 +45,7 @@ export function App({ live }: { live: Live }) {
       <div className="mx-auto grid max-w-[1240px] gap-x-8 gap-y-9 px-4 pb-20 sm:px-6 lg:grid-cols-[minmax(0,1fr)_320px]">
         <main id="main" tabIndex={-1} className="grid min-w-0 content-start gap-9 outline-none">
           {runId ? (
-            <RunPage key={runId} runId={runId} live={live} snapshot={snapshot} />
+            <RunPage key={`${runId} ${snapshot.generation}`} runId={runId} live={live} snapshot={snapshot} />
           ) : (
             <>
               <Running snapshot={snapshot} hasScenes={!!local} />
@@ -54,7 +54,7 @@ export function App({ live }: { live: Live }) {
           )}
         </main>
         <aside aria-label="The stream" className="grid min-w-0 content-start gap-9">
-          {local && <Demo live={live} snapshot={snapshot} servers={local} />}
+          {local && <Demo live={live} servers={local} />}
           <Queues snapshot={snapshot} />
           <Latency points={snapshot.latency} />
         </aside>

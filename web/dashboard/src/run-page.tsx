@@ -68,11 +68,14 @@ function useHistory(live: Live, runId: string) {
       if (!burst.length) queueMicrotask(show);
       burst.push(state);
     };
-    const watch = live.watchHistory(runId, onState, setError);
-    return () => {
-      watch.close();
+    const onReset = () => {
       burst = [];
       setEvents([]);
+    };
+    const watch = live.watchHistory(runId, { onState, onReset, onError: setError });
+    return () => {
+      watch.close();
+      onReset();
     };
   }, [live, runId]);
   return { events, error };
