@@ -147,7 +147,7 @@ export class Stream {
           reason = await this.#read(response);
         }
       } catch {
-        // The network, the watchdog, or a token that could not be had: all of them pass.
+        // The network, the watchdog, or a token that could not be had: all of them are temporary.
       } finally {
         clearTimeout(this.#watchdog);
         this.#streamId = undefined;

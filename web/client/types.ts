@@ -39,7 +39,7 @@ export interface WatchOptions<S> {
   onReset?: () => void;
   /** Is called once, when no state can follow; not after `onError`. */
   onEnd?: (reason: WatchEnd) => void;
-  /** Is called once, where the server will never serve this: the watch is over. Passing errors are not told here. */
+  /** Is called once, where the server will never serve this: the watch is over. Temporary errors are not told here. */
   onError?: (error: RuncastError) => void;
   /** Gets the connection's snapshot, now and after each change. */
   onConnection?: (connection: ConnectionSnapshot) => void;
