@@ -17,7 +17,7 @@ export default defineConfig({
     projects: [
       {
         resolve: { alias },
-        test: { name: 'client', include: ['client/**/*.test.ts', 'testing/**/*.test.ts'] },
+        test: { name: 'client', include: ['client/**/*.test.ts'] },
       },
       react('react 19', {}, []),
       react('react 18', { 'react-dom': at('node_modules/react-dom18'), react: at('node_modules/react18') }, [

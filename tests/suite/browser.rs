@@ -139,17 +139,22 @@ async fn a_page_misses_nothing_while_redis_is_killed_and_comes_back() {
 #[tokio::test]
 async fn a_page_goes_on_when_its_token_expires() {
     let stack = Stack::start().await;
-    let mut page = Browser::open(&stack, "/").await;
+    let mut page = Browser::open(&stack, "/#/runs/r1").await;
     page.is_live().await;
     stack.publish("job", "r1", "running").await;
-    page.shows("#running", &["r1"]).await;
+    page.shows("#timeline", &["running"]).await;
     page.ask(json!({"do": "click", "tab": 0, "name": "Expire the token"}))
         .await;
     // The short one, and the one after it.
     page.wait("Number(document.querySelector('#renewals')?.textContent) >= 2")
         .await;
     page.is_live().await;
+    progress(&stack, "r1", 5).await;
+    page.shows("#timeline", &["5 of 9"]).await;
     stack.publish("job", "r1", "passed").await;
+    page.shows("#timeline", &["passed"]).await;
+    assert_eq!(page.seqs().await, json!([3, 2, 1]));
+    page.wait("location.hash = '#/'").await;
     page.shows("#finished", &["r1", "passed"]).await;
     page.wait(&toasts("r1", "success", 1)).await;
     page.quit().await;

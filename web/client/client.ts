@@ -1,3 +1,4 @@
+import { call } from './call.ts';
 import { Registry } from './registry.ts';
 import type { JobState, Kind, QueueStats, TestState } from './schema.ts';
 import type { StreamSettings } from './stream.ts';
@@ -16,6 +17,8 @@ import type {
 } from './types.ts';
 import { Watching } from './watch.ts';
 
+/** How long the tab that leads may take to answer, in milliseconds; iOS suspends those in the background. */
+const PATIENCE_MS = 3_000;
 /** How long changes are collected before streams are opened or closed, in milliseconds. */
 const COALESCE_MS = 50;
 
@@ -40,6 +43,8 @@ class RuncastClient implements Client {
   #registry: Registry | undefined;
   #tabs: Tabs | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Runs while an answer of the tab that leads is waited for. */
+  #patience: ReturnType<typeof setTimeout> | undefined;
   /** From a start to its stop; what was begun before a stop must not go on after it. */
   #life: AbortController | undefined;
   #histories = 0;
@@ -94,7 +99,7 @@ class RuncastClient implements Client {
   #executions(kind: Kind, id: string | readonly string[], options: { history?: boolean }): string[] {
     const ids = [...new Set(typeof id === 'string' ? [id] : id)];
     return ids.map((each) =>
-      options.history ? `${kind}-history:${each}#${this.#id}${this.#histories++}` : `${kind}:${each}`,
+      options.history ? `${kind}-history#${this.#id}${this.#histories++}:${each}` : `${kind}:${each}`,
     );
   }
 
@@ -133,8 +138,10 @@ class RuncastClient implements Client {
       if (signal.aborted) return;
       if (!subject) return this.#lead();
       const name = `runcast ${this.#settings.url} ${subject}`;
-      this.#tabs = new Tabs(name, this.#id, this.#hear, () => {
-        if (!signal.aborted) this.#lead();
+      this.#tabs = new Tabs(name, this.#id, {
+        onMessage: this.#hear,
+        onLead: () => !signal.aborted && this.#lead(),
+        onLost: () => this.#follow(),
       });
       this.#schedule();
     });
@@ -165,16 +172,24 @@ class RuncastClient implements Client {
     this.#schedule();
   }
 
+  /** Leads no more. */
+  #follow(): void {
+    this.#registry?.close();
+    this.#registry = undefined;
+    this.#wants.clear();
+    this.#schedule();
+  }
+
   #stop(): void {
     this.#life?.abort();
     this.#life = undefined;
+    this.#follow();
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#registry?.close();
-    this.#registry = undefined;
+    clearTimeout(this.#patience);
+    this.#patience = undefined;
     this.#tabs?.leave();
     this.#tabs = undefined;
-    this.#wants.clear();
   }
 
   readonly #schedule = (): void => {
@@ -191,20 +206,42 @@ class RuncastClient implements Client {
     }
     if (this.#registry) this.#registry.reconcile();
     else this.#say();
-    if (!this.#topics.size && !this.#wants.size) this.#stop();
+    if (this.#topics.size || this.#wants.size) return;
+    const follows = !this.#registry;
+    this.#stop();
+    // What the leader goes on to say is about others' streams.
+    if (follows) this.#tell({ ...this.#snapshot, state: 'idle' });
   };
 
   /** Tells the leader what is wanted here. */
   #say(): void {
     const want = [...this.#topics.values()].filter((topic) => !topic.isOver).map(known);
     this.#tabs?.post({ from: this.#id, want });
+    this.#expect();
+  }
+
+  /** Waits for an answer of the leader, and takes its place where none comes and somebody looks at this tab. */
+  #expect(): void {
+    if (this.#registry || !this.#tabs) return;
+    this.#patience ??= setTimeout(() => {
+      this.#patience = undefined;
+      if (!this.#registry && !isHidden()) this.#tabs?.steal();
+    }, PATIENCE_MS);
   }
 
   readonly #hear = ({ from, want, updates, connection, ask, wake }: Message): void => {
     if (this.#registry) {
-      if (wake) this.#registry.wake();
+      if (wake) {
+        this.#registry.wake();
+        this.#tabs?.post({ connection: this.#snapshot });
+      }
       if (from && want) this.#grant(from, want);
       return;
+    }
+    // Only the leader speaks like this.
+    if (!from && !wake) {
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
     }
     if (ask) this.#say();
     if (connection) this.#tell(connection);
@@ -240,6 +277,7 @@ class RuncastClient implements Client {
     const news = topic.take(update);
     const watches = [...this.#watches].filter((watch) => watch.topics.includes(topic));
     for (const watch of watches) {
+      if (update.reset) watch.reset();
       for (const state of news) watch.deliver(state);
       watch.settle();
     }
@@ -249,15 +287,16 @@ class RuncastClient implements Client {
   #tell(connection: ConnectionSnapshot): boolean {
     if (JSON.stringify(connection) === JSON.stringify(this.#snapshot)) return false;
     this.#snapshot = connection;
-    for (const listener of [...this.#listeners]) listener();
+    for (const listener of [...this.#listeners]) call(listener);
     return true;
   }
 
   readonly #wake = (): void => {
-    if (globalThis.document?.visibilityState === 'hidden') return;
+    if (isHidden()) return;
     this.#registry?.wake();
-    // A leader in the background has its timers slowed down, but not its messages.
+    // A leader in the background has its timers slowed down, but not its messages, unless it is suspended.
     this.#tabs?.post({ wake: true });
+    this.#expect();
   };
 
   /** The page goes, maybe to come back from the back/forward cache: it must hold nothing meanwhile. */
@@ -272,5 +311,7 @@ class RuncastClient implements Client {
     this.#schedule();
   };
 }
+
+const isHidden = (): boolean => globalThis.document?.visibilityState === 'hidden';
 
 const known = ({ key, position, states }: Topic): Want => ({ key, position, states: [...states.values()] });

@@ -1,6 +1,6 @@
 import type { Problem } from './schema.ts';
 
-/** Why the server will not serve a stream, however often it is asked: an answer that is not a passing one. */
+/** Why the server will not serve a stream, however often it is asked: an answer that is not a temporary one. */
 export class RuncastError extends Error {
   override readonly name = 'RuncastError';
   /** The HTTP status, such as 404. */

@@ -32,6 +32,8 @@ interface Held {
   topics: Topic[];
   family: Family;
   stream: Stream;
+  /** Whether others carry its topics until it is open. */
+  isSpare: boolean;
 }
 
 /** The streams of a client, or of all tabs that share one: as few as serve every topic. */
@@ -49,8 +51,8 @@ export class Registry {
 
   /**
    * Makes the streams fit what is watched. Topics that have just come get a stream of their own; once it has told their
-   * states, and so has a cursor, it is merged with others: what was watched before goes on without a gap meanwhile, and
-   * the cursor of the merged stream has a part for each, so that nothing is lost or doubled.
+   * states, and so has a cursor, it is merged with others: these go on until the merged stream is open, whose cursor has a
+   * part for each, so that nothing is lost or late, and what comes twice is told once.
    */
   reconcile(): void {
     const carried = new Set<Topic>();
@@ -101,27 +103,35 @@ export class Registry {
   }
 
   #merge(family: Family): void {
-    const open = [...this.#held].filter(
+    const mine = [...this.#held].filter((held) => held.family === family);
+    // A merge may take long, as where the server asks for a wait.
+    if (mine.some((held) => held.isSpare)) return;
+    const liveOf = (held: Held) => held.topics.filter((topic) => this.#isLive(topic));
+    // What was merged is carried twice by now.
+    mine.forEach((held, index) => {
+      const younger = mine.slice(index + 1).flatMap(({ topics }) => topics);
+      if (liveOf(held).every((topic) => younger.includes(topic))) this.#drop(held);
+    });
+    const open = mine.filter(
       (held) =>
-        held.family === family &&
+        this.#held.has(held) &&
         held.stream.state === 'open' &&
-        held.topics.every((topic) => topic.position),
+        held.topics.every((topic) => topic.position) &&
+        liveOf(held).length < MAX_IDS,
     );
-    const topics = open.flatMap((held) => held.topics).filter((topic) => this.#isLive(topic));
-    if (Math.ceil(topics.length / MAX_IDS) >= open.length) return;
-    for (const held of open) this.#drop(held);
-    this.#open(family, topics, MAX_IDS);
+    const topics = open.flatMap(liveOf);
+    if (Math.ceil(topics.length / MAX_IDS) < open.length) this.#open(family, topics, MAX_IDS, true);
   }
 
-  #open(family: Family, topics: Topic[], most: number): void {
+  #open(family: Family, topics: Topic[], most: number, isSpare = false): void {
     for (let start = 0; start < topics.length; start += most) {
-      this.#hold(family, topics.slice(start, start + most));
+      this.#hold(family, topics.slice(start, start + most), isSpare);
     }
   }
 
-  #hold(family: Family, topics: Topic[]): void {
+  #hold(family: Family, topics: Topic[], isSpare: boolean): void {
     const [name, query] = served(family);
-    const held: Held = { topics, family, stream: undefined as unknown as Stream };
+    const held: Held = { topics, family, stream: undefined as unknown as Stream, isSpare };
     const isHeld = () => this.#held.has(held);
     this.#held.add(held);
     held.stream = new Stream(this.#owner.settings, name, {
@@ -142,14 +152,19 @@ export class Registry {
           for (const { key } of held.topics) this.#owner.onUpdate({ key, states: [], reset: true });
       },
       onOver: (over) => {
+        if (!isHeld()) return;
         // One id that is not ours costs all others their stream: find out which.
         const isSuspect = over.end === 'closed' || over.error?.status === 400 || over.error?.status === 404;
         if (isSuspect && held.topics.length > 1) this.#halve(held);
         else this.#finish(held, over);
       },
       onChange: () => {
-        // It may be merged with others now.
-        if (held.stream?.state === 'open') this.#owner.schedule();
+        if (!isHeld()) return;
+        if (held.stream.state === 'open') {
+          held.isSpare = false;
+          // It may be merged with others now, or others were merged into it.
+          this.#owner.schedule();
+        }
         this.#changed();
       },
     });
@@ -181,7 +196,7 @@ export class Registry {
   }
 
   #finish(held: Held, over: Over): void {
-    if (!this.#held.delete(held)) return;
+    this.#held.delete(held);
     this.#last = over.error ? 'failed' : 'ended';
     for (const { key } of held.topics) this.#owner.onUpdate({ key, states: [], ...over });
     this.#changed();
@@ -190,7 +205,7 @@ export class Registry {
   #halve(held: Held): void {
     this.#drop(held);
     const middle = Math.ceil(held.topics.length / 2);
-    this.#open(held.family, held.topics, middle);
+    this.#open(held.family, held.topics, middle, held.isSpare);
   }
 
   #drop(held: Held): void {
@@ -201,7 +216,7 @@ export class Registry {
   }
 
   #changed(): void {
-    const streams = [...this.#held].map((held) => held.stream);
+    const streams = [...this.#held].filter((held) => !held.isSpare).map((held) => held.stream);
     const states = streams.map((stream) => stream?.state);
     const worst = (['reconnecting', 'open', 'connecting'] as const).find((state) => states.includes(state));
     this.#owner.onConnection({

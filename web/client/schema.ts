@@ -379,7 +379,7 @@ export interface components {
     };
     /** @enum {string} */
     EndReason: 'complete' | 'rotate' | 'expired' | 'closed';
-    /** @description The data of `event: end`, a stream's last frame: `complete` (every execution on it is terminal), `rotate` (reconnect), `expired` (the token ran out: renew it, reconnect), `closed` (asked to). */
+    /** @description The data of `event: end`, a stream's last frame: `complete` (every execution on it is terminal), `rotate` (reconnect), `expired` (the token ran out: renew it, reconnect), `closed` (asked to, or what was waited for is not the caller's). */
     End: {
       reason: components['schemas']['EndReason'];
     };

@@ -12,6 +12,8 @@ const MAX_BACKOFF_MS = 30_000;
 const DEAD_AFTER_HEARTBEATS = 2.5;
 /** The same when the page wakes up: the pings of its sleep would be there by now. */
 const DOUBTFUL_AFTER_HEARTBEATS = 1.25;
+/** And a request without an answer: the network that it went out on may be gone. */
+const DOUBTFUL_REQUEST_MS = 5_000;
 /** A stream that ends itself sooner than this does not deserve to be opened again without a wait. */
 const MIN_LIFE_MS = 1_000;
 
@@ -62,10 +64,13 @@ export class Stream {
   #retryMs = 0;
   #failures = 0;
   #abort: AbortController | undefined;
+  /** When the last byte came; before the first, when the request was sent. */
   #lastByteAt = 0;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   #wake: (() => void) | undefined;
   #notBefore = 0;
+  /** Whether the page woke up to a connection that seemed dead: the next one does not wait. */
+  #woken = false;
   #closed = false;
 
   /** `name`: the function's, such as `job-status`. */
@@ -83,11 +88,12 @@ export class Stream {
       if (Date.now() < this.#notBefore) return;
       this.#failures = 0;
       this.#wake();
-    } else if (
-      this.#streamId &&
-      Date.now() - this.#lastByteAt > DOUBTFUL_AFTER_HEARTBEATS * this.#heartbeatMs
-    ) {
-      this.#abort?.abort();
+      return;
+    }
+    const doubtful = this.#streamId ? DOUBTFUL_AFTER_HEARTBEATS * this.#heartbeatMs : DOUBTFUL_REQUEST_MS;
+    if (this.#abort && Date.now() - this.#lastByteAt > doubtful) {
+      this.#woken = true;
+      this.#abort.abort();
     }
   }
 
@@ -141,11 +147,12 @@ export class Stream {
           reason = await this.#read(response);
         }
       } catch {
-        // The network, the watchdog, or a token that could not be had: all of them pass.
+        // The network, the watchdog, or a token that could not be had: all of them are temporary.
       } finally {
         clearTimeout(this.#watchdog);
         this.#streamId = undefined;
         this.#abort?.abort();
+        this.#abort = undefined;
       }
       if (this.#closed) return;
       if (reason === 'complete' || reason === 'closed') return this.#finish({ end: reason });
@@ -166,6 +173,7 @@ export class Stream {
     if (token) headers[tokenHeader] = tokenHeader === 'authorization' ? `Bearer ${token}` : token;
     if (request.cursor) headers['last-event-id'] = request.cursor;
     this.#abort = new AbortController();
+    this.#lastByteAt = Date.now();
     this.#watch(OPEN_TIMEOUT_MS);
     return fetch(`${url}/api/${this.#name}/events${request.query}`, {
       headers,
@@ -229,7 +237,9 @@ export class Stream {
    */
   async #pause(retryAfterMs: number): Promise<void> {
     const most = Math.min(MAX_BACKOFF_MS, 1000 * 2 ** this.#failures++);
-    const wait = Math.max(retryAfterMs, this.#retryMs) + this.#settings.random() * most;
+    const usual = Math.max(retryAfterMs, this.#retryMs) + this.#settings.random() * most;
+    const wait = this.#woken ? retryAfterMs : usual;
+    this.#woken = false;
     this.#notBefore = Date.now() + retryAfterMs;
     this.#is('reconnecting');
     await new Promise<void>((resolve) => {

@@ -23,6 +23,15 @@ export interface Message {
   wake?: true;
 }
 
+/** Whom the tabs serve. */
+export interface TabsOwner {
+  onMessage(message: Message): void;
+  /** This tab leads. */
+  onLead(): void;
+  /** Another tab has taken the lead. */
+  onLost(): void;
+}
+
 /**
  * The tabs of a browser that share their streams. The one that has the Web Lock leads: it holds the streams. A lock is
  * free again when its tab is gone, whatever way it went, and the next in line leads. Each tab also holds a lock of its
@@ -30,20 +39,19 @@ export interface Message {
  */
 export class Tabs {
   readonly #name: string;
+  readonly #owner: TabsOwner;
   readonly #channel: BroadcastChannel;
   readonly #leaving = new AbortController();
 
-  constructor(name: string, id: string, onMessage: (message: Message) => void, onLead: () => void) {
+  constructor(name: string, id: string, owner: TabsOwner) {
     this.#name = name;
+    this.#owner = owner;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }: MessageEvent<Message>) => {
-      if (!this.#leaving.signal.aborted && (!data.to || data.to === id)) onMessage(data);
+      if (!this.#leaving.signal.aborted && (!data.to || data.to === id)) owner.onMessage(data);
     };
-    this.#request(this.#lockOf(id), () => this.#left());
-    this.#request(name, () => {
-      onLead();
-      return this.#left();
-    });
+    this.#request(this.#lockOf(id), () => this.#left()).catch(() => {});
+    this.#lead();
   }
 
   post(message: Message): void {
@@ -52,7 +60,12 @@ export class Tabs {
 
   /** Calls back once that tab is gone. */
   onceGone(id: string, gone: () => void): void {
-    this.#request(this.#lockOf(id), gone);
+    this.#request(this.#lockOf(id), gone).catch(() => {});
+  }
+
+  /** Takes the lead from a tab that says nothing: a browser may suspend one in the background, and leave it its lock. */
+  steal(): void {
+    this.#lead(true);
   }
 
   leave(): void {
@@ -68,14 +81,29 @@ export class Tabs {
     return new Promise((resolve) => this.#leaving.signal.addEventListener('abort', () => resolve()));
   }
 
-  #request(lock: string, granted: () => Promise<void> | void): void {
+  #lead(steal = false): void {
+    let leads = false;
+    const lead = () => {
+      leads = true;
+      this.#owner.onLead();
+      return this.#left();
+    };
+    this.#request(this.#name, lead, steal).catch(() => {
+      if (this.#leaving.signal.aborted) return;
+      // In an opaque origin, as of a sandboxed frame, locks are refused: there this tab works alone.
+      if (!leads) return this.#owner.onLead();
+      this.#owner.onLost();
+      // One that has stolen still stands in line.
+      if (!steal) this.#lead();
+    });
+  }
+
+  /** Rejects where locks are refused, this tab leaves the line, or another one steals it. */
+  async #request(lock: string, granted: () => Promise<void> | void, steal = false): Promise<void> {
     const { signal } = this.#leaving;
-    navigator.locks
-      .request(lock, { signal }, async () => {
-        if (!signal.aborted) await granted();
-      })
-      .catch(() => {
-        // Left while in line.
-      });
+    // Web Locks: what is stolen is granted at once, and takes no signal.
+    await navigator.locks.request(lock, steal ? { steal } : { signal }, async () => {
+      if (!signal.aborted) await granted();
+    });
   }
 }

@@ -1,3 +1,6 @@
+/** How long a new one may take, in milliseconds; then it is asked for again. */
+const TIMEOUT_MS = 30_000;
+
 /** The caller's token, got once and kept until the server no longer takes it. */
 export class Token {
   /** Whether another one can be had. */
@@ -12,7 +15,11 @@ export class Token {
 
   /** The token; `undefined` where there is none, and a cookie has to do. */
   get(): Promise<string | undefined> {
-    this.#current ??= (async () => this.#source())().catch((error: unknown) => {
+    this.#current ??= new Promise<string | undefined>((resolve, reject) => {
+      const timer = setTimeout(reject, TIMEOUT_MS);
+      const source = (async () => this.#source())();
+      source.then(resolve, reject).finally(() => clearTimeout(timer));
+    }).catch((error: unknown) => {
       this.#current = undefined;
       throw error;
     });

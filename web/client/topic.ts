@@ -21,7 +21,7 @@ export interface TopicUpdate extends Over {
   states: State[];
   /** The topic's part of the stream's cursor, once it is known. */
   position?: string | undefined;
-  /** The cursor was of no use: what is known so far may be ahead of what follows. */
+  /** The cursor was of no use: what is known so far no longer holds. */
   reset?: boolean;
 }
 
@@ -42,17 +42,16 @@ export class Topic {
   position: string | undefined;
   end: WatchEnd | undefined;
   error: Over['error'];
-  /** What was known before a reset. */
-  #before = new Map<string, State>();
 
   constructor(key: string) {
     this.key = key;
-    const [family, id] = key.split(':') as [Family, string];
-    this.family = family;
     // What follows a "#" only makes the key of a history one of its own.
-    this.id = id.replace(/#.*/, '');
-    if (family !== 'queue' && !/^[\w-]{1,128}$/.test(this.id)) throw new TypeError(`Not an id: ${id}`);
-    if (family.endsWith('history')) this.position = '0';
+    this.family = key.split(/[#:]/, 1)[0] as Family;
+    this.id = key.slice(key.indexOf(':') + 1);
+    if (this.family !== 'queue' && !/^[\w-]{1,128}$/.test(this.id)) {
+      this.error = { status: 400, message: `Not an id: ${this.id}`, problem: undefined };
+    }
+    if (this.family.endsWith('history')) this.position = '0';
   }
 
   get isOver(): boolean {
@@ -62,7 +61,6 @@ export class Topic {
   /** Takes an update in; returns the states that are new, each once and none older than what was there. */
   take(update: TopicUpdate): State[] {
     if (update.reset) {
-      this.#before = new Map([...this.#before, ...this.states]);
       this.states.clear();
       this.position = undefined;
     }
@@ -83,8 +81,6 @@ export class Topic {
     const id = idOf(state);
     const known = this.states.get(id);
     if (known && seqOf(state) <= seqOf(known)) return false;
-    const before = this.#before.get(id);
-    this.#before.delete(id);
     // What changed last stands last.
     this.states.delete(id);
     this.states.set(id, state);
@@ -92,7 +88,7 @@ export class Topic {
       const finished = [...this.states].filter(([, other]) => isFinished(other));
       for (const [oldest] of finished.slice(0, -MAX_FINISHED)) this.states.delete(oldest);
     }
-    return !before || seqOf(state) !== seqOf(before);
+    return true;
   }
 }
 

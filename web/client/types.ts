@@ -7,7 +7,7 @@ export type ExecutionState = JobState | TestState;
 /** What a stream may carry. */
 export type State = ExecutionState | QueueStats;
 
-/** Why a watch ended: all that it watched is over, the server closed it, or its owner did. */
+/** Why a watch ended: all that it watched is over, or the server closed it. */
 export type WatchEnd = 'complete' | 'closed';
 
 /** How the client stands with the server. */
@@ -32,9 +32,14 @@ export interface Connection {
 export interface WatchOptions<S> {
   /** Gets each state, once and in order, beginning with the current one. */
   onState?: (state: S) => void;
+  /**
+   * What was told before no longer holds: the current states follow, also those that were told. So it is where the log
+   * was pruned or restored meanwhile; who collects the states of a project begins anew.
+   */
+  onReset?: () => void;
   /** Is called once, when no state can follow; not after `onError`. */
   onEnd?: (reason: WatchEnd) => void;
-  /** Is called once, where the server will never serve this: the watch is over. Passing errors are not told here. */
+  /** Is called once, where the server will never serve this: the watch is over. Temporary errors are not told here. */
   onError?: (error: RuncastError) => void;
   /** Gets the connection's snapshot, now and after each change. */
   onConnection?: (connection: ConnectionSnapshot) => void;

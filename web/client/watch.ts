@@ -1,3 +1,4 @@
+import { call } from './call.ts';
 import { RuncastError } from './error.ts';
 import type { Topic } from './topic.ts';
 import type { Connection, State, Watch, WatchOptions } from './types.ts';
@@ -28,8 +29,9 @@ export class Watching<S extends State> implements Watch<S> {
       if (this.#over) return;
       const { onConnection } = options;
       if (onConnection) {
-        onConnection(connection.snapshot);
-        this.#unsubscribe = connection.subscribe(() => onConnection(connection.snapshot));
+        const tell = () => onConnection(connection.snapshot);
+        call(tell);
+        this.#unsubscribe = connection.subscribe(tell);
       }
       this.#begun = true;
       for (const state of this.#known()) this.deliver(state);
@@ -41,8 +43,17 @@ export class Watching<S extends State> implements Watch<S> {
 
   deliver(state: State): void {
     if (!this.#begun || this.#over) return;
-    this.#options.onState?.(state as S);
+    call(() => this.#options.onState?.(state as S));
     for (const sink of this.#sinks) sink(state as S);
+  }
+
+  /** What was known of one of its topics no longer holds. */
+  reset(): void {
+    const { onReset, onState } = this.#options;
+    if (!this.#begun || this.#over || !onReset) return;
+    call(onReset);
+    // That of the others does.
+    for (const state of this.#known()) call(() => onState?.(state));
   }
 
   /** Looks whether it is over. */
@@ -56,8 +67,11 @@ export class Watching<S extends State> implements Watch<S> {
       this.#error = new RuncastError(status, message, problem);
     }
     this.close();
-    if (this.#error) this.#options.onError?.(this.#error);
-    else this.#options.onEnd?.(this.topics.some((topic) => topic.end === 'closed') ? 'closed' : 'complete');
+    const isClosed = this.topics.some((topic) => topic.end === 'closed');
+    call(() => {
+      if (this.#error) this.#options.onError?.(this.#error);
+      else this.#options.onEnd?.(isClosed ? 'closed' : 'complete');
+    });
   }
 
   readonly close = (): void => {

@@ -19,7 +19,7 @@ export default defineConfig({
     modulePreload: false,
     assetsInlineLimit: 0,
   },
-  // `npm run dev`, beside `runcast demo`.
+  // `npx vite -c dashboard/vite.config.ts`, beside `runcast demo`.
   server: {
     host: '127.0.0.1',
     proxy: Object.fromEntries(

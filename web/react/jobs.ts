@@ -8,12 +8,13 @@ import {
   useRef,
   useSyncExternalStore,
 } from 'react';
-import { type Client, isTerminal, type JobState, type RuncastError, type Watch } from '../client/index.ts';
+import { call } from '../client/call.ts';
+import { type Client, isTerminal, type JobState, type RuncastError } from '../client/index.ts';
 import { useRuncast } from './context.ts';
 
 /** The job runs of a project; never mutated. */
 export interface Jobs {
-  /** Those not finished. */
+  /** Those not finished: they run, or wait. */
   readonly running: ReadonlyMap<string, JobState>;
   readonly isAnyJobRunning: boolean;
   /** Why the server will not serve them. */
@@ -29,7 +30,8 @@ class JobsStore {
   readonly #listeners = new Set<() => void>();
   readonly #completions = new Set<(run: JobState) => void>();
   #jobs = noJobs;
-  #watch: Watch<JobState> | undefined;
+  /** Ends what is watched. */
+  #watching: AbortController | undefined;
 
   constructor(client: Client, projectId: string) {
     this.#client = client;
@@ -40,18 +42,12 @@ class JobsStore {
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
-    this.#watch ??= this.#client.watchProject(
-      { projectId: this.#projectId, kind: 'job' },
-      {
-        onState: (run) => this.#take(run),
-        onError: (error) => this.#set({ ...this.#jobs, error }),
-      },
-    );
+    this.#watching ??= this.#start();
     return () => {
       this.#listeners.delete(listener);
       if (this.#listeners.size) return;
-      this.#watch?.close();
-      this.#watch = undefined;
+      this.#watching?.abort();
+      this.#watching = undefined;
     };
   };
 
@@ -63,13 +59,59 @@ class JobsStore {
     };
   };
 
+  #start(): AbortController {
+    const watching = new AbortController();
+    const { signal } = watching;
+    if (this.#jobs.error) this.#jobs = { ...this.#jobs, error: undefined };
+    this.#client.watchProject(
+      { projectId: this.#projectId, kind: 'job' },
+      {
+        onState: (run) => this.#take(run),
+        onReset: () => this.#ask(signal),
+        onError: (error) => this.#set({ ...this.#jobs, error }),
+        signal,
+      },
+    );
+    this.#ask(signal);
+    return watching;
+  }
+
+  /**
+   * Asks for each run that is not finished, as far as is known here, by itself: one that finished while nothing was
+   * watched may not be among those that the project's stream begins with.
+   */
+  #ask(signal: AbortSignal): void {
+    for (const id of this.#jobs.running.keys()) {
+      const watch = this.#client.watchJobRun(id, {
+        onState: (run) => {
+          watch.close();
+          if (isTerminal(run.status)) this.#take(run);
+          // The log does not have it any more.
+          else if (run.seq === 0) this.#forget(id);
+        },
+        onError: ({ status }) => status === 404 && this.#forget(id),
+        signal,
+      });
+    }
+  }
+
   #take(run: JobState): void {
-    const running = new Map(this.#jobs.running);
-    if (!isTerminal(run.status)) running.set(run.runId, run);
-    // Finished when first seen, or told before.
-    else if (!running.delete(run.runId)) return;
-    this.#set({ running, isAnyJobRunning: running.size > 0, error: undefined });
-    if (isTerminal(run.status)) for (const complete of [...this.#completions]) complete(run);
+    if (isTerminal(run.status)) {
+      // If not: finished when first seen, or told before.
+      if (this.#forget(run.runId)) for (const complete of [...this.#completions]) call(() => complete(run));
+    } else this.#show(new Map(this.#jobs.running).set(run.runId, run));
+  }
+
+  /** Returns whether it was there. */
+  #forget(id: string): boolean {
+    const unfinished = new Map(this.#jobs.running);
+    if (!unfinished.delete(id)) return false;
+    this.#show(unfinished);
+    return true;
+  }
+
+  #show(unfinished: ReadonlyMap<string, JobState>): void {
+    this.#set({ running: unfinished, isAnyJobRunning: unfinished.size > 0, error: undefined });
   }
 
   #set(jobs: Jobs): void {

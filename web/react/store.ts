@@ -43,7 +43,8 @@ export class WatchStore<S> {
         // A watch that begins again begins with the state that is shown.
         const shown = this.#snapshot.state as { seq?: number } | undefined;
         const { seq } = state as { seq?: number };
-        if (seq === undefined || seq !== shown?.seq) this.#set({ state, error: undefined, end: undefined });
+        if (seq !== undefined && seq === shown?.seq && !this.#snapshot.error) return;
+        this.#set({ state, error: undefined, end: undefined });
       },
       onEnd: (end) => this.#set({ ...this.#snapshot, end }),
       onError: (error) => this.#set({ ...this.#snapshot, error }),

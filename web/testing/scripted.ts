@@ -1,6 +1,10 @@
-import type { EndReason, JobState, QueueStats, TestState } from '../client/index.ts';
+import type { EndReason, ExecutionState, JobState, QueueStats, TestState } from '../client/index.ts';
 import { isTerminal } from '../client/index.ts';
+import { idOf } from '../client/topic.ts';
 import { jobState, queueStats, testState } from './states.ts';
+
+/** How many finished executions a project's stream begins with. */
+const MAX_FINISHED = 20;
 
 /** A request for a stream. */
 export interface ScriptedRequest {
@@ -8,8 +12,6 @@ export interface ScriptedRequest {
   url: string;
   headers: Headers;
 }
-
-type ExecutionState = JobState | TestState;
 
 interface Connection {
   name: string;
@@ -143,6 +145,15 @@ export class ScriptedStream {
     }
   }
 
+  /** The log is lost: executions begin anew, and so does every stream, with a reset. */
+  reset(): void {
+    this.#events.length = 0;
+    for (const connection of [...this.#connections]) {
+      const [kind = ''] = connection.name.split('-');
+      if (kind !== 'queue') this.#begin(connection, kind, [], true);
+    }
+  }
+
   /** The token runs out. */
   expire(): void {
     this.end('expired');
@@ -175,7 +186,14 @@ export class ScriptedStream {
 
   #begin(connection: Connection, kind: string, events: ExecutionState[], isReset: boolean): void {
     const { ids, isProject } = connection;
-    const latest = new Map(events.map((event) => [idOf(event), event]));
+    const latest = new Map<string, ExecutionState>();
+    for (const event of events) {
+      // What changed last stands last.
+      latest.delete(idOf(event));
+      latest.set(idOf(event), event);
+    }
+    const finished = [...latest.values()].filter(({ status }) => isTerminal(status));
+    for (const over of finished.slice(0, -MAX_FINISHED)) if (isProject) latest.delete(idOf(over));
     const none = (id: string) => (kind === 'job' ? jobState({ runId: id }) : testState({ testId: id }));
     const states = isProject ? [...latest.values()] : ids.map((id) => latest.get(id) ?? none(id));
     const cursor = isProject ? `${events.length}` : states.map(({ seq }) => seq).join();
@@ -212,8 +230,6 @@ export class ScriptedStream {
     connection.controller.enqueue(new TextEncoder().encode(frames));
   }
 }
-
-const idOf = (state: ExecutionState): string => (state.kind === 'job' ? state.runId : state.testId);
 
 /** A network that does what a test says. */
 export const scriptedStream = (): ScriptedStream => new ScriptedStream();

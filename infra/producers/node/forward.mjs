@@ -1,4 +1,5 @@
-// Forwards the life of a BullMQ queue's jobs to Runcast: each job is a job run, `<queue>-<job id>`.
+// Forwards the life of a BullMQ queue's jobs to Runcast: each job is a job run, `<queue>-<job id>`,
+// with `_` for what no id may hold: a job scheduler's ids are `repeat:<its id>:<milliseconds>`.
 // An event that is sent twice counts once. A job retried after its end is refused: add it anew.
 // REDIS_URL is BullMQ's; RUNCAST_URL names a local stack (`runcast up`), on AWS leave it out.
 // usage: node forward.mjs QUEUE ORGANIZATION PROJECT
@@ -20,9 +21,12 @@ let last = Promise.resolve();
 
 for (const event of ['waiting', 'delayed', 'active', 'progress', 'completed', 'failed']) {
   events.on(event, ({ jobId, data, failedReason }, streamId) => {
-    const [id, eventId] = [`${queue}-${jobId}`, `${queue}-${jobId}-${event}-${streamId}`];
+    const id = `${queue}-${jobId}`.replace(/[^A-Za-z0-9_-]/g, '_');
+    const eventId = `${id}-${event}-${streamId}`;
     const status = event === 'progress' ? 'running' : event;
-    const progress = typeof data === 'number' ? { completed: Math.round(data), total: 100 } : data;
+    const told = typeof data === 'number' ? { completed: Math.round(data), total: 100 } : data;
+    // BullMQ takes any JSON.
+    const progress = Number.isFinite(told?.completed) ? told : undefined;
     const occurredAt = new Date(Number.parseInt(streamId, 10)).toISOString();
     const update = { eventId, kind: 'job', id, organizationId, projectId, status, occurredAt,
       progress, errorDetails: failedReason };
@@ -33,7 +37,11 @@ for (const event of ['waiting', 'delayed', 'active', 'progress', 'completed', 'f
 async function send(update) {
   const Payload = JSON.stringify({ updates: [update] });
   const answer = await lambda.send(new InvokeCommand({ FunctionName, Payload })).catch((e) => e);
-  if (answer.StatusCode === 200 && !answer.FunctionError) return;
+  if (answer.StatusCode === 200 && !answer.FunctionError) {
+    const { rejected } = JSON.parse(Buffer.from(answer.Payload));
+    for (const { reason } of rejected) console.error('refused:', update.id, reason);
+    return;
+  }
   console.error('not sent yet:', answer.message ?? answer.FunctionError);
   await sleep(1000).then(() => send(update));
 }

@@ -1,30 +1,42 @@
-/** Web Locks, as far as the client uses them: exclusive ones, in line, with a signal to leave the line. */
+/** Web Locks, as far as the client uses them: exclusive ones, in line, with a signal to leave the line, and stolen. */
 export class Locks {
   readonly #lines = new Map<string, (() => void)[]>();
+  readonly #broken = new Map<string, () => void>();
 
   async request(
     name: string,
-    { signal }: { signal?: AbortSignal },
+    { signal, steal }: { signal?: AbortSignal; steal?: boolean },
     hold: () => Promise<void>,
   ): Promise<void> {
     signal?.throwIfAborted();
     const line = this.#lines.get(name) ?? [];
     this.#lines.set(name, line);
+    if (steal) this.#broken.get(name)?.();
     await new Promise<void>((resolve, reject) => {
-      line.push(resolve);
+      if (steal) line[0] = resolve;
+      else line.push(resolve);
       signal?.addEventListener('abort', () => {
         const place = line.indexOf(resolve);
         if (place <= 0) return;
         line.splice(place, 1);
         reject(signal.reason);
       });
-      if (line.length === 1) resolve();
+      if (line[0] === resolve) resolve();
+    });
+    const broken = new Promise<never>((_, reject) => {
+      this.#broken.set(name, () => reject(new DOMException('The lock was stolen.', 'AbortError')));
+    });
+    let isMine = true;
+    broken.catch(() => {
+      isMine = false;
     });
     try {
-      await hold();
+      await Promise.race([hold(), broken]);
     } finally {
-      line.shift();
-      line[0]?.();
+      if (isMine) {
+        line.shift();
+        line[0]?.();
+      }
     }
   }
 }

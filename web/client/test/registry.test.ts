@@ -69,6 +69,61 @@ it('what comes later joins the stream, and no event is lost or doubled', async (
   expect(stream.closed).toEqual(['s1', 's2']);
 });
 
+it('what is merged goes on until the merged stream is open', async () => {
+  const stream = scriptedStream();
+  const isMerged = (url: unknown) => `${url}`.includes('runId=a&runId=b');
+  const fetch: typeof globalThis.fetch = (input, init) => {
+    if (isMerged(input)) stream.answer(429, 'too many', { 'retry-after': '1' });
+    return stream.fetch(input, init);
+  };
+  const client = createClient({ fetch, random: () => 0 });
+  onTestFinished(() => client.close());
+  const seen: string[] = [];
+  const see = ({ runId, seq }: { runId: string; seq: number }) => seen.push(`${runId}:${seq}`);
+  client.watchJobRun('a', { onState: see });
+  await vi.waitFor(() => expect(seen).toEqual(['a:0']));
+  client.watchJobRun('b', { onState: see });
+  await vi.waitFor(() => expect(urls(stream).some(isMerged)).toBe(true));
+  stream.job({ runId: 'a', status: 'running' });
+  stream.job({ runId: 'b', status: 'running' });
+  await vi.waitFor(() => expect(seen).toEqual(['a:0', 'b:0', 'a:1', 'b:1']));
+  expect(stream.closed).toEqual([]);
+  // Nothing is missing meanwhile.
+  expect(client.connection.snapshot).toMatchObject({ state: 'open', reconnects: 0 });
+});
+
+it('a stream that is full stays as it is', async () => {
+  const { stream, client, seen, see } = connected();
+  const runs = (name: string, count: number) => Array.from({ length: count }, (_, n) => `${name}${n}`);
+  client.watchJobRun(runs('a', 50), { onState: see });
+  await vi.waitFor(() => expect(seen).toHaveLength(50));
+  client.watchJobRun(runs('b', 10), { onState: see });
+  await vi.waitFor(() => expect(seen).toHaveLength(60));
+  client.watchJobRun('c', { onState: see });
+  await vi.waitFor(() => expect(stream.closed).toEqual(['s2', 's3']));
+  expect(stream.open).toBe(2);
+});
+
+it('a client that is closed opens nothing more, whatever is answered then', async () => {
+  const server = await startServer();
+  const client = createClient({ url: server.url, random: () => 0 });
+  client.watchJobRun(['a', 'b']);
+  const exchange = await server.next();
+  client.close();
+  const states: string[] = [];
+  client.connection.subscribe(() => states.push(client.connection.snapshot.state));
+  // Another life, with a stream of its own.
+  client.watchJobRun('c');
+  onTestFinished(() => client.close());
+  (await server.next()).write(opening('s1') + frame(jobState({ runId: 'c' }), '0'));
+  await vi.waitFor(() => expect(states.at(-1)).toBe('open'));
+  exchange.refuse(404);
+  await vi.waitFor(() => expect(exchange.response.writableFinished).toBe(true));
+  client.watchTest('t');
+  expect((await server.next()).url).toBe('/api/test-status/events?testId=t');
+  expect(states).not.toContain('idle');
+});
+
 it('a watch that is closed and opened again within the moment keeps its stream', async () => {
   const { stream, client, seen, see } = connected();
   const watch = client.watchJobRun('a', { onState: see });

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { jobState } from '../../testing/index.ts';
 import { type ClientOptions, createClient, type JobState, type RuncastError } from '../index.ts';
+import { Locks } from './locks.ts';
 import { end, frame, opening, startServer } from './server.ts';
 
 const run = (seq: number, given: Partial<JobState> = {}) =>
@@ -24,6 +25,18 @@ async function watching(options: ClientOptions = {}) {
     onError: (error) => errors.push(error),
   });
   return { server, client, watch, seqs, states, ends, errors };
+}
+
+/** What nobody has caught, in place of the test runner, which would fail. */
+function uncaught(): unknown[] {
+  const errors: unknown[] = [];
+  const runner = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException').on('uncaughtException', (error) => errors.push(error));
+  onTestFinished(() => {
+    process.removeAllListeners('uncaughtException');
+    for (const listener of runner) process.on('uncaughtException', listener);
+  });
+  return errors;
 }
 
 afterEach(() => {
@@ -166,14 +179,35 @@ describe('a stream', () => {
   });
 
   it('that was reset starts over, also from an earlier state', async () => {
-    const { server, seqs } = await watching();
+    const { server, client, seqs } = await watching();
     const first = await server.next();
     first.write(opening('s1') + frame(run(7), '7'));
     await vi.waitFor(() => expect(seqs).toEqual([7]));
+    const told: unknown[] = [];
+    client.watchJobRun('r1', { onState: ({ seq }) => told.push(seq), onReset: () => told.push('reset') });
+    await vi.waitFor(() => expect(told).toEqual([7]));
     first.write(`event: reset\ndata: {}\n\n${frame(run(2), '2')}${frame(run(3), '3')}`);
     await vi.waitFor(() => expect(seqs).toEqual([7, 2, 3]));
+    // Whoever has begun anew needs the current state also where it is the one before.
     first.write(`event: reset\ndata: {}\n\n${frame(run(3), '3')}${frame(run(4), '4')}`);
-    await vi.waitFor(() => expect(seqs).toEqual([7, 2, 3, 4]));
+    await vi.waitFor(() => expect(seqs).toEqual([7, 2, 3, 3, 4]));
+    expect(told).toEqual([7, 'reset', 2, 3, 'reset', 3, 4]);
+  });
+
+  it('that was reset leaves the states of the others on a watch as they are', async () => {
+    const { server, client } = await watching();
+    const one = await server.next();
+    one.write(opening('s1') + frame(run(1), '1'));
+    const told: unknown[] = [];
+    client.watchJobRun(['r1', 'r2'], {
+      onState: ({ runId, seq }) => told.push(`${runId}:${seq}`),
+      onReset: () => told.push('reset'),
+    });
+    const other = await server.next();
+    other.write(opening('s2') + frame(run(5, { runId: 'r2' })));
+    await vi.waitFor(() => expect(told.toSorted()).toEqual(['r1:1', 'r2:5']));
+    other.write(`event: reset\ndata: {}\n\n${frame(run(3, { runId: 'r2' }))}`);
+    await vi.waitFor(() => expect(told.slice(2)).toEqual(['reset', 'r1:1', 'r2:3']));
   });
 
   it('has a cursor also where only an id came', async () => {
@@ -200,6 +234,36 @@ describe('a stream', () => {
     await vi.advanceTimersByTimeAsync(200);
     await vi.waitFor(() => expect(server.count).toBe(2));
     expect(client.connection.snapshot.reconnects).toBe(1);
+  });
+
+  it('that is not answered, or is silent, is given up at once when the page wakes up', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    const page = new EventTarget();
+    vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
+    onTestFinished(() => {
+      vi.unstubAllGlobals();
+    });
+    // So long a wait would let the test time out.
+    const { server, client } = await watching({ random: () => 1000 });
+    await vi.advanceTimersByTimeAsync(50);
+    const wake = async (afterMs: number) => {
+      await vi.advanceTimersByTimeAsync(afterMs);
+      page.dispatchEvent(new Event('online'));
+    };
+    await server.next();
+    await wake(4_900);
+    expect(client.connection.snapshot.reconnects).toBe(0);
+    await wake(200);
+    await vi.waitFor(() => expect(client.connection.snapshot.reconnects).toBe(1));
+    await vi.advanceTimersByTimeAsync(0);
+    const second = await server.next();
+    second.write(opening('s1', 10));
+    await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('open'));
+    await wake(12_600);
+    await vi.waitFor(() => expect(client.connection.snapshot.reconnects).toBe(2));
+    await vi.advanceTimersByTimeAsync(0);
+    await server.next();
+    expect(server.count).toBe(3);
   });
 
   it('that only pings is alive', async () => {
@@ -255,6 +319,25 @@ describe('a token', () => {
     const token = vi.fn(async () => 'good').mockRejectedValueOnce(new Error('offline'));
     const { server } = await watching({ token, shareKey: false });
     expect((await server.next()).token).toBe('Bearer good');
+  });
+
+  it.each([
+    ['alone', {}],
+    ['with other tabs', { locks: new Locks() }],
+  ])('that never comes is asked for again, by a tab that works %s', async (_, navigator) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    vi.stubGlobal('navigator', navigator);
+    onTestFinished(() => {
+      vi.unstubAllGlobals();
+    });
+    const token = vi.fn(async () => 'good').mockReturnValueOnce(new Promise(() => {}));
+    const { server } = await watching({ token });
+    await vi.advanceTimersByTimeAsync(60);
+    await vi.waitFor(() => expect(token).toHaveBeenCalledOnce());
+    await vi.advanceTimersByTimeAsync(30_000);
+    const exchange = server.next();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect((await exchange).token).toBe('Bearer good');
   });
 });
 
@@ -348,6 +431,44 @@ describe('a watch', () => {
     const seqs: number[] = [];
     for await (const { seq } of watch) seqs.push(seq);
     expect(seqs).toEqual([1, 2]);
+  });
+
+  it('whose functions throw costs the others nothing, and what they throw is reported', async () => {
+    const reported = uncaught();
+    const { server, client, seqs } = await watching();
+    const fail = (error: string) => () => {
+      throw error;
+    };
+    client.connection.subscribe(fail('listener'));
+    client.watchJobRun('r1', {
+      onState: fail('onState'),
+      onEnd: fail('onEnd'),
+      onConnection: fail('onConnection'),
+    });
+    const later: number[] = [];
+    client.watchJobRun('r1', { onState: ({ seq }) => later.push(seq) });
+    const exchange = await server.next();
+    exchange.write(opening('s1') + frame(run(1), '1'));
+    exchange.write(frame(run(2, { status: 'passed' }), '2') + end('complete'));
+    await vi.waitFor(() =>
+      expect([seqs, later]).toEqual([
+        [1, 2],
+        [1, 2],
+      ]),
+    );
+    await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('ended'));
+    expect(client.connection.snapshot.reconnects).toBe(0);
+    expect(new Set(reported)).toEqual(new Set(['listener', 'onConnection', 'onState', 'onEnd']));
+  });
+
+  it.each(['', 'a:b', 'a#b', 'a b'])('of what is not an id (%j) is refused', async (id) => {
+    const { client } = await watching();
+    for (const history of [false, true]) {
+      const onError = vi.fn();
+      client.watchJobRun(id, { history, onError });
+      await vi.waitFor(() => expect(onError).toHaveBeenCalledOnce());
+      expect(onError.mock.calls[0]?.[0]).toMatchObject({ status: 400, message: `Not an id: ${id}` });
+    }
   });
 
   it('of a history begins before the first event', async () => {

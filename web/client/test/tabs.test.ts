@@ -29,6 +29,36 @@ function tab(stream: ReturnType<typeof scriptedStream>, ids: string[], token = m
   return { client, seen };
 }
 
+/** The channels of the tabs from now on, in their order, which hear and say nothing while they are suspended. */
+function suspendable() {
+  const Real = BroadcastChannel;
+  class Channel {
+    isSuspended = false;
+    onmessage: ((event: unknown) => void) | undefined;
+    readonly #real: BroadcastChannel;
+
+    constructor(name: string) {
+      this.#real = new Real(name);
+      this.#real.onmessage = (event) => this.isSuspended || this.onmessage?.(event);
+      channels.push(this);
+    }
+
+    postMessage(message: unknown): void {
+      if (!this.isSuspended) this.#real.postMessage(message);
+    }
+
+    close(): void {
+      this.#real.close();
+    }
+  }
+  const channels: Channel[] = [];
+  vi.stubGlobal('BroadcastChannel', Channel);
+  return channels;
+}
+
+/** Waits until no tab waits for the one that leads: the stream's watchdog is the only timer. */
+const answered = () => vi.waitFor(() => expect(vi.getTimerCount()).toBe(1));
+
 it('ten tabs with thirty runs hold one stream', async () => {
   const stream = scriptedStream();
   const ids = Array.from({ length: 30 }, (_, n) => `r${n}`);
@@ -95,6 +125,89 @@ it('a tab that comes later gets what is known, and errors reach it too', async (
     status: 404,
     message: 'not yours',
   });
+});
+
+it('a tab that leads and is suspended is replaced, and follows when it goes on', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const [channels, stream] = [suspendable(), scriptedStream()];
+  const leader = tab(stream, ['a']);
+  await vi.waitFor(() => expect(leader.seen).toEqual(['a:0']));
+  const follower = tab(stream, ['a']);
+  await vi.waitFor(() => expect(follower.seen).toEqual(['a:0']));
+  await answered();
+
+  const [channel] = channels;
+  if (channel) channel.isSuspended = true;
+  stream.job({ runId: 'a', status: 'running' });
+  await vi.waitFor(() => expect(leader.seen).toEqual(['a:0', 'a:1']));
+  follower.client.watchJobRun('b', { onState: ({ runId, seq }) => follower.seen.push(`${runId}:${seq}`) });
+  await vi.advanceTimersByTimeAsync(2_900);
+  expect(follower.seen).toEqual(['a:0']);
+  await vi.advanceTimersByTimeAsync(200);
+  await vi.waitFor(() => expect(follower.seen.toSorted()).toEqual(['a:0', 'a:1', 'b:0']));
+  expect(stream.closed).toContain('s1');
+
+  if (channel) channel.isSuspended = false;
+  leader.client.watchJobRun('c', { onState: ({ runId, seq }) => leader.seen.push(`${runId}:${seq}`) });
+  await vi.waitFor(() => expect(leader.seen).toEqual(['a:0', 'a:1', 'c:0']));
+  stream.job({ runId: 'a', status: 'running' });
+  for (const { seen } of [leader, follower]) await vi.waitFor(() => expect(seen.at(-1)).toBe('a:2'));
+  await vi.waitFor(() => expect(stream.open).toBe(1));
+  // It stands in line again.
+  follower.client.close();
+  stream.job({ runId: 'a', status: 'running' });
+  await vi.waitFor(() => expect(leader.seen.at(-1)).toBe('a:3'));
+});
+
+it('a page that wakes up learns whether the tab that leads is suspended', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const page = new EventTarget();
+  vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const [channels, stream] = [suspendable(), scriptedStream()];
+  const leader = tab(stream, ['a']);
+  await vi.waitFor(() => expect(leader.seen).toEqual(['a:0']));
+  const follower = tab(stream, ['a']);
+  await vi.waitFor(() => expect(follower.seen).toEqual(['a:0']));
+  await answered();
+  page.dispatchEvent(new Event('online'));
+  expect(vi.getTimerCount()).toBe(2);
+  await answered();
+  expect(stream.requests).toHaveLength(1);
+  for (const channel of channels.slice(0, 1)) channel.isSuspended = true;
+  page.dispatchEvent(new Event('online'));
+  await vi.advanceTimersByTimeAsync(3_100);
+  stream.job({ runId: 'a', status: 'running' });
+  await vi.waitFor(() => expect(follower.seen).toEqual(['a:0', 'a:1']));
+});
+
+it('a tab that has closed its watches stands idle', async () => {
+  const stream = scriptedStream();
+  const leader = tab(stream, ['a']);
+  await vi.waitFor(() => expect(leader.seen).toEqual(['a:0']));
+  const { client } = tab(stream, []);
+  const watch = client.watchJobRun('a');
+  await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('open'));
+  watch.close();
+  await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('idle'));
+  expect(leader.client.connection.snapshot.state).toBe('open');
+});
+
+it('a tab to which locks are refused works alone', async () => {
+  const refuse = async () => {
+    throw new DOMException('This origin is opaque.', 'SecurityError');
+  };
+  vi.stubGlobal('navigator', { locks: { request: refuse } });
+  const stream = scriptedStream();
+  const { seen, client } = tab(stream, ['a']);
+  await vi.waitFor(() => expect(seen).toEqual(['a:0']));
+  client.close();
+  await vi.waitFor(() => expect(stream.open).toBe(0));
 });
 
 it('tabs of different subjects share nothing', async () => {

@@ -1,4 +1,4 @@
-import { useEffect, useSyncExternalStore } from 'react';
+import { useEffect, useRef, useSyncExternalStore } from 'react';
 import { Toaster } from 'sonner';
 import { Demo } from './demo.tsx';
 import { Finished } from './finished.tsx';
@@ -26,9 +26,13 @@ export function App({ live }: { live: Live }) {
   const theme = useTheme();
   useToasts(live, snapshot.runs);
   const runId = route.page === 'run' ? route.runId : undefined;
+  const shown = useRef(runId);
   useEffect(() => {
     document.title = runId ? `${runId} · Runcast` : 'Runcast';
     scrollTo(0, 0);
+    // The link that was followed is gone, and the focus with it: it goes on where the new content is.
+    if (shown.current !== runId) document.getElementById('main')?.focus({ preventScroll: true });
+    shown.current = runId;
   }, [runId]);
   const { local } = live.settings;
   return (
@@ -41,7 +45,7 @@ export function App({ live }: { live: Live }) {
       <div className="mx-auto grid max-w-[1240px] gap-x-8 gap-y-9 px-4 pb-20 sm:px-6 lg:grid-cols-[minmax(0,1fr)_320px]">
         <main id="main" tabIndex={-1} className="grid min-w-0 content-start gap-9 outline-none">
           {runId ? (
-            <RunPage key={runId} runId={runId} live={live} snapshot={snapshot} />
+            <RunPage key={`${runId} ${snapshot.generation}`} runId={runId} live={live} snapshot={snapshot} />
           ) : (
             <>
               <Running snapshot={snapshot} hasScenes={!!local} />
@@ -50,7 +54,7 @@ export function App({ live }: { live: Live }) {
           )}
         </main>
         <aside aria-label="The stream" className="grid min-w-0 content-start gap-9">
-          {local && <Demo live={live} snapshot={snapshot} servers={local} />}
+          {local && <Demo live={live} servers={local} />}
           <Queues snapshot={snapshot} />
           <Latency points={snapshot.latency} />
         </aside>

@@ -1,7 +1,7 @@
 import { Clapperboard, Database, KeyRound, type LucideIcon, Zap } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { toast } from 'sonner';
-import type { Live, Snapshot } from './live.ts';
+import type { Live } from './live.ts';
 import { Panel } from './panel.tsx';
 import { post, type Settings } from './settings.ts';
 
@@ -14,17 +14,9 @@ const TOP = 'top-center';
 const CHANNEL = 'runcast-demo';
 
 /** Buttons that start something, and break it: only where the stack's own page is served. */
-export function Demo({
-  live,
-  snapshot,
-  servers,
-}: {
-  live: Live;
-  snapshot: Snapshot;
-  servers: NonNullable<Settings['local']>;
-}) {
+export function Demo({ live, servers }: { live: Live; servers: NonNullable<Settings['local']> }) {
   const [busy, setBusy] = useState<ReadonlySet<string>>(new Set());
-  const expire = useExpiry(live, snapshot.renewals);
+  const expire = useExpiry(live);
   const press = async (name: string, action: () => Promise<unknown>) => {
     setBusy((before) => new Set(before).add(name));
     try {
@@ -100,9 +92,8 @@ export function Demo({
   );
 }
 
-/** Lets the token expire in every tab; resolves when another has taken its place. */
-function useExpiry(live: Live, renewals: number): () => Promise<void> {
-  const renewed = useRef<{ from: number; resolve: () => void }>(undefined);
+/** Lets the token expire in every tab; resolves when another has taken its place, or it takes too long. */
+function useExpiry(live: Live): () => Promise<void> {
   const channel = useRef<BroadcastChannel>(undefined);
   useEffect(() => {
     const heard = new BroadcastChannel(CHANNEL);
@@ -110,26 +101,18 @@ function useExpiry(live: Live, renewals: number): () => Promise<void> {
     channel.current = heard;
     return () => heard.close();
   }, [live]);
-  useEffect(() => {
-    // The first is the short one, the second follows it.
-    if (renewed.current && renewals >= renewed.current.from + 2) {
-      renewed.current.resolve();
-      renewed.current = undefined;
-    }
-  }, [renewals]);
   return async () => {
-    const done = new Promise<void>((resolve) => {
-      renewed.current = { from: renewals, resolve };
-    });
     channel.current?.postMessage('expire');
-    live.watchWithToken(TOKEN_SECONDS);
-    const late = new Promise<void>((resolve) => setTimeout(resolve, (TOKEN_SECONDS + 5) * 1000));
-    toast.promise(Promise.race([done, late]), {
+    const renewed = live.watchWithToken(TOKEN_SECONDS);
+    const late = new Promise<never>((_, reject) => setTimeout(reject, (TOKEN_SECONDS + 5) * 1000));
+    const outcome = Promise.race([renewed, late]);
+    toast.promise(outcome, {
       position: TOP,
       loading: `A token that lives ${TOKEN_SECONDS} seconds`,
       success: 'The token expired, the stream went on with another',
+      error: 'No token was renewed here: this tab may share another tab’s stream; look there',
     });
-    await Promise.race([done, late]);
+    await outcome.catch(() => {});
   };
 }
 

@@ -23,7 +23,7 @@ export function Finished({ snapshot }: { snapshot: Snapshot }) {
 function FinishedRun({ run }: { run: JobState }) {
   const at = run.completedAt ?? run.occurredAt;
   return (
-    <li className="row relative grid grid-cols-[minmax(0,1fr)_auto] items-baseline gap-x-4 gap-y-1 px-4 py-3 sm:grid-cols-[104px_minmax(0,1fr)_auto_64px_52px]">
+    <li className="row relative grid grid-cols-[minmax(0,1fr)_auto] items-baseline gap-x-4 gap-y-1 px-4 py-3 sm:grid-cols-[104px_minmax(0,1fr)_auto_64px_104px]">
       <span className="order-2 justify-self-end sm:order-none sm:justify-self-start">
         <StatusLabel status={run.status} />
       </span>

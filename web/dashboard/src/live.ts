@@ -2,6 +2,7 @@ import {
   type Client,
   type ConnectionState,
   createClient,
+  type ExecutionOptions,
   isTerminal,
   type JobState,
   type QueueStats,
@@ -30,6 +31,7 @@ export interface Snapshot {
   runs: readonly JobState[];
   tests: readonly TestState[];
   queues: QueueStats | undefined;
+  queuesError: RuncastError | undefined;
   queueHistory: readonly Point[];
   /** From when a live event occurred, by its producer's clock, to when it came, by this machine's. */
   latency: readonly Point[];
@@ -39,6 +41,8 @@ export interface Snapshot {
   /** Whether what there is has been told: only then an empty list is empty. */
   isKnown: boolean;
   error: RuncastError | undefined;
+  /** Which client it is: what was watched with the one before has to be watched again. */
+  generation: number;
 }
 
 /** Gets each run that ended while this page watched, once. */
@@ -52,6 +56,7 @@ export class Live {
     runs: [],
     tests: [],
     queues: undefined,
+    queuesError: undefined,
     queueHistory: [],
     latency: [],
     connection: 'idle',
@@ -59,11 +64,14 @@ export class Live {
     renewals: 0,
     isKnown: false,
     error: undefined,
+    generation: 0,
   };
   readonly #listeners = new Set<() => void>();
   readonly #finishListeners = new Set<OnFinish>();
   readonly #runs = new Map<string, JobState>();
   readonly #tests = new Map<string, TestState>();
+  /** Runs that had ended before a reset. */
+  readonly #ended = new Set<string>();
   /** Changes that are not shown yet. */
   #changes: Partial<Snapshot> = {};
   #isScheduled = false;
@@ -78,16 +86,20 @@ export class Live {
     this.#client = this.#open(TOKEN_SECONDS);
   }
 
-  /** Watches with a token that lives only so long; what follows it is an ordinary one. */
-  watchWithToken(ttlSeconds: number): void {
+  /** Watches with a token that lives only so long; resolves when an ordinary one has followed it, in this tab. */
+  watchWithToken(ttlSeconds: number): Promise<void> {
     this.#earlierReconnects = this.#snapshot.reconnects;
     this.#client.close();
-    this.#client = this.#open(ttlSeconds);
+    const generation = this.#snapshot.generation + 1;
+    this.#change({ generation, error: undefined, queuesError: undefined });
+    return new Promise((renewed) => {
+      this.#client = this.#open(ttlSeconds, renewed);
+    });
   }
 
-  /** Every event of one run, from its first. */
-  watchHistory(runId: string, onState: (state: JobState) => void, onError: (error: RuncastError) => void) {
-    return this.#client.watchJobRun(runId, { history: true, onState, onError });
+  /** Every event of one run, from its first; until the next generation. */
+  watchHistory(runId: string, options: ExecutionOptions<JobState>) {
+    return this.#client.watchJobRun(runId, { ...options, history: true });
   }
 
   onFinish(listener: OnFinish): () => void {
@@ -102,7 +114,7 @@ export class Live {
 
   readonly snapshot = (): Snapshot => this.#snapshot;
 
-  #open(firstTtlSeconds: number): Client {
+  #open(firstTtlSeconds: number, renewed?: () => void): Client {
     const { apiUrl, organizationId, projectId, local } = this.settings;
     let ttlSeconds = firstTtlSeconds;
     const client = createClient({
@@ -111,6 +123,7 @@ export class Live {
       ...(local && {
         token: async () => {
           const token = await localToken(organizationId, ttlSeconds);
+          if (ttlSeconds !== firstTtlSeconds) renewed?.();
           ttlSeconds = TOKEN_SECONDS;
           if (this.#tokens++) this.#change({ renewals: this.#tokens - 1 });
           return token;
@@ -129,10 +142,30 @@ export class Live {
       }
     };
     client.connection.subscribe(onConnection);
-    client.watchProject({ projectId, kind: 'job' }, { onState: (run) => this.#takeRun(run), onError });
-    client.watchProject({ projectId, kind: 'test' }, { onState: (test) => this.#takeTest(test), onError });
-    client.watchQueueStats({ onState: (queues) => this.#takeQueues(queues) });
+    client.watchProject(
+      { projectId, kind: 'job' },
+      { onState: (run) => this.#takeRun(run), onReset: () => this.#forgetRuns(), onError },
+    );
+    client.watchProject(
+      { projectId, kind: 'test' },
+      { onState: (test) => this.#takeTest(test), onReset: () => this.#forgetTests(), onError },
+    );
+    client.watchQueueStats({
+      onState: (queues) => this.#takeQueues(queues),
+      onError: (queuesError) => this.#change({ queuesError }),
+    });
     return client;
+  }
+
+  #forgetRuns(): void {
+    for (const [id, { status }] of this.#runs) if (isTerminal(status)) this.#ended.add(id);
+    this.#runs.clear();
+    this.#change({ runs: [] });
+  }
+
+  #forgetTests(): void {
+    this.#tests.clear();
+    this.#change({ tests: [] });
   }
 
   #takeRun(run: JobState): void {
@@ -141,7 +174,9 @@ export class Live {
     this.#measure(run.occurredAt);
     remember(this.#runs, run.runId, run, before, MOST_RUNS);
     this.#change({ runs: [] });
-    const isNews = before ? !isTerminal(before.status) : this.#isLive(run.occurredAt);
+    const isNews = before
+      ? !isTerminal(before.status)
+      : this.#isLive(run.occurredAt) && !this.#ended.has(run.runId);
     if (isTerminal(run.status) && isNews) for (const listener of this.#finishListeners) listener(run);
   }
 

@@ -5,24 +5,29 @@ import type { Snapshot } from './live.ts';
 /** What went wrong for good, or for now, and what to do. */
 export function Notice({ snapshot }: { snapshot: Snapshot }) {
   const { error, connection, isKnown } = snapshot;
-  const text = error ? refusal(error) : connection === 'reconnecting' ? away(isKnown) : undefined;
-  if (!text) return null;
+  const isAway = !error && connection === 'reconnecting';
   return (
-    <div className="mx-auto mb-7 max-w-[1240px] px-4 sm:px-6">
-      <p
-        role={error ? 'alert' : 'status'}
-        data-status={error ? 'failed' : 'error'}
-        className="hue-border flex items-start gap-2.5 rounded-lg border px-3.5 py-2.5 text-sm"
-      >
-        <CircleAlert
-          size={16}
-          aria-hidden
-          className="hue mt-0.5 shrink-0"
-          data-status={error ? 'failed' : 'error'}
-        />
-        <span>{text}</span>
-      </p>
+    <div className="mx-auto max-w-[1240px] px-4 sm:px-6">
+      {/* Always there: a live region that comes together with its text is not read out. */}
+      <div role="status">{isAway && <Text status="error">{away(isKnown)}</Text>}</div>
+      {error && (
+        <div role="alert">
+          <Text status="failed">{refusal(error)}</Text>
+        </div>
+      )}
     </div>
+  );
+}
+
+function Text({ status, children }: { status: 'failed' | 'error'; children: string }) {
+  return (
+    <p
+      data-status={status}
+      className="hue-border mb-7 flex items-start gap-2.5 rounded-lg border px-3.5 py-2.5 text-sm"
+    >
+      <CircleAlert size={16} aria-hidden className="hue mt-0.5 shrink-0" data-status={status} />
+      <span>{children}</span>
+    </p>
   );
 }
 

@@ -47,6 +47,8 @@ export function Queues({ snapshot }: { snapshot: Snapshot }) {
               <>
                 No queue is watched. Name your BullMQ queues in <code>QUEUE_NAMES</code>.
               </>
+            ) : snapshot.queuesError ? (
+              snapshot.queuesError.message
             ) : snapshot.error ? (
               'Nothing was told yet.'
             ) : (

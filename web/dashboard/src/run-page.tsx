@@ -1,14 +1,14 @@
 import { ArrowLeft } from 'lucide-react';
-import { useEffect, useMemo, useState } from 'react';
-import { isTerminal, type JobState, type RuncastError, type TestState } from 'runcast-client';
+import { useEffect, useState } from 'react';
+import type { JobState, RuncastError } from 'runcast-client';
 import { Duration } from './duration.tsx';
 import type { Live, Snapshot } from './live.ts';
-import { Empty, Panel, Skeleton } from './panel.tsx';
-import { ProgressBar } from './progress.tsx';
-import { done } from './running.tsx';
-import { Counts, StatusIcon, StatusLabel } from './status.tsx';
+import { Empty, Skeleton } from './panel.tsx';
+import { RunProgress } from './progress.tsx';
+import { StatusLabel } from './status.tsx';
+import { Tests } from './tests.tsx';
 import { clock } from './time.ts';
-import { describe } from './timeline.ts';
+import { Timeline } from './timeline.tsx';
 
 /** One run: how it stands, its tests, and every event of it. */
 export function RunPage({ runId, live, snapshot }: { runId: string; live: Live; snapshot: Snapshot }) {
@@ -68,11 +68,14 @@ function useHistory(live: Live, runId: string) {
       if (!burst.length) queueMicrotask(show);
       burst.push(state);
     };
-    const watch = live.watchHistory(runId, onState, setError);
-    return () => {
-      watch.close();
+    const onReset = () => {
       burst = [];
       setEvents([]);
+    };
+    const watch = live.watchHistory(runId, { onState, onReset, onError: setError });
+    return () => {
+      watch.close();
+      onReset();
     };
   }, [live, runId]);
   return { events, error };
@@ -95,138 +98,12 @@ function Facts({ run }: { run: JobState }) {
           </div>
         ))}
       </dl>
-      {(run.progress || run.tests) && (
-        <div className="grid gap-2">
-          <p className="flex justify-between gap-3 text-[13px]">
-            <span className="truncate">{run.progress?.message ?? 'Progress'}</span>
-            {run.progress && <span className="whitespace-nowrap text-quiet">{done(run)}</span>}
-          </p>
-          <ProgressBar run={run} />
-          <Counts tests={run.tests} />
-        </div>
-      )}
+      <RunProgress run={run} />
       {run.errorDetails && (
         <p className="hue-border rounded-lg border px-3 py-2 text-sm break-words" data-status={run.status}>
           {run.errorDetails}
         </p>
       )}
     </div>
-  );
-}
-
-function Tests({ run, tests }: { run: JobState; tests: readonly TestState[] }) {
-  const { shown, isByName } = useMemo(() => testsOf(run, tests), [run, tests]);
-  const total = run.tests?.total ?? 0;
-  return (
-    <Panel title="Tests" count={isByName ? total : undefined}>
-      {shown.length ? (
-        <>
-          <ul
-            id="tests"
-            className="card scroller divide-y divide-line"
-            // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and a keyboard has to reach it
-            tabIndex={0}
-            aria-label="Tests of the run"
-          >
-            {shown.map((test) => (
-              <li
-                key={test.testId}
-                className="grid grid-cols-[minmax(0,1fr)_auto_auto] items-baseline gap-x-3 px-4 py-2.5"
-              >
-                <span className="truncate text-sm font-medium" title={test.testId}>
-                  {isByName ? test.testId.slice(run.runId.length + 1) : test.testId}
-                </span>
-                <Duration state={test} />
-                <StatusLabel status={test.status} />
-                {test.error && (
-                  <span className="col-span-full text-[13px] break-words text-quiet">{test.error}</span>
-                )}
-              </li>
-            ))}
-          </ul>
-          <p className="mt-2 text-xs text-quiet">{caption(isByName, shown.length, total)}</p>
-        </>
-      ) : (
-        <Empty>
-          {total
-            ? `Its ${total} tests ended before this page began to watch: the counts above are complete, a list is not kept.`
-            : 'No test names this run.'}
-        </Empty>
-      )}
-    </Panel>
-  );
-}
-
-/**
- * A test's state does not name its run. Those called after the run (`<runId>-…`) are taken for its own; where there are
- * none, the project's tests of the same time are shown, and said to be just that.
- */
-function testsOf(run: JobState, tests: readonly TestState[]): { shown: TestState[]; isByName: boolean } {
-  const named = tests.filter((test) => test.testId.startsWith(`${run.runId}-`));
-  if (named.length) return { shown: named.sort(byStanding), isByName: true };
-  if (!run.tests?.total) return { shown: [], isByName: false };
-  const [from, to] = [run.startedAt ?? '', run.completedAt ?? '9'];
-  const meanwhile = tests.filter(
-    ({ startedAt, completedAt }) => (startedAt ?? to) <= to && (completedAt ?? '9') >= from,
-  );
-  return { shown: meanwhile.sort(byStanding), isByName: false };
-}
-
-/** What runs first, then what went wrong, what waits, and the rest. */
-const STANDING = ['running', 'failed', 'error', 'waiting', 'cancelled', 'completed', 'passed'];
-const byStanding = (a: TestState, b: TestState): number =>
-  STANDING.indexOf(a.status) - STANDING.indexOf(b.status) ||
-  (b.startedAt ?? '').localeCompare(a.startedAt ?? '');
-
-function caption(isByName: boolean, shown: number, total: number): string {
-  if (!isByName) return `The project’s tests of the same time; ${total} of them are this run’s.`;
-  return shown < total ? `${shown} of ${total}: those that this page has seen.` : '';
-}
-
-function Timeline({ events }: { events: readonly JobState[] }) {
-  return (
-    <Panel title="Timeline" count={events.length}>
-      <ol
-        id="timeline"
-        className="card scroller px-4 py-3"
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and a keyboard has to reach it
-        tabIndex={0}
-        aria-label="Events, the last one first"
-        reversed
-      >
-        {[...events].reverse().map((event, index) => {
-          const before = events[events.length - 2 - index];
-          const isTurn = event.status !== before?.status;
-          return (
-            <li
-              key={event.seq}
-              className="event relative grid grid-cols-[auto_minmax(0,1fr)_auto] gap-x-3 pb-3 last:pb-0"
-            >
-              <span className="z-[1] grid size-5 place-items-center">
-                {isTurn || isTerminal(event.status) ? (
-                  <span className="bg-surface py-0.5">
-                    <StatusIcon status={event.status} />
-                  </span>
-                ) : (
-                  <span className="size-1.5 rounded-full bg-quiet" />
-                )}
-              </span>
-              <span
-                className={`min-w-0 text-[13px] leading-5 break-words ${isTurn ? 'font-medium' : 'text-quiet'}`}
-              >
-                {describe(event, before)}
-              </span>
-              <time
-                className="text-xs leading-5 text-quiet"
-                dateTime={event.occurredAt ?? ''}
-                title={`seq ${event.seq}`}
-              >
-                {clock(event.occurredAt, true)}
-              </time>
-            </li>
-          );
-        })}
-      </ol>
-    </Panel>
   );
 }

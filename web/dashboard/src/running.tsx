@@ -2,9 +2,9 @@ import { isTerminal, type JobState } from 'runcast-client';
 import { Duration } from './duration.tsx';
 import type { Snapshot } from './live.ts';
 import { Empty, Panel, Skeleton } from './panel.tsx';
-import { ProgressBar } from './progress.tsx';
+import { RunProgress } from './progress.tsx';
 import { hrefOfRun } from './route.ts';
-import { Counts, StatusLabel } from './status.tsx';
+import { StatusLabel } from './status.tsx';
 
 /** The runs in progress: those that run, then those that wait. */
 export function Running({ snapshot, hasScenes }: { snapshot: Snapshot; hasScenes: boolean }) {
@@ -45,7 +45,6 @@ export function Running({ snapshot, hasScenes }: { snapshot: Snapshot; hasScenes
 }
 
 function RunCard({ run }: { run: JobState }) {
-  const { progress } = run;
   return (
     <li className="card relative grid content-start gap-3 p-4">
       <div className="flex items-start gap-3">
@@ -60,24 +59,9 @@ function RunCard({ run }: { run: JobState }) {
           <Duration state={run} />
         </div>
       </div>
-      {(progress || run.tests) && (
-        <div className="grid gap-2">
-          <p className="flex justify-between gap-3 text-[13px]">
-            <span className="truncate">{progress?.message ?? 'Progress'}</span>
-            {progress && <span className="whitespace-nowrap text-quiet">{done(run)}</span>}
-          </p>
-          <ProgressBar run={run} />
-          <Counts tests={run.tests} />
-        </div>
-      )}
+      <RunProgress run={run} />
     </li>
   );
-}
-
-/** How much is done, in words. */
-export function done({ progress }: JobState): string {
-  const { completed, total } = progress ?? {};
-  return total == null ? `${completed ?? 0} done` : `${completed ?? 0} of ${total}`;
 }
 
 const byStart = (a: JobState, b: JobState): number => (a.startedAt ?? '').localeCompare(b.startedAt ?? '');

@@ -31,10 +31,13 @@ export function words(milliseconds: number): string {
   return `${hours ? `${hours}h ` : ''}${seconds >= 60 ? `${minutes}m ` : ''}${seconds % 60}s`;
 }
 
-/** The time of the day. */
+/** The time of the day, and which day, unless it is today. */
 export function clock(time: string | null, withSeconds = false): string {
   if (!time) return '';
-  return new Date(time).toLocaleTimeString([], {
+  const at = new Date(time);
+  const isToday = at.toDateString() === new Date().toDateString();
+  return at.toLocaleString([], {
+    ...(!isToday && { day: 'numeric', month: 'short' }),
     hour: '2-digit',
     minute: '2-digit',
     ...(withSeconds && { second: '2-digit' }),

@@ -7,6 +7,8 @@ import type { Live } from './live.ts';
 export function useToasts(live: Live, runs: readonly JobState[]): void {
   const shown = useRef(new Set<string>());
   useEffect(() => {
+    // On a phone they would cover the page for as long as anything runs.
+    if (!matchMedia('(min-width: 640px)').matches) return;
     for (const { runId, status } of runs) {
       if (status !== 'running' || shown.current.has(runId)) continue;
       shown.current.add(runId);

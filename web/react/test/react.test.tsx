@@ -1,11 +1,12 @@
 import { act, cleanup, render, renderHook, waitFor } from '@testing-library/react';
-import { type ReactNode, StrictMode, useState, version } from 'react';
+import { type ComponentType, type ReactNode, StrictMode, useState, version } from 'react';
 import { renderToString } from 'react-dom/server';
 import { afterEach, expect, it, vi } from 'vitest';
 import { createClient, type JobState } from '../../client/index.ts';
 import { scriptedStream } from '../../testing/index.ts';
 import {
   JobProvider,
+  type Jobs,
   RuncastProvider,
   useConnection,
   useJobRun,
@@ -26,6 +27,27 @@ function network() {
     </StrictMode>
   );
   return { stream, client, wrapper };
+}
+
+/** The job runs of a project: what is shown of them, and a switch to mount and unmount their provider. */
+function mountable(wrapper: ComponentType<{ children: ReactNode }>, onComplete: (run: JobState) => void) {
+  let jobs: Jobs | undefined;
+  let switchTo: (isMounted: boolean) => void = () => {};
+  const Shown = () => {
+    jobs = useJobs();
+    return null;
+  };
+  const App = () => {
+    const [isMounted, setMounted] = useState(true);
+    switchTo = setMounted;
+    return isMounted ? (
+      <JobProvider projectId="p" onComplete={onComplete}>
+        <Shown />
+      </JobProvider>
+    ) : null;
+  };
+  render(<App />, { wrapper });
+  return { mount: (isMounted: boolean) => switchTo(isMounted), shown: () => jobs as Jobs };
 }
 
 it('runs in the React that it says', ({ task }) => {
@@ -109,6 +131,12 @@ it('a run that is refused is an error', async () => {
   await waitFor(() => expect(result.current.error?.message).toBe('not yours'));
 });
 
+it('what is not an id is an error', async () => {
+  const { wrapper } = network();
+  const { result } = renderHook(() => useJobRun(''), { wrapper });
+  await waitFor(() => expect(result.current.error?.status).toBe(400));
+});
+
 it('onComplete is called once for each run: across reconnects, remounts and StrictMode', async () => {
   const { stream, wrapper } = network();
   const done: string[] = [];
@@ -116,23 +144,8 @@ it('onComplete is called once for each run: across reconnects, remounts and Stri
   stream.job({ runId: 'old', status: 'failed' });
   stream.job({ runId: 'a', status: 'running' });
   stream.job({ runId: 'b', status: 'running' });
-  let mount: (isMounted: boolean) => void = () => {};
-  let running = false;
-  const Running = () => {
-    running = useJobs().isAnyJobRunning;
-    return null;
-  };
-  const App = () => {
-    const [isMounted, setMounted] = useState(true);
-    mount = setMounted;
-    return isMounted ? (
-      <JobProvider projectId="p" onComplete={(run) => onComplete(run)}>
-        <Running />
-      </JobProvider>
-    ) : null;
-  };
-  render(<App />, { wrapper });
-  await waitFor(() => expect(running).toBe(true));
+  const { mount, shown } = mountable(wrapper, (run) => onComplete(run));
+  await waitFor(() => expect(shown().isAnyJobRunning).toBe(true));
   stream.drop();
   act(() => void stream.job({ runId: 'a', status: 'passed' }));
   await waitFor(() => expect(done).toEqual(['a passed']));
@@ -142,7 +155,7 @@ it('onComplete is called once for each run: across reconnects, remounts and Stri
   act(() => void stream.job({ runId: 'b', status: 'failed' }));
   act(() => mount(true));
   await waitFor(() => expect(done).toEqual(['a passed', 'b failed']));
-  await waitFor(() => expect(running).toBe(false));
+  await waitFor(() => expect(shown().isAnyJobRunning).toBe(false));
 
   act(() => mount(false));
   await waitFor(() => expect(stream.open).toBe(0));
@@ -153,6 +166,62 @@ it('onComplete is called once for each run: across reconnects, remounts and Stri
   act(() => void stream.job({ runId: 'c', status: 'cancelled' }));
   await waitFor(() => expect(done).toEqual(['a passed', 'b failed', 'c cancelled']));
   expect(onComplete).toHaveBeenCalledTimes(3);
+});
+
+it('a run that finished long before a remount is told, and counts as running no more', async () => {
+  const { stream, wrapper } = network();
+  stream.job({ runId: 'a', status: 'running' });
+  const done: string[] = [];
+  const jobs = mountable(wrapper, (run) => done.push(`${run.runId} ${run.status}`));
+  await waitFor(() => expect(jobs.shown().isAnyJobRunning).toBe(true));
+  act(() => jobs.mount(false));
+  await waitFor(() => expect(stream.open).toBe(0));
+  stream.job({ runId: 'a', status: 'passed' });
+  // More than a project's stream begins with.
+  for (let n = 0; n < 20; n++) stream.job({ runId: `later-${n}`, status: 'passed' });
+  act(() => jobs.mount(true));
+  await waitFor(() => expect(done).toEqual(['a passed']));
+  await waitFor(() => expect(jobs.shown().isAnyJobRunning).toBe(false));
+  // What was asked for each run by itself, is over.
+  await waitFor(() => expect(stream.open).toBe(1));
+});
+
+it('runs that a reset has made unknown are running no more', async () => {
+  const { stream, wrapper } = network();
+  stream.job({ runId: 'a', status: 'running' });
+  const done = vi.fn();
+  const jobs = mountable(wrapper, done);
+  await waitFor(() => expect([...jobs.shown().running.keys()]).toEqual(['a']));
+  act(() => stream.reset());
+  act(() => void stream.job({ runId: 'b', status: 'running' }));
+  await waitFor(() => expect([...jobs.shown().running.keys()]).toEqual(['b']));
+  expect(done).not.toHaveBeenCalled();
+});
+
+it('an error is shown no more once the watch begins again', async () => {
+  const { stream, wrapper } = network();
+  stream.job({ runId: 'b', status: 'running' });
+  const { result, rerender } = renderHook(({ ids }) => useJobRuns(ids), {
+    wrapper,
+    initialProps: { ids: ['b'] },
+  });
+  await waitFor(() => expect(result.current.get('b')?.state?.seq).toBe(1));
+  stream.answer(404, 'not now');
+  act(() => stream.drop());
+  await waitFor(() => expect(result.current.get('b')?.error?.message).toBe('not now'));
+  rerender({ ids: ['b', 'c'] });
+  await waitFor(() => expect(result.current.get('b')).toMatchObject({ state: { seq: 1 }, error: undefined }));
+});
+
+it('the error of a project without runs is shown no more once it is watched again', async () => {
+  const { stream, wrapper } = network();
+  stream.answer(404, 'not yours');
+  const jobs = mountable(wrapper, () => {});
+  await waitFor(() => expect(jobs.shown().error?.message).toBe('not yours'));
+  act(() => jobs.mount(false));
+  act(() => jobs.mount(true));
+  await waitFor(() => expect(stream.open).toBe(1));
+  expect(jobs.shown().error).toBeUndefined();
 });
 
 it('the server renders what is there before the first state, and opens nothing', () => {
