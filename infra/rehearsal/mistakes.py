@@ -58,7 +58,8 @@ MISTAKES = [
     ("too little memory on managed instances", "functions", APPLICATION, prop("JobStatus", "MemorySize", 128)),
     ("a VPC on a managed function", "functions", APPLICATION, prop("JobStatus", "VpcConfig", "Fn::If", 0, "Attached")),
     # The queue.
-    ("a visibility below six time limits", "queues", APPLICATION, prop("Updates", "VisibilityTimeout", 30)),
+    ("a visibility of the worker's time limit", "queues", APPLICATION, prop("Updates", "VisibilityTimeout", 30)),
+    ("a status that waits for three minutes", "queues", APPLICATION, prop("Updates", "VisibilityTimeout", 180)),
     ("a queue without order", "queues", APPLICATION, prop("Updates", "FifoQueue", None)),
     ("a dead-letter queue of another kind", "queues", APPLICATION, prop("DeadUpdates", "FifoQueue", False)),
     ("a queue without high throughput", "queues", APPLICATION, prop("Updates", "FifoThroughputLimit", "perQueue")),

@@ -119,8 +119,10 @@ def queues(application, _):
             yield f"{name} is not in high-throughput mode"
         if queue.get("SqsManagedSseEnabled") is not True:
             yield f"{name} is not encrypted"
-    if updates["VisibilityTimeout"] < 6 * worker["Timeout"]:
+    if updates["VisibilityTimeout"] <= worker["Timeout"]:
         yield "a message shows again while the worker may still have it"
+    if updates["VisibilityTimeout"] > 60:
+        yield "what the worker hands back waits for minutes, and the viewers with it"
     if updates["RedrivePolicy"]["deadLetterTargetArn"] != {"Fn::GetAtt": ["DeadUpdates", "Arn"]}:
         yield "what fails for ever blocks its group for ever"
     tries = updates["RedrivePolicy"]["maxReceiveCount"]
