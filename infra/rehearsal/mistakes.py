@@ -79,6 +79,7 @@ MISTAKES = [
     ("a read timeout below the heartbeat", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "Origins", 2, "CustomOriginConfig", "OriginReadTimeout", 10)),
     ("compressed streams", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 1, "Compress", True)),
     ("cached streams", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 0, "CachePolicyId", "658327ea-f89d-4fab-a63d-7e88639e58f6")),
+    ("errors that are kept for everybody", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CustomErrorResponses", 3, "ErrorCachingMinTTL", 10)),
     ("the viewer's host at a URL", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 0, "OriginRequestPolicyId", "216adef6-5c7f-47e4-b989-5492eafa07d3")),
     ("an origin without its access control", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "Origins", 1, "OriginAccessControlId", None)),
     ("a path to the wrong function", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 1, "TargetOriginId", "test-status")),

@@ -189,6 +189,10 @@ def cloudfront(application, _):
     config = properties(application, "Distribution")["DistributionConfig"]
     if config["HttpVersion"] != "http2and3":
         yield "six streams fill a browser's HTTP/1.1 connections"
+    kept = {answer["ErrorCode"]: answer.get("ErrorCachingMinTTL") for answer in config.get("CustomErrorResponses", [])}
+    for code in (405, 500, 502, 503, 504):
+        if kept.get(code) != 0:
+            yield f"one viewer's {code} is everybody's for 10 s"
     origins = {origin["Id"]: origin for origin in config["Origins"]}
     if set(origins) != {"dashboard", *STREAMS.values()}:
         yield f"the origins are {sorted(origins)}"
