@@ -31,6 +31,19 @@ def prop(resource, *path_and_value):
     return put("Resources", resource, "Properties", *path_and_value)
 
 
+def replace(resource, *path, old, new):
+    """Replaces a word in a text of a resource."""
+
+    def change(template):
+        *steps, last = path
+        node = template["Resources"][resource]["Properties"]
+        for step in steps:
+            node = node[step]
+        node[last] = node[last].replace(old, new)
+
+    return change
+
+
 # One is enough: the linter takes seconds for each.
 REGION = "us-east-1"
 
@@ -94,6 +107,10 @@ MISTAKES = [
     # Secrets, alarms, and the data's stack.
     ("a key that is shown", "parameters", APPLICATION, put("Parameters", "AuthJwks", "NoEcho", False)),
     ("an alarm on what nothing counts", "alarms", APPLICATION, prop("PublishFailed", "MetricName", "PublishErrors")),
+    ("an alarm on what the worker never counts", "alarms", APPLICATION, prop("PublishFailed", "MetricName", "RedisErrors")),
+    ("an alarm on queue-stats' polls", "alarms", APPLICATION, prop("FallbackRate", "Metrics", 1, "MetricStat", "Metric", "Dimensions", 0, "Value", "Ref", "QueueStats")),
+    ("a labelled metric, asked for without its label", "alarms", APPLICATION, prop("Rejected", "MetricName", "LimitsHit")),
+    ("a widget that is always empty", "alarms", APPLICATION, replace("Overview", "DashboardBody", "Fn::Sub", old="RejectedUpdates", new="RefusedUpdates")),
     ("an alarm that rings at night", "alarms", APPLICATION, prop("DeadLetters", "TreatMissingData", "breaching")),
     ("an alarm on a queue's URL", "alarms", APPLICATION, prop("QueueAge", "Dimensions", [{"Name": "QueueName", "Value": {"Ref": "Updates"}}])),
     ("an alarm that rings when all is well", "parameters", APPLICATION, put("Parameters", "FallbackPollSeconds", "MinValue", 1)),

@@ -11,14 +11,20 @@ SECRETS = {
     "AuthJwks", "OwnerDatabaseUrl", "QueueRedisUrl", "StreamsDatabaseUrl", "StreamsRedisUrl",
     "WorkerDatabaseUrl", "WorkerRedisUrl",
 }  # fmt: skip
-# What the functions count (shared/src/telemetry.rs); an alarm on any other metric never rings.
+# What the sources count, and the label, if any, that is a dimension beside the function. An alarm on
+# anything else never rings.
 METRICS = {
-    "StreamsOpened", "StreamsEnded", "OpenSeconds", "FramesSent", "DeliveryLatency", "FirstEventLatency",
-    "GapsRepaired", "FallbackPolls", "RedisErrors", "PostgresErrors", "LimitsHit", "LimitsSkipped",
-    "RejectedUpdates", "AcceptedUpdates", "PublishFailures",
+    name: label or None
+    for folder in ("shared", "functions")
+    for source in (CHECKOUT / folder).rglob("src/**/*.rs")
+    for name, label in re.findall(r'(?:counter|histogram)!\(\s*"(\w+)"(?:,\s*"(\w+)")?', source.read_text())
+}
+# Counted, but never by these: queue-stats does not read the log, and the worker does not subscribe.
+NEVER_COUNTED = {
+    ("QueueStats", "PostgresErrors"), ("QueueStats", "FallbackPolls"), ("QueueStats", "GapsRepaired"),
+    ("QueueStats", "DeliveryLatency"), ("Worker", "RedisErrors"),
 }  # fmt: skip
-ALARM_METRICS = {
-    "Runcast": METRICS,
+AWS_METRICS = {
     "AWS/Lambda": {"Errors", "Invocations", "Throttles"},
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
     "AWS/RDS": {"ACUUtilization"},
@@ -295,19 +301,40 @@ def alarms(application, data):
                 metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric
             ] or [alarm]
             for metric in metrics:
-                if metric["MetricName"] not in ALARM_METRICS[metric["Namespace"]]:
-                    yield f"{name} watches {metric['MetricName']}, which nothing counts"
                 (dimension,) = metric["Dimensions"]
+                if metric["Namespace"] == "Runcast":
+                    yield from uncounted(name, metric["MetricName"], None, dimension["Value"]["Ref"])
+                elif metric["MetricName"] not in AWS_METRICS[metric["Namespace"]]:
+                    yield f"{name} watches {metric['MetricName']}, which nothing counts"
                 expected = {"Runcast": "Function", "AWS/Lambda": "FunctionName", "AWS/SQS": "QueueName",
                             "AWS/RDS": "DBClusterIdentifier"}  # fmt: skip
                 if dimension["Name"] != expected[metric["Namespace"]]:
                     yield f"{name} watches a dimension that does not exist"
                 if metric["Namespace"] == "AWS/SQS" and "QueueName" not in json.dumps(dimension["Value"]):
                     yield f"{name} takes a queue's URL for its name"
-    body = json.dumps(properties(application, "Overview")["DashboardBody"])
-    for metric in METRICS - {"StreamsEnded"}:
-        if f'\\"{metric}\\"' not in body:
-            yield f"the dashboard does not show {metric}"
+    if "QueueStats" in json.dumps(properties(application, "FallbackRate")["Metrics"]):
+        yield "FallbackRate is too low: queue-stats has streams, but never polls"
+    shown = set()
+    for widget in json.loads(properties(application, "Overview")["DashboardBody"]["Fn::Sub"])["widgets"]:
+        for first, *rest in widget["properties"]["metrics"]:
+            if isinstance(first, dict):
+                label, metric = re.search(r"\{Runcast,Function,(\w+)\} MetricName=(\w+)", first["expression"]).groups()
+                function = None
+            elif first == "Runcast":
+                label, metric, function = None, rest[0], rest[2].strip("${}")
+            else:
+                continue
+            shown.add(metric)
+            yield from uncounted("the dashboard", metric, label, function)
+    for metric in sorted(set(METRICS) - shown):
+        yield f"the dashboard does not show {metric}"
+
+
+def uncounted(who, metric, label, function):
+    if metric not in METRICS or (function, metric) in NEVER_COUNTED:
+        yield f"{who} watches {metric}, which {function or 'nothing'} never counts"
+    elif METRICS[metric] != label:
+        yield f"{who} watches {metric} by other dimensions than it is counted by, and finds nothing"
 
 
 def nested(application, data):
