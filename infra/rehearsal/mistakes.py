@@ -80,6 +80,8 @@ MISTAKES = [
     ("a batch too large for FIFO", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "BatchSize", 100)),
     ("a batch that succeeds or fails as one", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "FunctionResponseTypes", None)),
     ("a worker without a maximum", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "ScalingConfig", None)),
+    ("a worker that viewers starve", "queues", APPLICATION, prop("Worker", "ReservedConcurrentExecutions", None)),
+    ("fewer environments reserved than batches", "queues", APPLICATION, prop("Worker", "ReservedConcurrentExecutions", "Fn::If", 1, 1)),
     ("a maximum of one", "parameters", APPLICATION, put("Parameters", "WorkerConcurrency", "MinValue", 1)),
     ("a queue without TLS", "queues", APPLICATION, prop("UpdatesOverTls", "Queues", [{"Ref": "Updates"}])),
     ("two tries, then dead", "queues", APPLICATION, prop("Updates", "RedrivePolicy", "maxReceiveCount", 2)),

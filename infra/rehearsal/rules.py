@@ -154,6 +154,8 @@ def queues(application, _):
         yield "the worker's answer is not read: what it hands back would be deleted"
     if "MaximumConcurrency" not in mapping.get("ScalingConfig", {}):
         yield "a burst of updates takes the account's whole concurrency, and all of Postgres's connections"
+    elif worker["ReservedConcurrentExecutions"]["Fn::If"][:2] != ["WorkerReserved", {"Ref": "WorkerConcurrency"}]:
+        yield "streams can fill every environment until updates are dead letters, or a batch finds none"
 
 
 def schema(application, _):
