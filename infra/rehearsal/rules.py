@@ -264,6 +264,8 @@ def permissions(application, data):
         policies = json.dumps(properties(application, role)["Policies"])
         if "rds-db:connect" not in policies or f"/runcast_{user}" not in policies:
             yield f"{name} cannot log in to Postgres as runcast_{user}"
+        if re.search(r"dbuser:[^\"]*\*", policies):
+            yield f"{name} can log in to Postgres as anybody, the owner too"
         if "elasticache:Connect" not in policies:
             yield f"{name} cannot log in to the cache"
         environment = properties(application, "Worker" if name == "Worker" else "TestStatus")["Environment"]
