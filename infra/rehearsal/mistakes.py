@@ -67,6 +67,9 @@ MISTAKES = [
     ("any distribution let in", "urls", APPLICATION, prop("JobStatusUrlPermission", "SourceArn", None)),
     ("a reference to what is not there", "cfn-lint", APPLICATION, prop("JobStatus", "Role", {"Fn::GetAtt": ["StreamRole", "Arn"]})),
     ("one function configured otherwise", "functions", APPLICATION, prop("JobStatus", "Environment", "Variables", "AUTH_JWKS", None)),
+    ("queue-stats that knows the database", "functions", APPLICATION, prop("QueueStats", "Environment", "Variables", "DATABASE_URL", {"Ref": "StreamsDatabaseUrl"})),
+    ("test-status that knows the queues", "functions", APPLICATION, prop("TestStatus", "Environment", "Variables", "QUEUE_REDIS_URL", {"Ref": "QueueRedisUrl"})),
+    ("queue-stats with the right to the database", "permissions", APPLICATION, prop("QueueStats", "Role", {"Fn::GetAtt": ["StatusRole", "Arn"]})),
     ("logs for ever", "functions", APPLICATION, prop("WorkerLogs", "RetentionInDays", None)),
     ("too little memory on managed instances", "functions", APPLICATION, prop("JobStatus", "MemorySize", 128)),
     ("a VPC on a managed function", "functions", APPLICATION, prop("JobStatus", "VpcConfig", "Fn::If", 0, "Attached")),
@@ -119,7 +122,7 @@ MISTAKES = [
     ("data that goes with the application", "nested", APPLICATION, put("Resources", "NewDataStack", "DeletionPolicy", "Delete")),
     ("an output that is not there", "nested", APPLICATION, prop("Worker", "Environment", "Variables", "REDIS_URL", {"Fn::If": ["NewData", {"Fn::GetAtt": ["NewDataStack", "Outputs.CacheUrl"]}, {"Ref": "WorkerRedisUrl"}]})),
     ("a worker that logs in as the reader", "permissions", APPLICATION, prop("Worker", "Environment", "Variables", "DATABASE_URL", {"Ref": "StreamsDatabaseUrl"})),
-    ("streams that log in as anybody", "permissions", APPLICATION, prop("StreamsRole", "Policies", 1, "Fn::If", 1, "PolicyDocument", "Statement", 0, "Resource", {"Fn::Sub": "arn:aws:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResourceId}/*"})),
+    ("streams that log in as anybody", "permissions", APPLICATION, prop("StatusRole", "Policies", 1, "Fn::If", 1, "PolicyDocument", "Statement", 0, "Resource", {"Fn::Sub": "arn:aws:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResourceId}/*"})),
     # The data.
     ("an engine that does not exist", "database", DATA, prop("Database", "Engine", "aurora-postgres")),
     ("a cache with another engine", "cache", DATA, prop("ServerlessCache", "Engine", "memcached")),

@@ -29,6 +29,8 @@ AWS_METRICS = {
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
     "AWS/RDS": {"ACUUtilization"},
 }
+DATABASE_VARIABLES = {"DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_CA_FILE", "DATABASE_IDLE_SECONDS"}
+QUEUE_VARIABLES = {"QUEUE_REDIS_URL", "QUEUE_NAMES", "QUEUE_PREFIX", "RUNNING_CAPACITY", "QUEUED_CAPACITY"}
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 # A stream ends this long before its function's time limit.
@@ -68,11 +70,17 @@ def functions(application, _):
         group = function["LoggingConfig"]["LogGroup"].get("Ref")
         if "RetentionInDays" not in properties(application, group):
             yield f"{name} keeps its logs for ever"
+    status = properties(application, "TestStatus")["Environment"]["Variables"]
+    shared = {variable: status[variable] for variable in set(status) - DATABASE_VARIABLES}
     for name in STREAMS:
         function = properties(application, name)
         if function["Timeout"] < limits["StreamWindowSeconds"]["MaxValue"] + MARGIN_SECONDS:
             yield f"{name} is killed before its streams end"
-        if function["Environment"] != properties(application, "TestStatus")["Environment"]:
+        variables = function["Environment"]["Variables"]
+        own = {variable for variable in variables if re.match(r"DATABASE_|QUEUE_|\w+_CAPACITY$", variable)}
+        if own != (QUEUE_VARIABLES if name == "QueueStats" else DATABASE_VARIABLES):
+            yield f"{name} gets what it does not use, secrets maybe, or lacks something: {sorted(own)}"
+        if {variable: variables[variable] for variable in set(variables) - own} != shared:
             yield f"{name} is configured otherwise than the others"
         if "StreamsReserved" not in json.dumps(function["ReservedConcurrentExecutions"]):
             yield f"{name} cannot reserve concurrency"
@@ -82,8 +90,9 @@ def functions(application, _):
             yield f"{name} has two networks on managed instances: its own, and the capacity provider's"
         if "Managed" not in json.dumps(function["PublishToLatestPublished"]):
             yield f"{name} publishes nothing that managed instances could run"
-    environment = properties(application, "TestStatus")["Environment"]["Variables"]
-    if environment.get("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH") != "true":
+    if properties(application, "JobStatus")["Environment"] != properties(application, "TestStatus")["Environment"]:
+        yield "TestStatus and JobStatus are configured differently"
+    if shared.get("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH") != "true":
         yield "behind API Gateway every path would begin with the stage, and none be found"
 
 
@@ -260,7 +269,7 @@ def permissions(application, data):
                 if isinstance(part, dict) and part.get("Effect") == "Allow":
                     if "*" in (part["Action"], part["Resource"]) or ["*"] in (part["Action"], part["Resource"]):
                         yield f"{name} allows everything, or everywhere"
-    for name, role, user in (("Worker", "WorkerRole", "writer"), ("the streams", "StreamsRole", "reader")):
+    for name, role, user in (("Worker", "WorkerRole", "writer"), ("the streams", "StatusRole", "reader")):
         policies = json.dumps(properties(application, role)["Policies"])
         if "rds-db:connect" not in policies or f"/runcast_{user}" not in policies:
             yield f"{name} cannot log in to Postgres as runcast_{user}"
@@ -271,6 +280,13 @@ def permissions(application, data):
         environment = properties(application, "Worker" if name == "Worker" else "TestStatus")["Environment"]
         if f"runcast_{user}@" not in json.dumps(environment):
             yield f"{name} logs in to Postgres as another than runcast_{user}"
+    policies = json.dumps(properties(application, "QueueStatsRole")["Policies"])
+    if "elasticache:Connect" not in policies or "rds-db:" in policies:
+        yield "QueueStats cannot log in to the cache, or can to Postgres"
+    for name in STREAMS:
+        role = "QueueStatsRole" if name == "QueueStats" else "StatusRole"
+        if properties(application, name)["Role"] != {"Fn::GetAtt": [role, "Arn"]}:
+            yield f"{name} has another's rights"
 
 
 def parameters(application, data):
