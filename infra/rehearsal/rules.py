@@ -300,6 +300,13 @@ def parameters(application, data):
                 yield f"the parameter {name} does nothing"
     if application["Parameters"]["WorkerConcurrency"]["MinValue"] < 2:
         yield "an event source takes a maximum concurrency of 2 at least"
+    for template in (application, data):
+        prefix = template["Parameters"]["QueuePrefix"]["AllowedPattern"]
+        if not all(re.fullmatch(prefix, text) for text in ("bull", "{bull}")) or re.fullmatch(prefix, "*"):
+            yield "QueuePrefix refuses {bull}, which BullMQ needs in a cluster, or takes every key"
+    queues_rule = json.dumps(application["Rules"].get("QueuesAreWithOwnData"))
+    if '"QueueNames"' not in queues_rule or '[{"Ref": "Data"}, "own"]' not in queues_rule:
+        yield "queues can be asked for with new data, which no user can write and nothing reaches"
     # The alarm takes more than one poll in five seconds for a fault.
     if application["Parameters"]["FallbackPollSeconds"]["MinValue"] <= 5:
         yield "the alarm FallbackRate rings when all is well"
