@@ -133,6 +133,7 @@ MISTAKES = [
     ("a database without a snapshot", "database", DATA, put("Resources", "Database", "DeletionPolicy", "Delete")),
     ("a database without protection", "database", DATA, prop("Database", "DeletionProtection", False)),
     ("a database without IAM", "database", DATA, prop("Database", "EnableIAMDatabaseAuthentication", False)),
+    ("a log of the database for ever", "database", DATA, prop("Database", "EnableCloudwatchLogsExports", ["postgresql"])),
     ("a public database", "database", DATA, prop("DatabaseInstance", "PubliclyAccessible", True)),
     ("a database open to the VPC", "network", DATA, prop("DatabaseGroup", *INGRESS, {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "CidrIp": "10.0.0.0/8"})),
     ("MySQL's port", "network", DATA, prop("DatabaseGroup", *INGRESS, "FromPort", 3306)),

@@ -487,6 +487,8 @@ def database(_, data):
             yield f"the database lacks {name}"
     if cluster["BackupRetentionPeriod"] < 7:
         yield "a mistake that shows after a weekend cannot be undone"
+    if "EnableCloudwatchLogsExports" in cluster:
+        yield "the database's log is kept for ever: RDS makes its group without an end"
     if instance.get("PubliclyAccessible") is not False:
         yield "the database is public"
     secret = properties(data, "OwnerSecret")["GenerateSecretString"]
