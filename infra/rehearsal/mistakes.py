@@ -48,7 +48,7 @@ def replace(resource, *path, old, new):
 REGION = "us-east-1"
 
 DISTRIBUTION = ("Distribution", "DistributionConfig")
-STREAM_CALL = ("Api", "Body", "paths", "/api/job-status/{proxy+}", "x-amazon-apigateway-any-method", "x-amazon-apigateway-integration")
+STREAM_CALL = ("Api", "DefinitionBody", "paths", "/api/job-status/{proxy+}", "x-amazon-apigateway-any-method", "x-amazon-apigateway-integration")
 INGRESS = ("SecurityGroupIngress", 0)
 
 MISTAKES = [
@@ -108,6 +108,8 @@ MISTAKES = [
     ("an API that buffers", "api", APPLICATION, prop(*STREAM_CALL, "responseTransferMode", "BUFFERED")),
     ("an API that calls Invoke", "api", APPLICATION, prop(*STREAM_CALL, "uri", {"Fn::Sub": "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${JobStatus.Arn}/invocations"})),
     ("an API whose streams end after 29 s", "api", APPLICATION, prop(*STREAM_CALL, "timeoutInMillis", 29000)),
+    ("a change of the API that never goes live", "api", APPLICATION, put("Resources", "ApiDeployment", {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}})),
+    ("an API with a stage too many", "api", APPLICATION, prop("Api", "OpenApiVersion", None)),
     ("an API for everybody's APIs", "permissions", APPLICATION, prop("JobStatusApiPermission", "SourceArn", None)),
     # Secrets, alarms, and the data's stack.
     ("a key that is shown", "parameters", APPLICATION, put("Parameters", "AuthJwks", "NoEcho", False)),

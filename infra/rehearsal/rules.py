@@ -163,7 +163,8 @@ def queues(application, _):
         yield "the worker's answer is not read: what it hands back would be deleted"
     if "MaximumConcurrency" not in mapping.get("ScalingConfig", {}):
         yield "a burst of updates takes the account's whole concurrency, and all of Postgres's connections"
-    elif worker["ReservedConcurrentExecutions"]["Fn::If"][:2] != ["WorkerReserved", {"Ref": "WorkerConcurrency"}]:
+    reserved = {"Fn::If": ["WorkerReserved", {"Ref": "WorkerConcurrency"}, {"Ref": "AWS::NoValue"}]}
+    if worker.get("ReservedConcurrentExecutions") != reserved:
         yield "streams can fill every environment until updates are dead letters, or a batch finds none"
 
 
@@ -186,6 +187,11 @@ def api(application, _):
     gateway = properties(application, "Api")
     if gateway["EndpointConfiguration"]["Types"] != ["REGIONAL"]:
         yield "an API at the edge closes connections that are silent for 30 s"
+    for name, deployment in of_type(application, "AWS::ApiGateway::Deployment").items():
+        if not re.fullmatch(r"ApiDeployment[0-9a-f]{10}", name):
+            yield f"{name} is a snapshot whose name stays: what changes in the API never goes live"
+        if "StageName" in deployment["Properties"]:
+            yield "the API has a second stage, without limits"
     paths = gateway["Body"]["paths"]
     if set(paths) != {f"/api/{path}/{{proxy+}}" for path in STREAMS.values()}:
         yield f"the API's paths are {sorted(paths)}"
