@@ -27,6 +27,13 @@ def check(application, data):
     alarms = {*of_type(application, "AWS::CloudWatch::Alarm"), *of_type(data, "AWS::CloudWatch::Alarm")}
     yield from differences("alarm", first_cells(section(runbook, "Alarms")), alarms)
     yield from differences("output", first_cells(section(runbook, "Outputs")), set(application["Outputs"]))
+    # The queues are elsewhere.
+    own = {
+        name
+        for name, parameter in application["Parameters"].items()
+        if parameter["Description"].startswith("own data:") and not name.startswith("Queue")
+    }
+    yield from differences("parameter of own data", first_cells(section(runbook, "Delete")), own)
     named = set(re.findall(r"`([A-Z][A-Za-z]+)=", readme + runbook))
     for name in sorted(named - set(application["Parameters"])):
         yield f"the docs name the parameter {name}, which the template does not have"

@@ -31,11 +31,24 @@ def prop(resource, *path_and_value):
     return put("Resources", resource, "Properties", *path_and_value)
 
 
+def replace(resource, *path, old, new):
+    """Replaces a word in a text of a resource."""
+
+    def change(template):
+        *steps, last = path
+        node = template["Resources"][resource]["Properties"]
+        for step in steps:
+            node = node[step]
+        node[last] = node[last].replace(old, new)
+
+    return change
+
+
 # One is enough: the linter takes seconds for each.
 REGION = "us-east-1"
 
 DISTRIBUTION = ("Distribution", "DistributionConfig")
-STREAM_CALL = ("Api", "Body", "paths", "/api/job-status/{proxy+}", "x-amazon-apigateway-any-method", "x-amazon-apigateway-integration")
+STREAM_CALL = ("Api", "DefinitionBody", "paths", "/api/job-status/{proxy+}", "x-amazon-apigateway-any-method", "x-amazon-apigateway-integration")
 INGRESS = ("SecurityGroupIngress", 0)
 
 MISTAKES = [
@@ -54,11 +67,15 @@ MISTAKES = [
     ("any distribution let in", "urls", APPLICATION, prop("JobStatusUrlPermission", "SourceArn", None)),
     ("a reference to what is not there", "cfn-lint", APPLICATION, prop("JobStatus", "Role", {"Fn::GetAtt": ["StreamRole", "Arn"]})),
     ("one function configured otherwise", "functions", APPLICATION, prop("JobStatus", "Environment", "Variables", "AUTH_JWKS", None)),
+    ("queue-stats that knows the database", "functions", APPLICATION, prop("QueueStats", "Environment", "Variables", "DATABASE_URL", {"Ref": "StreamsDatabaseUrl"})),
+    ("test-status that knows the queues", "functions", APPLICATION, prop("TestStatus", "Environment", "Variables", "QUEUE_REDIS_URL", {"Ref": "QueueRedisUrl"})),
+    ("queue-stats with the right to the database", "permissions", APPLICATION, prop("QueueStats", "Role", {"Fn::GetAtt": ["StatusRole", "Arn"]})),
     ("logs for ever", "functions", APPLICATION, prop("WorkerLogs", "RetentionInDays", None)),
     ("too little memory on managed instances", "functions", APPLICATION, prop("JobStatus", "MemorySize", 128)),
     ("a VPC on a managed function", "functions", APPLICATION, prop("JobStatus", "VpcConfig", "Fn::If", 0, "Attached")),
     # The queue.
-    ("a visibility below six time limits", "queues", APPLICATION, prop("Updates", "VisibilityTimeout", 30)),
+    ("a visibility of the worker's time limit", "queues", APPLICATION, prop("Updates", "VisibilityTimeout", 30)),
+    ("a status that waits for three minutes", "queues", APPLICATION, prop("Updates", "VisibilityTimeout", 180)),
     ("a queue without order", "queues", APPLICATION, prop("Updates", "FifoQueue", None)),
     ("a dead-letter queue of another kind", "queues", APPLICATION, prop("DeadUpdates", "FifoQueue", False)),
     ("a queue without high throughput", "queues", APPLICATION, prop("Updates", "FifoThroughputLimit", "perQueue")),
@@ -66,6 +83,8 @@ MISTAKES = [
     ("a batch too large for FIFO", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "BatchSize", 100)),
     ("a batch that succeeds or fails as one", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "FunctionResponseTypes", None)),
     ("a worker without a maximum", "queues", APPLICATION, prop("Worker", "Events", "Updates", "Properties", "ScalingConfig", None)),
+    ("a worker that viewers starve", "queues", APPLICATION, prop("Worker", "ReservedConcurrentExecutions", None)),
+    ("fewer environments reserved than batches", "queues", APPLICATION, prop("Worker", "ReservedConcurrentExecutions", "Fn::If", 1, 1)),
     ("a maximum of one", "parameters", APPLICATION, put("Parameters", "WorkerConcurrency", "MinValue", 1)),
     ("a queue without TLS", "queues", APPLICATION, prop("UpdatesOverTls", "Queues", [{"Ref": "Updates"}])),
     ("two tries, then dead", "queues", APPLICATION, prop("Updates", "RedrivePolicy", "maxReceiveCount", 2)),
@@ -78,6 +97,7 @@ MISTAKES = [
     ("a read timeout below the heartbeat", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "Origins", 2, "CustomOriginConfig", "OriginReadTimeout", 10)),
     ("compressed streams", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 1, "Compress", True)),
     ("cached streams", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 0, "CachePolicyId", "658327ea-f89d-4fab-a63d-7e88639e58f6")),
+    ("errors that are kept for everybody", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CustomErrorResponses", 3, "ErrorCachingMinTTL", 10)),
     ("the viewer's host at a URL", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 0, "OriginRequestPolicyId", "216adef6-5c7f-47e4-b989-5492eafa07d3")),
     ("an origin without its access control", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "Origins", 1, "OriginAccessControlId", None)),
     ("a path to the wrong function", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "CacheBehaviors", 1, "TargetOriginId", "test-status")),
@@ -88,16 +108,25 @@ MISTAKES = [
     ("an API that buffers", "api", APPLICATION, prop(*STREAM_CALL, "responseTransferMode", "BUFFERED")),
     ("an API that calls Invoke", "api", APPLICATION, prop(*STREAM_CALL, "uri", {"Fn::Sub": "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${JobStatus.Arn}/invocations"})),
     ("an API whose streams end after 29 s", "api", APPLICATION, prop(*STREAM_CALL, "timeoutInMillis", 29000)),
+    ("a change of the API that never goes live", "api", APPLICATION, put("Resources", "ApiDeployment", {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}})),
+    ("an API with a stage too many", "api", APPLICATION, prop("Api", "OpenApiVersion", None)),
     ("an API for everybody's APIs", "permissions", APPLICATION, prop("JobStatusApiPermission", "SourceArn", None)),
     # Secrets, alarms, and the data's stack.
     ("a key that is shown", "parameters", APPLICATION, put("Parameters", "AuthJwks", "NoEcho", False)),
     ("an alarm on what nothing counts", "alarms", APPLICATION, prop("PublishFailed", "MetricName", "PublishErrors")),
+    ("an alarm on what the worker never counts", "alarms", APPLICATION, prop("PublishFailed", "MetricName", "RedisErrors")),
+    ("an alarm on queue-stats' polls", "alarms", APPLICATION, prop("FallbackRate", "Metrics", 1, "MetricStat", "Metric", "Dimensions", 0, "Value", "Ref", "QueueStats")),
+    ("a labelled metric, asked for without its label", "alarms", APPLICATION, prop("Rejected", "MetricName", "LimitsHit")),
+    ("a widget that is always empty", "alarms", APPLICATION, replace("Overview", "DashboardBody", "Fn::Sub", old="RejectedUpdates", new="RefusedUpdates")),
     ("an alarm that rings at night", "alarms", APPLICATION, prop("DeadLetters", "TreatMissingData", "breaching")),
     ("an alarm on a queue's URL", "alarms", APPLICATION, prop("QueueAge", "Dimensions", [{"Name": "QueueName", "Value": {"Ref": "Updates"}}])),
     ("an alarm that rings when all is well", "parameters", APPLICATION, put("Parameters", "FallbackPollSeconds", "MinValue", 1)),
+    ("a prefix that a cluster cannot use", "parameters", APPLICATION, put("Parameters", "QueuePrefix", "AllowedPattern", "[A-Za-z0-9_-]+")),
+    ("queues with new data", "parameters", APPLICATION, put("Rules", "QueuesAreWithOwnData", None)),
     ("data that goes with the application", "nested", APPLICATION, put("Resources", "NewDataStack", "DeletionPolicy", "Delete")),
     ("an output that is not there", "nested", APPLICATION, prop("Worker", "Environment", "Variables", "REDIS_URL", {"Fn::If": ["NewData", {"Fn::GetAtt": ["NewDataStack", "Outputs.CacheUrl"]}, {"Ref": "WorkerRedisUrl"}]})),
     ("a worker that logs in as the reader", "permissions", APPLICATION, prop("Worker", "Environment", "Variables", "DATABASE_URL", {"Ref": "StreamsDatabaseUrl"})),
+    ("streams that log in as anybody", "permissions", APPLICATION, prop("StatusRole", "Policies", 1, "Fn::If", 1, "PolicyDocument", "Statement", 0, "Resource", {"Fn::Sub": "arn:aws:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResourceId}/*"})),
     # The data.
     ("an engine that does not exist", "database", DATA, prop("Database", "Engine", "aurora-postgres")),
     ("a cache with another engine", "cache", DATA, prop("ServerlessCache", "Engine", "memcached")),
@@ -106,15 +135,17 @@ MISTAKES = [
     ("a database without a snapshot", "database", DATA, put("Resources", "Database", "DeletionPolicy", "Delete")),
     ("a database without protection", "database", DATA, prop("Database", "DeletionProtection", False)),
     ("a database without IAM", "database", DATA, prop("Database", "EnableIAMDatabaseAuthentication", False)),
+    ("a log of the database for ever", "database", DATA, prop("Database", "EnableCloudwatchLogsExports", ["postgresql"])),
     ("a public database", "database", DATA, prop("DatabaseInstance", "PubliclyAccessible", True)),
     ("a database open to the VPC", "network", DATA, prop("DatabaseGroup", *INGRESS, {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "CidrIp": "10.0.0.0/8"})),
     ("MySQL's port", "network", DATA, prop("DatabaseGroup", *INGRESS, "FromPort", 3306)),
     ("functions that reach everything", "network", DATA, prop("FunctionGroup", "SecurityGroupEgress", [{"IpProtocol": "-1", "FromPort": 0, "ToPort": 65535, "CidrIp": "0.0.0.0/0"}])),
-    ("subnets on each other", "network", DATA, prop("SubnetB", "CidrBlock", {"Fn::Select": [0, {"Fn::Cidr": [{"Ref": "VpcCidr"}, 3, 8]}]})),
+    ("subnets on each other", "network", DATA, prop("SubnetB", "CidrBlock", {"Fn::Select": [0, {"Fn::Cidr": [{"Ref": "VpcCidr"}, 2, 9]}]})),
+    ("a zone that a region lacks", "network", DATA, prop("SubnetB", "AvailabilityZone", {"Fn::Select": [2, {"Fn::GetAZs": ""}]})),
     ("addresses that are none", "cfn-lint", DATA, put("Parameters", "VpcCidr", "Default", "10.64.0/22")),
     ("addresses too few", "network", DATA, put("Parameters", "VpcCidr", "Default", "10.64.0.0/28")),
     ("no way to answer CloudFormation", "network", DATA, prop("S3Endpoint", "RouteTableIds", [])),
-    ("a subnet without the way to S3", "network", DATA, put("Resources", "RoutesOfC", None)),
+    ("a subnet without the way to S3", "network", DATA, put("Resources", "RoutesOfB", None)),
     ("streams that can forge events", "cache", DATA, prop("StreamsUser", "AccessString", {"Fn::Sub": "on resetchannels &test:* %R~${QueuePrefix}:* -@all +subscribe +publish"})),
     ("a worker that may do everything", "cache", DATA, prop("WorkerUser", "AccessString", "on ~* &* +@all")),
     ("a user whose id is not its name", "cache", DATA, prop("WorkerUser", "UserName", "worker")),

@@ -11,18 +11,26 @@ SECRETS = {
     "AuthJwks", "OwnerDatabaseUrl", "QueueRedisUrl", "StreamsDatabaseUrl", "StreamsRedisUrl",
     "WorkerDatabaseUrl", "WorkerRedisUrl",
 }  # fmt: skip
-# What the functions count (shared/src/telemetry.rs); an alarm on any other metric never rings.
+# What the sources count, and the label, if any, that is a dimension beside the function. An alarm on
+# anything else never rings.
 METRICS = {
-    "StreamsOpened", "StreamsEnded", "OpenSeconds", "FramesSent", "DeliveryLatency", "FirstEventLatency",
-    "GapsRepaired", "FallbackPolls", "RedisErrors", "PostgresErrors", "LimitsHit", "LimitsSkipped",
-    "RejectedUpdates", "AcceptedUpdates", "PublishFailures",
+    name: label or None
+    for folder in ("shared", "functions")
+    for source in (CHECKOUT / folder).rglob("src/**/*.rs")
+    for name, label in re.findall(r'(?:counter|histogram)!\(\s*"(\w+)"(?:,\s*"(\w+)")?', source.read_text())
+}
+# Counted, but never by these: queue-stats does not read the log, and the worker does not subscribe.
+NEVER_COUNTED = {
+    ("QueueStats", "PostgresErrors"), ("QueueStats", "FallbackPolls"), ("QueueStats", "GapsRepaired"),
+    ("QueueStats", "DeliveryLatency"), ("Worker", "RedisErrors"),
 }  # fmt: skip
-ALARM_METRICS = {
-    "Runcast": METRICS,
+AWS_METRICS = {
     "AWS/Lambda": {"Errors", "Invocations", "Throttles"},
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
     "AWS/RDS": {"ACUUtilization"},
 }
+DATABASE_VARIABLES = {"DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_CA_FILE", "DATABASE_IDLE_SECONDS"}
+QUEUE_VARIABLES = {"QUEUE_REDIS_URL", "QUEUE_NAMES", "QUEUE_PREFIX", "RUNNING_CAPACITY", "QUEUED_CAPACITY"}
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 # A stream ends this long before its function's time limit.
@@ -62,11 +70,17 @@ def functions(application, _):
         group = function["LoggingConfig"]["LogGroup"].get("Ref")
         if "RetentionInDays" not in properties(application, group):
             yield f"{name} keeps its logs for ever"
+    status = properties(application, "TestStatus")["Environment"]["Variables"]
+    shared = {variable: status[variable] for variable in set(status) - DATABASE_VARIABLES}
     for name in STREAMS:
         function = properties(application, name)
         if function["Timeout"] < limits["StreamWindowSeconds"]["MaxValue"] + MARGIN_SECONDS:
             yield f"{name} is killed before its streams end"
-        if function["Environment"] != properties(application, "TestStatus")["Environment"]:
+        variables = function["Environment"]["Variables"]
+        own = {variable for variable in variables if re.match(r"DATABASE_|QUEUE_|\w+_CAPACITY$", variable)}
+        if own != (QUEUE_VARIABLES if name == "QueueStats" else DATABASE_VARIABLES):
+            yield f"{name} gets what it does not use, secrets maybe, or lacks something: {sorted(own)}"
+        if {variable: variables[variable] for variable in set(variables) - own} != shared:
             yield f"{name} is configured otherwise than the others"
         if "StreamsReserved" not in json.dumps(function["ReservedConcurrentExecutions"]):
             yield f"{name} cannot reserve concurrency"
@@ -76,8 +90,9 @@ def functions(application, _):
             yield f"{name} has two networks on managed instances: its own, and the capacity provider's"
         if "Managed" not in json.dumps(function["PublishToLatestPublished"]):
             yield f"{name} publishes nothing that managed instances could run"
-    environment = properties(application, "TestStatus")["Environment"]["Variables"]
-    if environment.get("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH") != "true":
+    if properties(application, "JobStatus")["Environment"] != properties(application, "TestStatus")["Environment"]:
+        yield "TestStatus and JobStatus are configured differently"
+    if shared.get("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH") != "true":
         yield "behind API Gateway every path would begin with the stage, and none be found"
 
 
@@ -119,8 +134,10 @@ def queues(application, _):
             yield f"{name} is not in high-throughput mode"
         if queue.get("SqsManagedSseEnabled") is not True:
             yield f"{name} is not encrypted"
-    if updates["VisibilityTimeout"] < 6 * worker["Timeout"]:
+    if updates["VisibilityTimeout"] <= worker["Timeout"]:
         yield "a message shows again while the worker may still have it"
+    if updates["VisibilityTimeout"] > 60:
+        yield "what the worker hands back waits for minutes, and the viewers with it"
     if updates["RedrivePolicy"]["deadLetterTargetArn"] != {"Fn::GetAtt": ["DeadUpdates", "Arn"]}:
         yield "what fails for ever blocks its group for ever"
     tries = updates["RedrivePolicy"]["maxReceiveCount"]
@@ -146,6 +163,9 @@ def queues(application, _):
         yield "the worker's answer is not read: what it hands back would be deleted"
     if "MaximumConcurrency" not in mapping.get("ScalingConfig", {}):
         yield "a burst of updates takes the account's whole concurrency, and all of Postgres's connections"
+    reserved = {"Fn::If": ["WorkerReserved", {"Ref": "WorkerConcurrency"}, {"Ref": "AWS::NoValue"}]}
+    if worker.get("ReservedConcurrentExecutions") != reserved:
+        yield "streams can fill every environment until updates are dead letters, or a batch finds none"
 
 
 def schema(application, _):
@@ -167,6 +187,11 @@ def api(application, _):
     gateway = properties(application, "Api")
     if gateway["EndpointConfiguration"]["Types"] != ["REGIONAL"]:
         yield "an API at the edge closes connections that are silent for 30 s"
+    for name, deployment in of_type(application, "AWS::ApiGateway::Deployment").items():
+        if not re.fullmatch(r"ApiDeployment[0-9a-f]{10}", name):
+            yield f"{name} is a snapshot whose name stays: what changes in the API never goes live"
+        if "StageName" in deployment["Properties"]:
+            yield "the API has a second stage, without limits"
     paths = gateway["Body"]["paths"]
     if set(paths) != {f"/api/{path}/{{proxy+}}" for path in STREAMS.values()}:
         yield f"the API's paths are {sorted(paths)}"
@@ -187,6 +212,10 @@ def cloudfront(application, _):
     config = properties(application, "Distribution")["DistributionConfig"]
     if config["HttpVersion"] != "http2and3":
         yield "six streams fill a browser's HTTP/1.1 connections"
+    kept = {answer["ErrorCode"]: answer.get("ErrorCachingMinTTL") for answer in config.get("CustomErrorResponses", [])}
+    for code in (405, 500, 502, 503, 504):
+        if kept.get(code) != 0:
+            yield f"one viewer's {code} is everybody's for 10 s"
     origins = {origin["Id"]: origin for origin in config["Origins"]}
     if set(origins) != {"dashboard", *STREAMS.values()}:
         yield f"the origins are {sorted(origins)}"
@@ -246,15 +275,24 @@ def permissions(application, data):
                 if isinstance(part, dict) and part.get("Effect") == "Allow":
                     if "*" in (part["Action"], part["Resource"]) or ["*"] in (part["Action"], part["Resource"]):
                         yield f"{name} allows everything, or everywhere"
-    for name, role, user in (("Worker", "WorkerRole", "writer"), ("the streams", "StreamsRole", "reader")):
+    for name, role, user in (("Worker", "WorkerRole", "writer"), ("the streams", "StatusRole", "reader")):
         policies = json.dumps(properties(application, role)["Policies"])
         if "rds-db:connect" not in policies or f"/runcast_{user}" not in policies:
             yield f"{name} cannot log in to Postgres as runcast_{user}"
+        if re.search(r"dbuser:[^\"]*\*", policies):
+            yield f"{name} can log in to Postgres as anybody, the owner too"
         if "elasticache:Connect" not in policies:
             yield f"{name} cannot log in to the cache"
         environment = properties(application, "Worker" if name == "Worker" else "TestStatus")["Environment"]
         if f"runcast_{user}@" not in json.dumps(environment):
             yield f"{name} logs in to Postgres as another than runcast_{user}"
+    policies = json.dumps(properties(application, "QueueStatsRole")["Policies"])
+    if "elasticache:Connect" not in policies or "rds-db:" in policies:
+        yield "QueueStats cannot log in to the cache, or can to Postgres"
+    for name in STREAMS:
+        role = "QueueStatsRole" if name == "QueueStats" else "StatusRole"
+        if properties(application, name)["Role"] != {"Fn::GetAtt": [role, "Arn"]}:
+            yield f"{name} has another's rights"
 
 
 def parameters(application, data):
@@ -268,6 +306,13 @@ def parameters(application, data):
                 yield f"the parameter {name} does nothing"
     if application["Parameters"]["WorkerConcurrency"]["MinValue"] < 2:
         yield "an event source takes a maximum concurrency of 2 at least"
+    for template in (application, data):
+        prefix = template["Parameters"]["QueuePrefix"]["AllowedPattern"]
+        if not all(re.fullmatch(prefix, text) for text in ("bull", "{bull}")) or re.fullmatch(prefix, "*"):
+            yield "QueuePrefix refuses {bull}, which BullMQ needs in a cluster, or takes every key"
+    queues_rule = json.dumps(application["Rules"].get("QueuesAreWithOwnData"))
+    if '"QueueNames"' not in queues_rule or '[{"Ref": "Data"}, "own"]' not in queues_rule:
+        yield "queues can be asked for with new data, which no user can write and nothing reaches"
     # The alarm takes more than one poll in five seconds for a fault.
     if application["Parameters"]["FallbackPollSeconds"]["MinValue"] <= 5:
         yield "the alarm FallbackRate rings when all is well"
@@ -289,19 +334,40 @@ def alarms(application, data):
                 metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric
             ] or [alarm]
             for metric in metrics:
-                if metric["MetricName"] not in ALARM_METRICS[metric["Namespace"]]:
-                    yield f"{name} watches {metric['MetricName']}, which nothing counts"
                 (dimension,) = metric["Dimensions"]
+                if metric["Namespace"] == "Runcast":
+                    yield from uncounted(name, metric["MetricName"], None, dimension["Value"]["Ref"])
+                elif metric["MetricName"] not in AWS_METRICS[metric["Namespace"]]:
+                    yield f"{name} watches {metric['MetricName']}, which nothing counts"
                 expected = {"Runcast": "Function", "AWS/Lambda": "FunctionName", "AWS/SQS": "QueueName",
                             "AWS/RDS": "DBClusterIdentifier"}  # fmt: skip
                 if dimension["Name"] != expected[metric["Namespace"]]:
                     yield f"{name} watches a dimension that does not exist"
                 if metric["Namespace"] == "AWS/SQS" and "QueueName" not in json.dumps(dimension["Value"]):
                     yield f"{name} takes a queue's URL for its name"
-    body = json.dumps(properties(application, "Overview")["DashboardBody"])
-    for metric in METRICS - {"StreamsEnded"}:
-        if f'\\"{metric}\\"' not in body:
-            yield f"the dashboard does not show {metric}"
+    if "QueueStats" in json.dumps(properties(application, "FallbackRate")["Metrics"]):
+        yield "FallbackRate is too low: queue-stats has streams, but never polls"
+    shown = set()
+    for widget in json.loads(properties(application, "Overview")["DashboardBody"]["Fn::Sub"])["widgets"]:
+        for first, *rest in widget["properties"]["metrics"]:
+            if isinstance(first, dict):
+                label, metric = re.search(r"\{Runcast,Function,(\w+)\} MetricName=(\w+)", first["expression"]).groups()
+                function = None
+            elif first == "Runcast":
+                label, metric, function = None, rest[0], rest[2].strip("${}")
+            else:
+                continue
+            shown.add(metric)
+            yield from uncounted("the dashboard", metric, label, function)
+    for metric in sorted(set(METRICS) - shown):
+        yield f"the dashboard does not show {metric}"
+
+
+def uncounted(who, metric, label, function):
+    if metric not in METRICS or (function, metric) in NEVER_COUNTED:
+        yield f"{who} watches {metric}, which {function or 'nothing'} never counts"
+    elif METRICS[metric] != label:
+        yield f"{who} watches {metric} by other dimensions than it is counted by, and finds nothing"
 
 
 def nested(application, data):
@@ -328,16 +394,17 @@ def network(_, data):
         if of_type(data, forbidden):
             yield f"there is a way to the internet: {forbidden}"
     subnets = of_type(data, "AWS::EC2::Subnet")
-    zones = {json.dumps(subnet["Properties"]["AvailabilityZone"]) for subnet in subnets.values()}
+    zones = [subnet["Properties"]["AvailabilityZone"]["Fn::Select"][0] for subnet in subnets.values()]
     ranges = {json.dumps(subnet["Properties"]["CidrBlock"]) for subnet in subnets.values()}
-    if not len(subnets) == len(zones) == len(ranges) == 3:
-        yield "the subnets are not three, in three zones, with addresses of their own"
+    # Some regions have two, and an interface endpoint is paid for in each.
+    if sorted(zones) != [0, 1] or len(ranges) != 2:
+        yield "the subnets are not two, in the first two zones, with addresses of their own"
     for subnet in subnets.values():
         if subnet["Properties"].get("MapPublicIpOnLaunch"):
             yield "a subnet gives public addresses"
         _, count, bits = subnet["Properties"]["CidrBlock"]["Fn::Select"][1]["Fn::Cidr"]
         prefix = int(data["Parameters"]["VpcCidr"]["Default"].split("/")[1])
-        if int(count) < 3 or 2 ** (32 - prefix) < int(count) * 2 ** int(bits) or int(bits) < 8:
+        if int(count) < 2 or 2 ** (32 - prefix) < int(count) * 2 ** int(bits) or int(bits) < 8:
             yield "a subnet has too few addresses for the functions' interfaces"
     endpoint = resources["S3Endpoint"]["Properties"]
     if endpoint["VpcEndpointType"] != "Gateway" or endpoint["RouteTableIds"] != [{"Ref": "Routes"}]:
@@ -427,6 +494,8 @@ def database(_, data):
             yield f"the database lacks {name}"
     if cluster["BackupRetentionPeriod"] < 7:
         yield "a mistake that shows after a weekend cannot be undone"
+    if "EnableCloudwatchLogsExports" in cluster:
+        yield "the database's log is kept for ever: RDS makes its group without an end"
     if instance.get("PubliclyAccessible") is not False:
         yield "the database is public"
     secret = properties(data, "OwnerSecret")["GenerateSecretString"]

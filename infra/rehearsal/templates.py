@@ -11,8 +11,8 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 from samcli.yamlhelper import yaml_parse  # noqa: E402
 from samtranslator.translator.transform import transform  # noqa: E402
 
-# It warns of metrics about itself that nobody asked for.
-logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
+# It warns of metrics and switches of its own that nobody asked for.
+logging.getLogger("samtranslator").setLevel(logging.ERROR)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 APPLICATION = CHECKOUT / "template.yaml"

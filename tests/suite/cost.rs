@@ -160,13 +160,13 @@ fn more_is_never_cheaper_and_sharing_is_never_dearer() {
         let computed: Value = serde_json::from_str(&cost(&arguments.concat())).unwrap();
         computed["deliveryDollars"].as_f64().unwrap()
     };
-    let plain = delivery(&["--viewers", "10"]);
-    assert!(plain < delivery(&["--viewers", "11"]));
-    assert!(plain > delivery(&["--viewers", "10", "--architecture", "arm64"]));
+    let separate = delivery(&["--viewers", "10"]);
+    assert!(separate < delivery(&["--viewers", "11"]));
+    assert!(separate > delivery(&["--viewers", "10", "--architecture", "arm64"]));
     let multiplexed = delivery(&["--viewers", "10", "--mode", "multiplexed"]);
     let shared = delivery(&["--viewers", "10", "--mode", "shared"]);
-    assert!(plain > multiplexed && multiplexed > shared);
-    assert!(plain < delivery(&["--viewers", "10", "--cloudfront"]));
+    assert!(separate > multiplexed && multiplexed > shared);
+    assert!(separate < delivery(&["--viewers", "10", "--cloudfront"]));
 }
 
 /// 128 MB for an hour at $0.0000166667 a GB-second, and 33.3 requests at $0.20 a million; done by hand.

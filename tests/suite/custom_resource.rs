@@ -1,11 +1,12 @@
 //! The function `migrate` as a custom resource of `CloudFormation`, against a server that takes its
 //! answers as S3 does.
 
-use integration::stack::Stack;
+use integration::{PATIENCE, stack::Stack};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    time::timeout,
 };
 
 #[tokio::test]
@@ -65,8 +66,8 @@ impl Answers {
 #[tokio::test]
 async fn a_creation_and_a_deletion_are_answered_with_success() {
     let (stack, answers) = (Stack::start().await, Answers::new().await);
-    for kind in ["Create", "Update", "Delete"] {
-        let request = answers.request(kind, json!({"Version": "1"}));
+    for request_type in ["Create", "Update", "Delete"] {
+        let request = answers.request(request_type, json!({"Version": "1"}));
         let invoke = stack.invoke("migrate", &request);
         let (_, (head, answer)) = tokio::join!(invoke, answers.take("200 OK"));
         assert!(
@@ -83,9 +84,21 @@ async fn a_creation_and_a_deletion_are_answered_with_success() {
             "LogicalResourceId": "Schema",
             "Data": {"Applied": ""},
         });
-        assert_eq!(answer, expected, "{kind}");
+        assert_eq!(answer, expected, "{request_type}");
     }
-    assert!(!stack.said().contains("X-Amz-Signature"));
+}
+
+#[tokio::test]
+async fn an_answer_is_tried_again_where_the_server_fails() {
+    let (stack, answers) = (Stack::start().await, Answers::new().await);
+    let request = answers.request("Create", json!({}));
+    let taken = timeout(PATIENCE, async {
+        answers.take("503 Slow Down").await;
+        answers.take("200 OK").await.1
+    });
+    let (said, answer) = tokio::join!(stack.invoke("migrate", &request), taken);
+    assert_eq!(said["Status"], "SUCCESS", "{said}");
+    assert_eq!(answer.unwrap(), said);
 }
 
 #[tokio::test]
@@ -107,13 +120,16 @@ async fn a_failure_is_answered_without_internals() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_refused_fails_the_invocation() {
+async fn an_answer_that_is_refused_fails_the_invocation_and_its_url_is_not_logged() {
     let (stack, answers) = (Stack::start().await, Answers::new().await);
     let request = answers.request("Create", json!({}));
     let invoke = stack.invoke("migrate", &request);
     let (said, _) = tokio::join!(invoke, answers.take("403 Forbidden"));
     let error = said["errorMessage"].as_str().unwrap();
     assert!(error.contains("did not reach CloudFormation"), "{error}");
+    let logged = stack.said();
+    assert!(logged.contains("CloudFormation does not know"), "{logged}");
+    assert!(!logged.contains("X-Amz-Signature"), "{logged}");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Request {
     #[serde(rename = "RequestType")]
-    kind: Kind,
+    change: RequestType,
     #[serde(rename = "ResponseURL")]
     response_url: String,
     stack_id: String,
@@ -53,7 +53,7 @@ pub(crate) struct Request {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-enum Kind {
+enum RequestType {
     Create,
     Update,
     Delete,
@@ -81,6 +81,18 @@ enum PutError {
     TimedOut(#[from] tokio::time::error::Elapsed),
 }
 
+impl PutError {
+    /// Whether another try may succeed. S3 wants a 5xx to be tried again.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ErrorBestPractices.html>
+    fn may_pass(&self) -> bool {
+        match self {
+            PutError::Connect(_) | PutError::Send(_) | PutError::TimedOut(_) => true,
+            PutError::Refused(status) => status.is_server_error(),
+            PutError::Url => false,
+        }
+    }
+}
+
 impl Request {
     /// Reads an invocation's payload.
     pub(crate) fn read(payload: Value) -> Result<Self, String> {
@@ -91,10 +103,10 @@ impl Request {
 
 /// Does what is asked, and tells `CloudFormation` how it went.
 pub(crate) async fn serve(database: &Database, request: &Request) -> Result<Value, String> {
-    let result = match request.kind {
-        Kind::Create | Kind::Update => migrate(database, request).await,
+    let result = match request.change {
+        RequestType::Create | RequestType::Update => migrate(database, request).await,
         // What is in the log stays.
-        Kind::Delete => Ok(Vec::new()),
+        RequestType::Delete => Ok(Vec::new()),
     };
     let resource = request.physical_resource_id.as_deref();
     let mut answer = json!({
@@ -139,9 +151,7 @@ async fn put(url: &str, body: Bytes) -> Result<(), PutError> {
             Err(elapsed) => Err(elapsed.into()),
         };
         match result {
-            Err(PutError::Connect(_) | PutError::Send(_) | PutError::TimedOut(_))
-                if tries < TRIES =>
-            {
+            Err(error) if error.may_pass() && tries < TRIES => {
                 sleep(Duration::from_millis(250) * 2_u32.pow(tries)).await;
                 tries += 1;
             }

@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// How long each of them looks, in minutes
     #[arg(long, required_unless_present = "markdown")]
     minutes: Option<f64>,
-    #[arg(long, value_enum, default_value = "plain")]
+    #[arg(long, value_enum, default_value = "separate")]
     mode: Mode,
     #[arg(long, value_enum, default_value = "x86_64")]
     architecture: Architecture,

@@ -82,12 +82,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "make setup-tests && export PATH=$PWD/.venv/bin:$PATH",
         "`make test` runs the first part",
     ),
-    ("make setup-tests", "`make test` runs it"),
-    (
-        "export PATH=$PWD/.venv/bin:$PATH",
-        "`make rehearse` does it",
-    ),
     ("sam build", "`make rehearse` runs it"),
+    (
+        "rustup target add aarch64-unknown-linux-gnu",
+        "it needs the network",
+    ),
     (
         "sam deploy --guided",
         "it needs AWS; `make rehearse` deploys to an emulator",

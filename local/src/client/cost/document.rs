@@ -27,14 +27,14 @@ fn scene(mode: Mode, architecture: Architecture, viewers: f64, watched: f64, tab
 
 fn viewers() -> String {
     let mut table = String::from(
-        "| viewers | plain, 1 run | plain, 30 runs | multiplexed, 30 runs | 10 tabs, a stream each | 10 tabs, shared | managed | API Gateway WebSocket | AppSync Events | Fargate + load balancer |\n\
+        "| viewers | separate, 1 run | separate, 30 runs | multiplexed, 30 runs | 10 tabs, a stream each | 10 tabs, shared | managed | API Gateway WebSocket | AppSync Events | Fargate + load balancer |\n\
          |---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     let x86 = Architecture::X86;
     for viewers in [10.0, 100.0, 1_000.0, 10_000.0] {
         let ours = [
-            scene(Mode::Plain, x86, viewers, 1.0, 1.0),
-            scene(Mode::Plain, x86, viewers, 30.0, 1.0),
+            scene(Mode::Separate, x86, viewers, 1.0, 1.0),
+            scene(Mode::Separate, x86, viewers, 30.0, 1.0),
             scene(Mode::Multiplexed, x86, viewers, 30.0, 1.0),
             scene(Mode::Multiplexed, x86, viewers, 30.0, 10.0),
             scene(Mode::Shared, x86, viewers, 30.0, 10.0),
@@ -55,10 +55,10 @@ fn viewers() -> String {
 fn run() -> String {
     let mut table = String::from("| | x86_64 | arm64 |\n|---|---:|---:|\n");
     let both = [Architecture::X86, Architecture::Arm];
-    let hours = both.map(|it| dollars(scene(Mode::Plain, it, 1.0, 1.0, 1.0).stream_hour()));
+    let hours = both.map(|it| dollars(scene(Mode::Separate, it, 1.0, 1.0, 1.0).stream_hour()));
     table.push_str(&format!("| a stream-hour | {} |\n", hours.join(" | ")));
     let months = both.map(|it| {
-        let hour = scene(Mode::Plain, it, 1.0, 1.0, 1.0).stream_hour();
+        let hour = scene(Mode::Separate, it, 1.0, 1.0, 1.0).stream_hour();
         dollars(hour * super::formula::HOURS_A_MONTH)
     });
     table.push_str(&format!(
@@ -68,7 +68,7 @@ fn run() -> String {
     let runs = both.map(|it| {
         let run = Scene {
             minutes: 6.0,
-            ..scene(Mode::Plain, it, 2.0, 1.0, 1.0)
+            ..scene(Mode::Separate, it, 2.0, 1.0, 1.0)
         };
         dollars(total(&run.delivery()))
     });
@@ -84,7 +84,7 @@ fn break_even() -> String {
         "| held streams cost more than | from stream-hours a month | always open |\n|---|---:|---:|\n",
     );
     for (name, architecture) in [("x86_64", Architecture::X86), ("arm64", Architecture::Arm)] {
-        let (hub, managed) = scene(Mode::Plain, architecture, 1.0, 1.0, 1.0).break_even();
+        let (hub, managed) = scene(Mode::Separate, architecture, 1.0, 1.0, 1.0).break_even();
         for (what, hours) in [
             ("two Fargate tasks + load balancer", hub),
             ("three Managed Instances", managed),

@@ -23,7 +23,7 @@ const CUSTOM_METRICS: f64 = 30.0;
 /// Long polls of an idle queue: five pollers, each 20 seconds (assumed: AWS's number for standard queues).
 const IDLE_POLLS_A_MONTH: f64 = 5.0 * HOURS_A_MONTH * 3600.0 / 20.0;
 const BYTES_A_GB: f64 = 1e9;
-/// Managed Instances start one instance in each of three zones.
+/// AWS starts three Managed Instances by default.
 const LEAST_INSTANCES: f64 = 3.0;
 /// Two tasks, so that one may fail.
 const LEAST_TASKS: f64 = 2.0;
@@ -38,7 +38,7 @@ const GATEWAY_PING_MINUTES: f64 = 9.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Mode {
     /// A stream for each execution that is watched
-    Plain,
+    Separate,
     /// A stream for each tab, with all its executions
     Multiplexed,
     /// One stream for all tabs of a viewer
@@ -86,7 +86,7 @@ pub(crate) struct Scene {
 
 /// A viewer who looks for an hour, at what is assumed where nobody says.
 pub(crate) const ASSUMED: Scene = Scene {
-    mode: Mode::Plain,
+    mode: Mode::Separate,
     architecture: Architecture::X86,
     viewers: 1.0,
     minutes: 60.0,
@@ -143,7 +143,7 @@ pub(crate) fn total(lines: &[Line]) -> f64 {
 impl Scene {
     fn streams(&self) -> f64 {
         let each = match self.mode {
-            Mode::Plain => self.watched.max(self.tabs),
+            Mode::Separate => self.watched.max(self.tabs),
             Mode::Multiplexed | Mode::Managed => self.tabs,
             Mode::Shared => 1.0,
         };
