@@ -32,8 +32,8 @@ interface Held {
   topics: Topic[];
   family: Family;
   stream: Stream;
-  /** Whether others carry its topics until it is open. */
-  isSpare: boolean;
+  /** Those whose topics it takes over once it is open. */
+  replaces: Held[];
 }
 
 /** The streams of a client, or of all tabs that share one: as few as serve every topic. */
@@ -105,33 +105,30 @@ export class Registry {
   #merge(family: Family): void {
     const mine = [...this.#held].filter((held) => held.family === family);
     // A merge may take long, as where the server asks for a wait.
-    if (mine.some((held) => held.isSpare)) return;
-    const liveOf = (held: Held) => held.topics.filter((topic) => this.#isLive(topic));
-    // What was merged is carried twice by now.
-    mine.forEach((held, index) => {
-      const younger = mine.slice(index + 1).flatMap(({ topics }) => topics);
-      if (liveOf(held).every((topic) => younger.includes(topic))) this.#drop(held);
-    });
-    const open = mine.filter(
-      (held) =>
-        this.#held.has(held) &&
+    if (mine.some((held) => held.replaces.length)) return;
+    const topics: Topic[] = [];
+    const merged = mine.filter((held) => {
+      const live = held.topics.filter((topic) => this.#isLive(topic));
+      const fits =
         held.stream.state === 'open' &&
-        held.topics.every((topic) => topic.position) &&
-        liveOf(held).length < MAX_IDS,
-    );
-    const topics = open.flatMap(liveOf);
-    if (Math.ceil(topics.length / MAX_IDS) < open.length) this.#open(family, topics, MAX_IDS, true);
+        live.length < MAX_IDS &&
+        live.every((topic) => topic.position) &&
+        topics.length + live.length <= MAX_IDS;
+      if (fits) topics.push(...live);
+      return fits;
+    });
+    if (merged.length > 1) this.#hold(family, topics, merged);
   }
 
-  #open(family: Family, topics: Topic[], most: number, isSpare = false): void {
+  #open(family: Family, topics: Topic[], most: number): void {
     for (let start = 0; start < topics.length; start += most) {
-      this.#hold(family, topics.slice(start, start + most), isSpare);
+      this.#hold(family, topics.slice(start, start + most));
     }
   }
 
-  #hold(family: Family, topics: Topic[], isSpare: boolean): void {
+  #hold(family: Family, topics: Topic[], replaces: Held[] = []): void {
     const [name, query] = served(family);
-    const held: Held = { topics, family, stream: undefined as unknown as Stream, isSpare };
+    const held: Held = { topics, family, stream: undefined as unknown as Stream, replaces };
     const isHeld = () => this.#held.has(held);
     this.#held.add(held);
     held.stream = new Stream(this.#owner.settings, name, {
@@ -161,8 +158,8 @@ export class Registry {
       onChange: () => {
         if (!isHeld()) return;
         if (held.stream.state === 'open') {
-          held.isSpare = false;
-          // It may be merged with others now, or others were merged into it.
+          this.#replace(held);
+          // It may be merged with others now.
           this.#owner.schedule();
         }
         this.#changed();
@@ -203,20 +200,24 @@ export class Registry {
   }
 
   #halve(held: Held): void {
+    this.#replace(held);
     this.#drop(held);
-    const middle = Math.ceil(held.topics.length / 2);
-    this.#open(held.family, held.topics, middle, held.isSpare);
+    this.#open(held.family, held.topics, Math.ceil(held.topics.length / 2));
+  }
+
+  #replace(held: Held): void {
+    for (const replaced of held.replaces.splice(0)) this.#drop(replaced);
   }
 
   #drop(held: Held): void {
-    this.#held.delete(held);
+    if (!this.#held.delete(held)) return;
     this.#reconnects += held.stream.reconnects;
     held.stream.close();
     this.#last = 'idle';
   }
 
   #changed(): void {
-    const streams = [...this.#held].filter((held) => !held.isSpare).map((held) => held.stream);
+    const streams = [...this.#held].filter((held) => !held.replaces.length).map((held) => held.stream);
     const states = streams.map((stream) => stream?.state);
     const worst = (['reconnecting', 'open', 'connecting'] as const).find((state) => states.includes(state));
     this.#owner.onConnection({
