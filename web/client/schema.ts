@@ -439,6 +439,19 @@ export interface components {
       /** @description Text; any other JSON is kept as its text. */
       error?: unknown;
     };
+    /** @description What a message on an execution's Redis channels has beside the members of its state. */
+    MessageEnvelope: {
+      organizationId: components['schemas']['Id'];
+      projectId: components['schemas']['Id'];
+      publishedAt: components['schemas']['Timestamp'];
+    };
+    /** @description The same on a project's channel: with the event's number there. */
+    ProjectMessageEnvelope: {
+      organizationId: components['schemas']['Id'];
+      projectId: components['schemas']['Id'];
+      projectSeq: components['schemas']['Seq'];
+      publishedAt: components['schemas']['Timestamp'];
+    };
     /** @description What a direct invocation of the worker takes. */
     Invocation: {
       updates: components['schemas']['Update'][];
@@ -698,6 +711,8 @@ export type Ready = components['schemas']['Ready'];
 export type ProgressUpdate = components['schemas']['ProgressUpdate'];
 export type TimeUpdate = components['schemas']['TimeUpdate'];
 export type Update = components['schemas']['Update'];
+export type MessageEnvelope = components['schemas']['MessageEnvelope'];
+export type ProjectMessageEnvelope = components['schemas']['ProjectMessageEnvelope'];
 export type Invocation = components['schemas']['Invocation'];
 export type Rejection = components['schemas']['Rejection'];
 export type InvocationAnswer = components['schemas']['InvocationAnswer'];

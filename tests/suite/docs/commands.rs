@@ -75,7 +75,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("npm audit", "it needs GitHub; `make advisories` runs it"),
     (
-        "npm ci && npm run build",
+        "npm ci && npm run build && npm pack",
         "web/client/test/package.test.ts builds it",
     ),
     (
@@ -116,7 +116,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Programs that a page must not make this test run by being written: what they do outlasts it.
-const LASTING: [&str; 5] = ["cargo ", "git ", "make ", "rustup ", "sam "];
+const LASTING: [&str; 6] = ["cargo ", "git ", "make ", "npm ci", "rustup ", "sam "];
 
 /// Commands that go on until they are ended, by a part of them, and what they say once they are ready.
 const SERVERS: [(&str, &str); 3] = [

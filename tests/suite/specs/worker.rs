@@ -1,7 +1,12 @@
 //! What the worker takes and answers, and what the specification says of it.
 
-use integration::stack::{Stack, update};
+use futures_util::StreamExt;
+use integration::{
+    PATIENCE,
+    stack::{Stack, update},
+};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{document::Document, full};
 
@@ -175,4 +180,61 @@ async fn the_worker_takes_and_answers_batches_as_specified() {
     assert_eq!(handed_back["batchItemFailures"][0]["itemIdentifier"], "m");
     document.see("BatchAnswer", &handed_back);
     document.assert_all_seen(&[], &["InvocationAnswer", "BatchAnswer"]);
+}
+
+#[tokio::test]
+async fn messages_in_redis_are_as_specified() {
+    let stack = Stack::start().await;
+    let mut document = Document::read();
+    let client = redis::Client::open(stack.redis_url.as_str()).unwrap();
+    let mut redis = client.get_async_pubsub().await.unwrap();
+    redis.psubscribe("*").await.unwrap();
+    // The test's two events are one each of the run.
+    let updates = json!([
+        full("test", "t", "running"),
+        full("test", "t", "passed"),
+        update("job", "run", "done"),
+    ]);
+    assert_eq!(stack.send(updates).await["accepted"], 3);
+    let mut messages = redis.on_message();
+    let mut seen = Vec::new();
+    while seen.len() < 10 {
+        let message = timeout(PATIENCE, messages.next()).await.unwrap().unwrap();
+        let payload: String = message.get_payload().unwrap();
+        let mut state: Value = serde_json::from_str(&payload).unwrap();
+        let channel = message.get_channel_name().to_owned();
+        let (mut members, schema) = match channel.starts_with("project:") {
+            true => (vec!["projectSeq"], "ProjectMessageEnvelope"),
+            false => (Vec::new(), "MessageEnvelope"),
+        };
+        members.extend(["organizationId", "projectId", "publishedAt"]);
+        let members = members.into_iter().map(|member| {
+            let taken = state.as_object_mut().unwrap().remove(member);
+            (member.to_owned(), taken.unwrap_or_default())
+        });
+        let envelope: serde_json::Map<_, _> = members.collect();
+        document.see(schema, &envelope.into());
+        let kind = state["kind"].as_str().unwrap();
+        let named = if kind == "job" {
+            "JobState"
+        } else {
+            "TestState"
+        };
+        document.see(named, &state);
+        seen.push(channel);
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(
+        seen,
+        [
+            "job:run:complete",
+            "job:run:status",
+            "project:demo:demo:job",
+            "project:demo:demo:test",
+            "test:t:complete",
+            "test:t:status",
+        ]
+    );
+    document.assert_all_seen(&[], &["MessageEnvelope", "ProjectMessageEnvelope"]);
 }
