@@ -47,11 +47,11 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/_local/token", post(token))
         .route("/_local/scene", post(buttons::scene))
         .route("/_local/faults/{server}", post(buttons::fault))
+        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
         .layer(middleware::from_fn(buttons::same_origin));
     Router::new()
         .merge(local)
         .route("/api/{function}/{*rest}", any(call_url))
-        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
         .fallback(dashboard::serve)
         .with_state(gateway)
 }
