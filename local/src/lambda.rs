@@ -167,8 +167,9 @@ impl Lambda {
             memory,
         );
         eprintln!("END RequestId: {request_id}\n{}", ended.line());
-        self.release(&held);
+        // Whoever sees it frozen finds it booked.
         self.0.report.ended(ended);
+        self.release(&held);
         status
     }
 
