@@ -1,6 +1,9 @@
 //! Processes of the stack: started in the guard's group, signalled by their id.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -8,7 +11,7 @@ use nix::{
 };
 use tokio::process::Child;
 
-use crate::Error;
+use crate::{Error, server::PATIENCE};
 
 /// The process's id.
 pub(crate) fn pid(child: &Child) -> Result<Pid, Error> {
@@ -53,15 +56,18 @@ pub(crate) fn find(what: &str, candidates: &[PathBuf]) -> Result<PathBuf, Error>
 pub(crate) async fn on_a_free_port<T>(
     start: impl AsyncFn(u16) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    let give_up = Instant::now() + PATIENCE;
     let mut attempts_left = 5;
     loop {
-        let port = rand::random_range(20_000..32_000);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_err() {
-            continue;
-        }
         attempts_left -= 1;
-        match start(port).await {
-            Err(_) if attempts_left > 0 => {}
+        let port = rand::random_range(20_000..32_000);
+        let free = std::net::TcpListener::bind(("127.0.0.1", port)).map(drop);
+        let result = match free {
+            Ok(()) => start(port).await,
+            Err(error) => Err(format!("port {port} cannot be used: {error}").into()),
+        };
+        match result {
+            Err(_) if attempts_left > 0 && Instant::now() < give_up => {}
             result => return result,
         }
     }

@@ -1,6 +1,7 @@
 //! `runcast up`: the whole stack on one machine.
 
 use std::{
+    fs::{File, TryLockError},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -99,17 +100,30 @@ struct Started {
     servers: Option<Arc<Servers>>,
     guard: Option<Guard>,
     state_dir: Option<tempfile::TempDir>,
+    /// Of a folder that was named: two stacks in one would take each other's servers for their own.
+    lock: Option<File>,
 }
 
 impl Started {
     /// Where data is kept: the folder that was named, or one that is removed in the end.
     fn state_dir(&mut self, named: Option<&Path>) -> Result<PathBuf, Error> {
-        if let Some(dir) = named {
-            std::fs::create_dir_all(dir)?;
-            return Ok(std::fs::canonicalize(dir)?);
+        let Some(dir) = named else {
+            let dir = tempfile::Builder::new().prefix("runcast-").tempdir()?;
+            return Ok(self.state_dir.insert(dir).path().to_owned());
+        };
+        let shown = dir.display();
+        let in_dir = |error: std::io::Error| format!("{shown} cannot be used: {error}");
+        std::fs::create_dir_all(dir).map_err(in_dir)?;
+        let lock = File::create(dir.join("lock")).map_err(in_dir)?;
+        match lock.try_lock() {
+            Ok(()) => self.lock = Some(lock),
+            Err(TryLockError::Error(error)) => return Err(in_dir(error).into()),
+            Err(TryLockError::WouldBlock) => {
+                let advice = "end it, or name another --state-dir";
+                return Err(format!("another `runcast up` uses {shown}: {advice}").into());
+            }
         }
-        let dir = tempfile::Builder::new().prefix("runcast-").tempdir()?;
-        Ok(self.state_dir.insert(dir).path().to_owned())
+        Ok(std::fs::canonicalize(dir).map_err(in_dir)?)
     }
 
     async fn stop(self) {

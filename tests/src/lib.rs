@@ -17,6 +17,7 @@ pub mod viewer;
 
 use std::{future::Future, path::PathBuf, time::Duration};
 
+use nix::unistd::Pid;
 use tokio::time::Instant;
 
 /// How long a test waits for what must happen.
@@ -65,4 +66,17 @@ pub fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The children of a process, whichever of its threads started them.
+#[must_use]
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let listed = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let listed: Vec<String> = listed.collect();
+    let pids = listed.iter().flat_map(|line| line.split_whitespace());
+    pids.map(|pid| Pid::from_raw(pid.parse().unwrap()))
+        .collect()
 }

@@ -17,7 +17,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{binary, eventually, secrets::leak, viewer::Viewer};
+use crate::{PATIENCE, binary, eventually, secrets::leak, viewer::Viewer};
 
 /// A key set with a shared secret, for `AUTH_JWKS`.
 pub const SHARED_JWKS: &str = r#"{"keys":[{"kty":"oct","kid":"shared","alg":"HS256",
@@ -69,8 +69,9 @@ impl Stack {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.next_line().await.unwrap();
-        let line = line.unwrap_or_else(|| {
+        // Longer than the stack itself waits for its servers: it says why they do not answer.
+        let line = tokio::time::timeout(2 * PATIENCE, lines.next_line()).await;
+        let line = line.ok().and_then(Result::unwrap).unwrap_or_else(|| {
             panic!(
                 "no stack:\n{}",
                 std::fs::read_to_string(log.path()).unwrap()
@@ -95,7 +96,7 @@ impl Stack {
             .env("RUNCAST_URL", &self.url)
             .kill_on_drop(true)
             .output();
-        tokio::time::timeout(crate::PATIENCE, command)
+        tokio::time::timeout(PATIENCE, command)
             .await
             .expect("the command ends")
             .unwrap()

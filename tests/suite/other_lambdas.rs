@@ -9,7 +9,7 @@ use std::{
 };
 
 use integration::{
-    PATIENCE, binary, checkout, eventually,
+    PATIENCE, binary, checkout, children, eventually,
     stack::{SHARED_JWKS, SHARED_TOKEN, Stack, gone, signal},
     viewer::Viewer,
 };
@@ -215,18 +215,6 @@ impl Drop for Runtime {
             eprintln!("the runtime said:\n{}", said.unwrap_or_default());
         }
     }
-}
-
-/// The children of a process, whichever of its threads started them.
-fn children(pid: Pid) -> Vec<Pid> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let listed = threads
-        .flatten()
-        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let listed: Vec<String> = listed.collect();
-    let pids = listed.iter().flat_map(|line| line.split_whitespace());
-    pids.map(|pid| Pid::from_raw(pid.parse().unwrap()))
-        .collect()
 }
 
 #[tokio::test]
