@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use rand::RngExt;
 use reqwest::{Response, StatusCode, header};
 use serde_json::Value;
-use shared::execution::Timestamp;
+use shared::execution::{Kind, Timestamp};
 use tokio::time::{sleep, timeout};
 
 use super::{Target, say};
@@ -33,8 +33,7 @@ Examples:
 Ends when all is over (Ctrl-C before), with a summary; fails where an event was missing or twice.")]
 pub(crate) struct Options {
     /// test or job
-    #[arg(value_parser = ["test", "job"])]
-    kind: String,
+    kind: Kind,
     /// 1 to 50 ids on one stream
     #[arg(required_unless_present = "project")]
     ids: Vec<String>,
@@ -83,6 +82,7 @@ enum Ended {
 pub(crate) async fn run(mut options: Options) -> Result<ExitCode, Error> {
     let mut summary = Summary {
         fresh: options.last_event_id.is_none(),
+        seqs: options.seqs(),
         ..Summary::default()
     };
     let result = tokio::select! {
@@ -97,6 +97,24 @@ pub(crate) async fn run(mut options: Options) -> Result<ExitCode, Error> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+impl Options {
+    /// Where each execution stands at the cursor, which tells it in the order of the request. A
+    /// project's cursor is one number, of no execution.
+    fn seqs(&self) -> BTreeMap<String, u64> {
+        let mut ids = Vec::new();
+        for id in &self.ids {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        let seqs = self.last_event_id.iter().flat_map(|id| id.split(','));
+        let pairs = ids.into_iter().zip(seqs);
+        pairs
+            .filter_map(|(id, seq)| Some((id.clone(), seq.parse().ok()?)))
+            .collect()
+    }
 }
 
 async fn follow(options: &mut Options, summary: &mut Summary) -> Result<(), Error> {
@@ -149,12 +167,11 @@ async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result
     let mut request = client
         .get(options.target.path(&path))
         .header(header::ACCEPT, "text/event-stream");
-    let parameter = if kind == "job" { "runId" } else { "testId" };
     match (&options.project, ids.as_slice()) {
         (Some(project), _) => request = request.query(&[("projectId", project)]),
         (None, [_]) => {}
         (None, ids) => {
-            let ids: Vec<_> = ids.iter().map(|id| (parameter, id)).collect();
+            let ids: Vec<_> = ids.iter().map(|id| (kind.id_name(), id)).collect();
             request = request.query(&ids);
         }
     }
@@ -241,15 +258,18 @@ impl Summary {
         };
         self.frames += 1;
         let text = |name: &str| state.get(name).and_then(Value::as_str);
-        let id = text("runId").or(text("testId")).unwrap_or_default();
+        let id = text(options.kind.id_name()).unwrap_or_default();
         let seq = state.get("seq").and_then(Value::as_u64).unwrap_or_default();
         self.check(id, seq);
+        let fresh = self.fresh;
         // The first states of a fresh stream carry the cursor on the last one.
         if !event.id.is_empty() {
             self.fresh = false;
         }
-        let occurred = text("occurredAt")
-            .and_then(|time| serde_json::from_value::<Timestamp>(Value::from(time)).ok());
+        // How old a first state is, says nothing of how fast it came.
+        let occurred = text("occurredAt").filter(|_| !fresh);
+        let occurred =
+            occurred.and_then(|time| serde_json::from_value::<Timestamp>(time.into()).ok());
         let latency = occurred.map(|time| (Timestamp::now().0 - time.0).num_milliseconds());
         self.latencies_ms
             .extend(latency.filter(|latency| *latency >= 0));
