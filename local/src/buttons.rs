@@ -30,17 +30,36 @@ const MAX_OUTAGE_SECONDS: u64 = 60;
 pub(crate) struct Buttons {
     url: String,
     servers: Arc<Servers>,
+    queue_prefix: String,
     /// Whether a scene that a button started is being played.
     playing: Arc<AtomicBool>,
 }
 
 impl Buttons {
-    pub(crate) fn new(url: &str, servers: Arc<Servers>) -> Self {
+    pub(crate) fn new(url: &str, servers: Arc<Servers>, queue_prefix: String) -> Self {
         Buttons {
             url: url.to_owned(),
             servers,
+            queue_prefix,
             playing: Arc::default(),
         }
+    }
+}
+
+/// A scene's turn. Dropped, however the scene ended, it is another's.
+struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    /// `None` while another scene is being played.
+    fn take(playing: &Arc<AtomicBool>) -> Option<Self> {
+        let taken = playing.swap(true, Ordering::Relaxed);
+        (!taken).then(|| Turn(playing.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -66,23 +85,23 @@ pub(crate) async fn scene(State(gateway): State<Arc<Gateway>>) -> Response {
     let Buttons {
         url,
         servers,
+        queue_prefix,
         playing,
     } = &gateway.buttons;
-    if playing.swap(true, Ordering::Relaxed) {
+    let Some(turn) = Turn::take(playing) else {
         return refuse(StatusCode::CONFLICT, "a scene is being played already");
-    }
+    };
     // In a Redis that was given, nobody expects queues that nobody filled.
     let redis_url = servers.has_own_redis().then_some(&servers.owner.redis_url);
-    let stage = match Stage::new(url, redis_url.map(String::as_str)) {
+    let stage = match Stage::new(url, redis_url.map(String::as_str), queue_prefix) {
         Ok(stage) => stage,
         Err(error) => return refuse(StatusCode::CONFLICT, &error.to_string()),
     };
-    let playing = playing.clone();
     tokio::spawn(async move {
+        let _turn = turn;
         if let Err(error) = stage.play().await {
             eprintln!("runcast: the scene broke off: {error}");
         }
-        playing.store(false, Ordering::Relaxed);
     });
     StatusCode::ACCEPTED.into_response()
 }
@@ -155,6 +174,19 @@ mod tests {
             map.insert(*name, value.parse().unwrap());
         }
         is_same_origin(&map)
+    }
+
+    #[test]
+    fn a_scene_that_broke_off_makes_room_for_the_next() {
+        let playing = Arc::default();
+        let turn = Turn::take(&playing).unwrap();
+        assert!(Turn::take(&playing).is_none());
+        let broken = std::thread::spawn(move || {
+            let _turn = turn;
+            panic!("the scene breaks off");
+        });
+        assert!(broken.join().is_err());
+        assert!(Turn::take(&playing).is_some());
     }
 
     #[test]

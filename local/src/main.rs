@@ -7,6 +7,7 @@ mod dashboard;
 mod demo;
 mod environment;
 mod function_url;
+mod functions;
 mod gateway;
 mod guard;
 mod invocation;

@@ -337,6 +337,29 @@ async fn a_prefix_with_a_hash_tag_is_read() {
 }
 
 #[tokio::test]
+async fn an_empty_prefix_is_none() {
+    let variables = [("QUEUE_NAMES", "a"), ("QUEUE_PREFIX", "")];
+    let stack = Stack::with(&[], &variables).await;
+    let mut watched = Watched::new(stack.watch(PATH).await).await;
+    let mut bull = Bull::start(&stack.redis_url, "bull");
+    let counts = bull.run("a", "add").await;
+    watched.until("a", &counts).await;
+}
+
+#[tokio::test]
+async fn a_scenes_queue_has_the_prefix_that_the_functions_read() {
+    let variables = [("QUEUE_NAMES", "runs"), ("QUEUE_PREFIX", "tests")];
+    let stack = Stack::with(&[], &variables).await;
+    let mut watched = Watched::new(stack.watch(PATH).await).await;
+    let scene = format!("{}/_local/scene", stack.url);
+    let begun = reqwest::Client::new().post(scene).send().await.unwrap();
+    assert_eq!(begun.status(), 202);
+    while watched.latest["queued"] == 0 {
+        watched.latest = watched.viewer.state().await;
+    }
+}
+
+#[tokio::test]
 async fn in_a_cluster_the_node_that_has_the_queues_is_found() {
     let cluster = Cluster::start().await;
     let owner = cluster.node_of("{bull}:a:wait").await;
