@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use integration::{checkout, stack::Stack};
+use integration::{checkout, free_port, stack::Stack};
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -55,7 +55,7 @@ pub(crate) async fn run() -> Vec<Figure> {
     };
     figures.extend(measure(contender).await);
     for (name, command) in OTHERS {
-        let port = free_port().await;
+        let port = free_port();
         let mut server = start(command, &runcast, port).await;
         let pid = Pid::from_raw(i32::try_from(server.id().unwrap()).unwrap());
         let url = format!("http://127.0.0.1:{port}");
@@ -98,11 +98,6 @@ async fn start(command: &[&str], stack: &Stack, port: u16) -> Child {
     // Nothing more is said, but its pipe stays open.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     server
-}
-
-async fn free_port() -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 async fn measure(mut it: Contender) -> Vec<Figure> {

@@ -15,7 +15,7 @@ pub mod server;
 pub mod stack;
 pub mod viewer;
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, net::TcpListener, path::PathBuf, time::Duration};
 
 use nix::unistd::Pid;
 use tokio::time::Instant;
@@ -39,6 +39,16 @@ where
         assert!(Instant::now() < give_up, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A port on 127.0.0.1 that is free now.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 /// A path of the checkout.

@@ -286,13 +286,7 @@ async fn only_the_stacks_own_page_may_break_its_servers_and_invoke_its_functions
         press("/_local/faults/redis?seconds=0", &stack.url).await,
         400
     );
-    let options = [
-        "--redis-url",
-        &stack.redis_url,
-        "--database-url",
-        &stack.database_url,
-    ];
-    let guest = Stack::with(&options, &[]).await;
+    let guest = Stack::beside(&stack.redis_url, &stack.database_url, &[]).await;
     let url = format!("{}/_local/faults/redis", guest.url);
     let response = reqwest::Client::new().post(url).send().await.unwrap();
     assert_eq!(response.status(), 409, "what was given is not broken");
@@ -356,7 +350,9 @@ impl Browser {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("node does not start ({error}): run `make setup`"));
+            .unwrap_or_else(|error| {
+                panic!("node does not start ({error}): install Node 20.19 or newer")
+            });
         let mut browser = Browser {
             input: node.stdin.take().unwrap(),
             answers: BufReader::new(node.stdout.take().unwrap()).lines(),

@@ -80,13 +80,7 @@ async fn two_stacks_run_beside_each_other() {
 #[tokio::test]
 async fn a_stack_uses_the_servers_it_is_given() {
     let owner = Stack::start().await;
-    let options = [
-        "--redis-url",
-        &owner.redis_url,
-        "--database-url",
-        &owner.database_url,
-    ];
-    let guest = Stack::with(&options, &[]).await;
+    let guest = Stack::beside(&owner.redis_url, &owner.database_url, &[]).await;
     let mut viewer = owner.watch("/api/job-status/events/r").await;
     viewer.state().await;
     guest.publish("job", "r", "passed").await;
