@@ -19,7 +19,16 @@ use crate::{
 const GROUP: &str = "beside others";
 const RUNS: usize = 3;
 const SECONDS: f64 = 2.0;
-const STREAMS: usize = 500;
+/// Streams of each contender.
+pub(crate) const STREAMS: usize = 500;
+
+/// As figures name a stream's memory, after the contender.
+pub(crate) const MEMORY: &str = "memory per stream";
+
+/// As figures name the delivery, after the contender.
+pub(crate) fn delivery_at(percentile: &str) -> String {
+    format!("delivery to {STREAMS} streams, {percentile}")
+}
 
 /// The others, and the program that serves each.
 const OTHERS: [(&str, &[&str]); 3] = [
@@ -134,17 +143,17 @@ async fn measure(mut it: Contender) -> Vec<Figure> {
         ),
         Figure::new(
             GROUP,
-            format!("{name}: delivery to {STREAMS} streams, p50"),
+            format!("{name}: {}", delivery_at("p50")),
             "ms",
             &of_runs(&runs, 50.0),
         ),
         Figure::new(
             GROUP,
-            format!("{name}: delivery to {STREAMS} streams, p99"),
+            format!("{name}: {}", delivery_at("p99")),
             "ms",
             &of_runs(&runs, 99.0),
         ),
-        Figure::new(GROUP, format!("{name}: memory per stream"), "KB", &[each]),
+        Figure::new(GROUP, format!("{name}: {MEMORY}"), "KB", &[each]),
         Figure::new(
             GROUP,
             format!("{name}: lost, of 100 events right after a first"),
