@@ -143,7 +143,7 @@ async fn invoke(
 async fn report(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
     let environments = gateway.lambdas.iter();
     let environments: Vec<_> = environments
-        .map(|lambda| (lambda.name(), lambda.processes()))
+        .map(|lambda| (lambda.name(), lambda.environments()))
         .collect();
     Json(gateway.report.to_json(&environments))
 }

@@ -72,7 +72,7 @@ struct Summary {
 }
 
 /// How a connection ended.
-enum Ended {
+enum Over {
     /// All is over.
     Complete,
     /// To be resumed.
@@ -129,7 +129,7 @@ async fn follow(options: &mut Options, summary: &mut Summary) -> Result<(), Erro
             Ok(response) if response.status() == StatusCode::NO_CONTENT => return Ok(()),
             Ok(response) if response.status().is_success() => {
                 failures = 0;
-                if let Ended::Complete = read(response, options, summary).await {
+                if let Over::Complete = read(response, options, summary).await {
                     return Ok(());
                 }
             }
@@ -197,7 +197,7 @@ async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result
 }
 
 /// Reads a stream to its end, or until it is silent for 2.5 heartbeats.
-async fn read(response: Response, options: &mut Options, summary: &mut Summary) -> Ended {
+async fn read(response: Response, options: &mut Options, summary: &mut Summary) -> Over {
     let mut silence = Duration::from_mins(1);
     // Pings are no events: what counts as silence is seen below the parser.
     let bytes = response.bytes_stream();
@@ -217,7 +217,7 @@ async fn read(response: Response, options: &mut Options, summary: &mut Summary) 
             () = sleep(silence.saturating_sub(last_heard.elapsed())) => None,
         };
         let Some(Ok(event)) = event else {
-            return Ended::Early;
+            return Over::Early;
         };
         if !event.id.is_empty() {
             options.last_event_id = Some(event.id.clone());
@@ -244,7 +244,7 @@ async fn read(response: Response, options: &mut Options, summary: &mut Summary) 
                 // The server closes; without waiting for it, the connection would be cut.
                 let _ = timeout(Duration::from_secs(2), events.next()).await;
                 let over = matches!(reason, "complete" | "closed");
-                return if over { Ended::Complete } else { Ended::Early };
+                return if over { Over::Complete } else { Over::Early };
             }
             _ => summary.take(&event, options),
         }
