@@ -1,6 +1,5 @@
 //! The commands of whoever works with a running stack.
 
-pub(crate) mod cost;
 pub(crate) mod publish;
 pub(crate) mod tail;
 pub(crate) mod token;
@@ -62,7 +61,7 @@ impl Target {
 
 /// Prints a line of a command's output. A reader that has seen enough (`runcast tail … | head`) ends
 /// the command.
-fn say(line: impl std::fmt::Display) {
+pub(crate) fn say(line: impl std::fmt::Display) {
     if writeln!(std::io::stdout(), "{line}").is_err() {
         std::process::exit(0);
     }

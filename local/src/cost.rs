@@ -9,8 +9,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use self::formula::{ASSUMED, Architecture, Line, Mode, UPDATES_AN_EXECUTION, Usage, fixed, total};
-use super::say;
-use crate::Error;
+use crate::{Error, client::say};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
