@@ -3,6 +3,7 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use integration::{
@@ -262,7 +263,12 @@ async fn a_demo_that_cannot_start_says_why_and_keeps_its_log() {
 #[tokio::test]
 async fn a_demo_that_is_ended_while_it_starts_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let mut demo = demo(folder.path()).args(["--port", "0"]).spawn().unwrap();
+    let mut demo = demo(folder.path());
+    let mut demo = demo
+        .args(["--port", "0"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     eventually("its stack has a folder", async || {
         let folders = files(folder.path())
             .into_iter()

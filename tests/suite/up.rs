@@ -22,6 +22,7 @@ async fn run(command: &mut Command) -> Output {
 fn up(state_dir: &Path) -> Command {
     let mut up = Command::new(binary("runcast"));
     up.args(["up", "--port", "0", "--state-dir"]).arg(state_dir);
+    up.kill_on_drop(true);
     up
 }
 
@@ -158,7 +159,7 @@ async fn a_guard_ends_no_process_that_is_not_its_stacks() {
 async fn a_start_that_was_broken_off_is_begun_anew() {
     let folder = tempfile::tempdir().unwrap();
     let state_dir = folder.path();
-    let mut first = up(state_dir).spawn().unwrap();
+    let mut first = up(state_dir).stderr(Stdio::null()).spawn().unwrap();
     let begun = state_dir.join("postgres/data.part");
     eventually("the database is being created", async || {
         begun.exists().then_some(())
