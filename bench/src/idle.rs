@@ -119,11 +119,10 @@ async fn abandoned() -> Vec<Figure> {
     with.close().await;
     drop(without);
     let billed = integration::eventually("both have ended", async || {
-        let report = stack.report().await;
-        let ended = report["invocations"].as_array()?.iter().filter(|ended| {
-            ended["function"] == "job-status" && ended["durationMs"].as_f64() > Some(500.0)
-        });
+        let ended = stack.ended("job-status").await;
         let billed: Vec<f64> = ended
+            .iter()
+            .filter(|ended| ended["durationMs"].as_f64() > Some(500.0))
             .filter_map(|ended| ended["billedDurationMs"].as_f64())
             .collect();
         (billed.len() == 2).then_some(billed)

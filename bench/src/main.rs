@@ -146,21 +146,11 @@ fn write(machine: &Machine, figures: &[Figure]) {
     std::fs::create_dir_all(checkout("docs/bench")).unwrap();
     std::fs::write(file("figures.md"), page(machine, figures)).unwrap();
     plot::delivery(figures, &delivery::STREAMS, &file("delivery.svg")).unwrap();
-    let compared = [
-        (
-            "delivery to 500 streams, p50",
-            "Publication to frame, 500 streams, median (ms)",
-            "others-delivery.svg",
-        ),
-        (
-            "memory per stream",
-            "Memory per stream (KB)",
-            "others-memory.svg",
-        ),
-    ];
-    for (suffix, title, name) in compared {
-        compare(figures, suffix, title, &file(name));
-    }
+    let (delivered, streams) = (others::delivery_at("p50"), others::STREAMS);
+    let title = format!("Publication to frame, {streams} streams, median (ms)");
+    compare(figures, &delivered, &title, &file("others-delivery.svg"));
+    let title = "Memory per stream (KB)";
+    compare(figures, others::MEMORY, title, &file("others-memory.svg"));
     eprintln!("written: bench/results.json, docs/bench/*");
 }
 

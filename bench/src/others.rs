@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use integration::{checkout, stack::Stack};
+use integration::{checkout, free_port, stack::Stack};
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -19,7 +19,16 @@ use crate::{
 const GROUP: &str = "beside others";
 const RUNS: usize = 3;
 const SECONDS: f64 = 2.0;
-const STREAMS: usize = 500;
+/// Streams of each contender.
+pub(crate) const STREAMS: usize = 500;
+
+/// As figures name a stream's memory, after the contender.
+pub(crate) const MEMORY: &str = "memory per stream";
+
+/// As figures name the delivery, after the contender.
+pub(crate) fn delivery_at(percentile: &str) -> String {
+    format!("delivery to {STREAMS} streams, {percentile}")
+}
 
 /// The others, and the program that serves each.
 const OTHERS: [(&str, &[&str]); 3] = [
@@ -55,7 +64,7 @@ pub(crate) async fn run() -> Vec<Figure> {
     };
     figures.extend(measure(contender).await);
     for (name, command) in OTHERS {
-        let port = free_port().await;
+        let port = free_port();
         let mut server = start(command, &runcast, port).await;
         let pid = Pid::from_raw(i32::try_from(server.id().unwrap()).unwrap());
         let url = format!("http://127.0.0.1:{port}");
@@ -100,11 +109,6 @@ async fn start(command: &[&str], stack: &Stack, port: u16) -> Child {
     server
 }
 
-async fn free_port() -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 async fn measure(mut it: Contender) -> Vec<Figure> {
     eprintln!("  beside others: {}", it.name);
     let before = memory_of_tree(it.pid);
@@ -139,17 +143,17 @@ async fn measure(mut it: Contender) -> Vec<Figure> {
         ),
         Figure::new(
             GROUP,
-            format!("{name}: delivery to {STREAMS} streams, p50"),
+            format!("{name}: {}", delivery_at("p50")),
             "ms",
             &of_runs(&runs, 50.0),
         ),
         Figure::new(
             GROUP,
-            format!("{name}: delivery to {STREAMS} streams, p99"),
+            format!("{name}: {}", delivery_at("p99")),
             "ms",
             &of_runs(&runs, 99.0),
         ),
-        Figure::new(GROUP, format!("{name}: memory per stream"), "KB", &[each]),
+        Figure::new(GROUP, format!("{name}: {MEMORY}"), "KB", &[each]),
         Figure::new(
             GROUP,
             format!("{name}: lost, of 100 events right after a first"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::{delivery::name_of, figure::Figure};
+use crate::{delivery::name_of, figure::Figure, mode::Mode};
 
 const SIZE: (u32, u32) = (720, 360);
 const OURS: RGBColor = RGBColor(37, 99, 235);
@@ -16,9 +16,10 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// Delivery by the number of streams, beside its floor.
 pub(crate) fn delivery(figures: &[Figure], streams: &[usize], to: &Path) -> Drawn {
-    let of = |mode: &str, percentile: &str, floor: bool| -> Vec<(f64, f64)> {
+    let of = |percentile: &str, floor: bool| -> Vec<(f64, f64)> {
         let at = |count: &usize| {
-            let name = format!("{}, {percentile}", name_of(*count, mode));
+            let name = name_of(*count, Mode::Managed.name());
+            let name = format!("{name}, {percentile}");
             let figure = figures.iter().find(|figure| figure.name == name)?;
             let spread = if floor {
                 figure.floor.as_ref()?
@@ -32,11 +33,14 @@ pub(crate) fn delivery(figures: &[Figure], streams: &[usize], to: &Path) -> Draw
         streams.iter().filter_map(at).collect()
     };
     let lines = [
-        ("managed, p50", OURS, of("managed", "p50", false)),
-        ("managed, p99", OURS_LIGHT, of("managed", "p99", false)),
-        ("floor, p50", FLOOR, of("managed", "p50", true)),
-        ("floor, p99", FLOOR_LIGHT, of("managed", "p99", true)),
+        ("managed, p50", OURS, of("p50", false)),
+        ("managed, p99", OURS_LIGHT, of("p99", false)),
+        ("floor, p50", FLOOR, of("p50", true)),
+        ("floor, p99", FLOOR_LIGHT, of("p99", true)),
     ];
+    if lines.iter().any(|(_, _, line)| line.is_empty()) {
+        return Err("no figure has the name of a delivery".into());
+    }
     let values = lines.iter().flat_map(|(_, _, line)| line);
     let most = values.map(|(_, value)| *value).fold(0.0, f64::max);
     let area = SVGBackend::new(to, SIZE).into_drawing_area();
@@ -75,6 +79,9 @@ pub(crate) fn delivery(figures: &[Figure], streams: &[usize], to: &Path) -> Draw
 
 /// Bars, one for each contender.
 pub(crate) fn bars(title: &str, bars: &[(String, f64)], to: &Path) -> Drawn {
+    if bars.is_empty() {
+        return Err(format!("no figure is one of {title:?}").into());
+    }
     let most = bars
         .iter()
         .map(|(_, value)| *value)
@@ -111,7 +118,7 @@ mod tests {
         let file = folder.path().join("plot.svg");
         let drawn = || std::fs::read_to_string(&file).unwrap();
         let figure = |(percentile, values): (&str, [f64; 2])| {
-            let name = format!("100 streams, managed, {percentile}");
+            let name = format!("{}, {percentile}", name_of(100, Mode::Managed.name()));
             Figure::new("delivery", name, "ms", &values[..1]).over(&values[..1], &values[1..])
         };
         let figures = [("p50", [0.4, 0.2]), ("p99", [2.0, 0.6])].map(figure);
@@ -121,5 +128,13 @@ mod tests {
         }
         bars("Memory", &[("nchan".to_owned(), 34.3)], &file).unwrap();
         assert!(drawn().contains("nchan") && drawn().contains("34.30"));
+    }
+
+    #[test]
+    fn a_plot_of_nothing_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plot.svg");
+        assert!(delivery(&[], &[100], &file).is_err());
+        assert!(bars("Memory", &[], &file).is_err());
     }
 }

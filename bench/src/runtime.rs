@@ -20,7 +20,7 @@ use axum::{
 use http_body_util::BodyExt;
 use integration::{
     checkout,
-    stack::{SHARED_JWKS, SHARED_TOKEN, Stack},
+    stack::{SHARED_TOKEN, Stack},
 };
 use tokio::{
     net::TcpListener,
@@ -132,18 +132,14 @@ impl Process {
 
 /// What the functions of a stack are told, for a process outside of it.
 pub(crate) fn variables(stack: &Stack) -> Vec<(String, String)> {
-    [
-        ("REDIS_URL", stack.redis_url.as_str()),
-        ("DATABASE_URL", &stack.database_url),
-        ("AUTH_JWKS", SHARED_JWKS),
-        ("AUTH_ISSUER", "runcast-local"),
-        ("AUTH_AUDIENCE", "runcast"),
+    let more = [
         ("STREAMS_PER_SUBJECT", "1000000"),
         ("CONNECTS_PER_MINUTE", "1000000"),
         ("RUST_LOG", "warn"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
+    ];
+    let more = more.map(|(name, value)| (name, value.to_owned()));
+    let all = stack.variables().into_iter().chain(more);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A viewer's request for the events of a job run, as a function URL sends it.

@@ -10,13 +10,12 @@ use std::{
 
 use axum::{
     Json,
-    extract::{Path, Query, Request, State},
-    middleware::Next,
+    extract::{Path, Query, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{gateway::Gateway, scene::Stage, servers::Servers};
 
@@ -29,18 +28,37 @@ const MAX_OUTAGE_SECONDS: u64 = 60;
 /// What the buttons act on.
 pub(crate) struct Buttons {
     url: String,
-    servers: Arc<Servers>,
+    pub(crate) servers: Arc<Servers>,
+    queue_prefix: String,
     /// Whether a scene that a button started is being played.
     playing: Arc<AtomicBool>,
 }
 
 impl Buttons {
-    pub(crate) fn new(url: &str, servers: Arc<Servers>) -> Self {
+    pub(crate) fn new(url: &str, servers: Arc<Servers>, queue_prefix: String) -> Self {
         Buttons {
             url: url.to_owned(),
             servers,
+            queue_prefix,
             playing: Arc::default(),
         }
+    }
+}
+
+/// A scene's turn. Dropped, however the scene ended, it is another's.
+struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    /// `None` while another scene is being played.
+    fn take(playing: &Arc<AtomicBool>) -> Option<Self> {
+        let taken = playing.swap(true, Ordering::Relaxed);
+        (!taken).then(|| Turn(playing.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -50,39 +68,28 @@ pub(crate) struct Outage {
     seconds: Option<u64>,
 }
 
-/// What the dashboard has to know of where it is served.
-pub(crate) async fn config(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
-    let servers = &gateway.buttons.servers;
-    Json(json!({
-        "apiUrl": "",
-        "organizationId": "demo",
-        "projectId": "demo",
-        "local": {"redis": servers.has_own_redis(), "postgres": servers.has_own_postgres()},
-    }))
-}
-
 /// Plays a scene; answers at once.
 pub(crate) async fn scene(State(gateway): State<Arc<Gateway>>) -> Response {
     let Buttons {
         url,
         servers,
+        queue_prefix,
         playing,
     } = &gateway.buttons;
-    if playing.swap(true, Ordering::Relaxed) {
+    let Some(turn) = Turn::take(playing) else {
         return refuse(StatusCode::CONFLICT, "a scene is being played already");
-    }
+    };
     // In a Redis that was given, nobody expects queues that nobody filled.
     let redis_url = servers.has_own_redis().then_some(&servers.owner.redis_url);
-    let stage = match Stage::new(url, redis_url.map(String::as_str)) {
+    let stage = match Stage::new(url, redis_url.map(String::as_str), queue_prefix) {
         Ok(stage) => stage,
         Err(error) => return refuse(StatusCode::CONFLICT, &error.to_string()),
     };
-    let playing = playing.clone();
     tokio::spawn(async move {
+        let _turn = turn;
         if let Err(error) = stage.play().await {
             eprintln!("runcast: the scene broke off: {error}");
         }
-        playing.store(false, Ordering::Relaxed);
     });
     StatusCode::ACCEPTED.into_response()
 }
@@ -113,34 +120,6 @@ pub(crate) async fn fault(
     }
 }
 
-/// Turns other web pages away: they could break servers, and read tokens by DNS rebinding.
-///
-/// Programs say neither whose page they act for nor fetch metadata, and may pass.
-/// <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>
-pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
-    if is_same_origin(request.headers()) {
-        next.run(request).await
-    } else {
-        let detail = "only the stack's own page may ask for this";
-        refuse(StatusCode::FORBIDDEN, detail)
-    }
-}
-
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(host) = text(header::HOST) else {
-        return false;
-    };
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let is_ours = matches!(name, "127.0.0.1" | "localhost" | "[::1]");
-    let site = headers
-        .get("sec-fetch-site")
-        .map(http::HeaderValue::as_bytes);
-    is_ours
-        && matches!(site, None | Some(b"same-origin" | b"none"))
-        && text(header::ORIGIN).is_none_or(|origin| origin == format!("http://{host}"))
-}
-
 fn refuse(status: StatusCode, detail: &str) -> Response {
     (status, Json(json!({"detail": detail}))).into_response()
 }
@@ -149,30 +128,16 @@ fn refuse(status: StatusCode, detail: &str) -> Response {
 mod tests {
     use super::*;
 
-    fn allows(headers: &[(&'static str, &'static str)]) -> bool {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
-        }
-        is_same_origin(&map)
-    }
-
     #[test]
-    fn only_the_own_page_and_programs_may_press_buttons() {
-        let host = ("host", "127.0.0.1:8787");
-        assert!(allows(&[host]));
-        assert!(allows(&[
-            host,
-            ("origin", "http://127.0.0.1:8787"),
-            ("sec-fetch-site", "same-origin")
-        ]));
-        assert!(!allows(&[host, ("origin", "http://127.0.0.1:9999")]));
-        assert!(!allows(&[host, ("origin", "null")]));
-        assert!(!allows(&[host, ("sec-fetch-site", "cross-site")]));
-        assert!(!allows(&[
-            ("host", "rebound.example:8787"),
-            ("origin", "http://rebound.example:8787")
-        ]));
-        assert!(!allows(&[]));
+    fn a_scene_that_broke_off_makes_room_for_the_next() {
+        let playing = Arc::default();
+        let turn = Turn::take(&playing).unwrap();
+        assert!(Turn::take(&playing).is_none());
+        let broken = std::thread::spawn(move || {
+            let _turn = turn;
+            panic!("the scene breaks off");
+        });
+        assert!(broken.join().is_err());
+        assert!(Turn::take(&playing).is_some());
     }
 }

@@ -1,12 +1,13 @@
 //! The commands of whoever works with a running stack.
 
-pub(crate) mod cost;
 pub(crate) mod publish;
 pub(crate) mod tail;
 pub(crate) mod token;
 
 use std::io::Write;
 
+use reqwest::Response;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{Error, signer::TokenRequest};
@@ -27,15 +28,25 @@ impl Target {
 
     /// A token signed by the stack's key.
     async fn token(&self, request: &TokenRequest) -> Result<String, Error> {
-        let sent = reqwest::Client::new()
-            .post(self.path("/_local/token"))
-            .json(request);
-        let response = sent.send().await.map_err(|error| self.unreachable(error))?;
-        let body: Value = response.error_for_status()?.json().await?;
+        let body: Value = self.post("/_local/token", request).await?.json().await?;
         let token = body.get("token").and_then(Value::as_str);
         Ok(token
             .ok_or("the stack answered without a token")?
             .to_owned())
+    }
+
+    /// Sends JSON to a path of the stack, and fails where that is refused.
+    async fn post(&self, path: &str, body: &impl Serialize) -> Result<Response, Error> {
+        let request = reqwest::Client::new().post(self.path(path)).json(body);
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(format!("{status}: {}", response.text().await?).into());
+        }
+        Ok(response)
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Error {
@@ -50,7 +61,7 @@ impl Target {
 
 /// Prints a line of a command's output. A reader that has seen enough (`runcast tail … | head`) ends
 /// the command.
-fn say(line: impl std::fmt::Display) {
+pub(crate) fn say(line: impl std::fmt::Display) {
     if writeln!(std::io::stdout(), "{line}").is_err() {
         std::process::exit(0);
     }

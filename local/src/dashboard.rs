@@ -1,11 +1,19 @@
-//! The dashboard's files, as `make build` left them in the checkout.
+//! The dashboard's files, as `make build` left them in the checkout, and what it has to know.
 
-use std::path::{Component, Path};
+use std::{
+    path::{Component, Path},
+    sync::Arc,
+};
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{Method, StatusCode, Uri, header};
+use serde_json::{Value, json};
 
-use crate::process;
+use crate::{checkout, gateway::Gateway};
 
 /// Serves a file of the dashboard; `/` is its page.
 pub(crate) async fn serve(method: Method, uri: Uri) -> Response {
@@ -23,7 +31,7 @@ pub(crate) async fn serve(method: Method, uri: Uri) -> Response {
     } else {
         "no-cache"
     };
-    match tokio::fs::read(process::checkout().join("web/dist").join(path)).await {
+    match tokio::fs::read(checkout::path().join("web/dist").join(path)).await {
         Ok(file) => {
             let content_type = mime_guess::from_path(path)
                 .first_or_octet_stream()
@@ -41,4 +49,15 @@ pub(crate) async fn serve(method: Method, uri: Uri) -> Response {
         }
         Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// What the dashboard has to know of where it is served.
+pub(crate) async fn config(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    let servers = &gateway.buttons.servers;
+    Json(json!({
+        "apiUrl": "",
+        "organizationId": "demo",
+        "projectId": "demo",
+        "local": {"redis": servers.has_own_redis(), "postgres": servers.has_own_postgres()},
+    }))
 }

@@ -1,16 +1,23 @@
 //! `runcast demo`: the whole stack, and a lively scene to look at.
 
-use std::{process::ExitCode, process::Stdio, time::Duration};
+use std::{
+    process::{ExitCode, ExitStatus, Stdio},
+    time::Duration,
+};
 
 use serde_json::Value;
+use shared::config;
+use tempfile::NamedTempFile;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::Command,
+    process::{Child, ChildStdout, Command},
+    signal::unix::{SignalKind, signal},
     time::sleep,
 };
 
 use crate::{
     Error,
+    functions::variable,
     scene::{QUEUE, QUEUED, RUNNING, Stage},
 };
 
@@ -32,6 +39,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
+    // Before there is a log: it is removed however this ends.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let log = tempfile::Builder::new()
         .prefix("runcast-demo-")
         .suffix(".log")
@@ -40,6 +50,23 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
         "starting Valkey, Postgres and five functions (log: {})",
         log.path().display()
     );
+    let mut up = up(options.port, &log)?;
+    // Waiting for a child closes its stdin.
+    let open = up.stdin.take();
+    let stdout = up.stdout.take().ok_or("no output")?;
+    let result = tokio::select! {
+        result = play(stdout, options.once) => result,
+        status = up.wait() => Err(ended(status?, log)?),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    drop(open);
+    let _ = up.wait().await;
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts the stack.
+fn up(port: u16, log: &NamedTempFile) -> Result<Child, Error> {
     let mut up = Command::new(std::env::current_exe()?);
     // The queue of the scene, where nothing else was configured.
     for (name, value) in [
@@ -47,46 +74,44 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
         ("RUNNING_CAPACITY", RUNNING.to_string()),
         ("QUEUED_CAPACITY", QUEUED.to_string()),
     ] {
-        if std::env::var_os(name).is_none() {
+        if variable(name).is_none() {
             up.env(name, value);
         }
     }
-    let mut up = up
-        .args(["up", "--port", &options.port.to_string()])
+    let up = up
+        .args(["up", "--port", &port.to_string()])
         // It ends with this process, however that ends.
         .arg("--end-with-stdin")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log.reopen()?)
         .kill_on_drop(true)
-        .spawn()?;
-    // Waiting for a child closes its stdin.
-    let open = up.stdin.take();
-    let stdout = up.stdout.take().ok_or("no output")?;
-    let Some(line) = BufReader::new(stdout).lines().next_line().await? else {
-        let said = std::fs::read_to_string(log.path())?;
-        return Err(said
-            .lines()
-            .last()
-            .unwrap_or("the stack did not start")
-            .into());
+        .spawn();
+    Ok(up?)
+}
+
+/// Why the stack has ended, as it said last; the log is kept.
+fn ended(status: ExitStatus, log: NamedTempFile) -> Result<Error, Error> {
+    let said = std::fs::read_to_string(log.path())?;
+    let last = said.rfind("\nruncast: ").map_or(0, |end| end + 1);
+    let (_, path) = log.keep()?;
+    let (path, why) = (path.display(), said[last..].trim_end());
+    Ok(format!("the stack ended ({status}); its log is {path}:\n{why}").into())
+}
+
+async fn play(stdout: ChildStdout, once: bool) -> Result<(), Error> {
+    let line = BufReader::new(stdout).lines().next_line().await?;
+    let Some(line) = line else {
+        // It has ended: whoever waits for it learns why.
+        return std::future::pending().await;
     };
     let ready: Value = serde_json::from_str(&line)?;
     let text = |name: &str| ready.get(name).and_then(Value::as_str).unwrap_or_default();
     let (url, token, redis_url) = (text("url"), text("token"), text("redisUrl"));
-    tokio::select! {
-        result = play(url, token, redis_url, options.once) => result?,
-        _ = tokio::signal::ctrl_c() => {}
-        status = up.wait() => return Err(format!("the stack ended ({})", status?).into()),
-    }
-    drop(open);
-    let _ = up.wait().await;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn play(url: &str, token: &str, redis_url: &str, once: bool) -> Result<(), Error> {
+    let env = config::Env::of_process().with([("REDIS_URL".to_owned(), redis_url.to_owned())]);
+    let queues = config::Queues::from_env(&env)?;
     for number in 1.. {
-        let stage = Stage::new(url, Some(redis_url))?;
+        let stage = Stage::new(url, Some(redis_url), &queues.prefix)?;
         eprintln!("scene {number}; watch it at {url}");
         stage.play().await?;
         eprintln!(

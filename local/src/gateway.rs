@@ -20,6 +20,7 @@ use crate::{
     invocation::NoAnswer,
     lambda::Lambda,
     report::Report,
+    same_origin,
     signer::{Signer, TokenRequest},
 };
 
@@ -42,16 +43,16 @@ impl Gateway {
 
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     let local = Router::new()
-        .route("/config.json", get(buttons::config))
+        .route("/config.json", get(dashboard::config))
         .route("/_local/report", get(report))
         .route("/_local/token", post(token))
         .route("/_local/scene", post(buttons::scene))
         .route("/_local/faults/{server}", post(buttons::fault))
-        .layer(middleware::from_fn(buttons::same_origin));
+        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
+        .layer(middleware::from_fn(same_origin::only));
     Router::new()
         .merge(local)
         .route("/api/{function}/{*rest}", any(call_url))
-        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
         .fallback(dashboard::serve)
         .with_state(gateway)
 }
@@ -143,7 +144,7 @@ async fn invoke(
 async fn report(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
     let environments = gateway.lambdas.iter();
     let environments: Vec<_> = environments
-        .map(|lambda| (lambda.name(), lambda.processes()))
+        .map(|lambda| (lambda.name(), lambda.environments()))
         .collect();
     Json(gateway.report.to_json(&environments))
 }

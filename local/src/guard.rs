@@ -12,7 +12,7 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill, killpg},
-    unistd::getpgrp,
+    unistd::{getpgid, getpgrp},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -59,8 +59,11 @@ pub(crate) async fn run(options: &Options) -> Result<ExitCode, Error> {
     // must not end the guard before its work is done.
     let _hangup = signal(SignalKind::hangup())?;
     process::stdin_ended().await;
-    // Postgres ends in order, and frees its shared memory, where it is asked to.
-    if let Some(pid) = postgres::pid(&options.state_dir) {
+    // Postgres ends in order, and frees its shared memory, where it is asked to. The file that tells
+    // its pid outlives a crash: by then, the pid may be anyone's.
+    if let Some(pid) = postgres::pid(&options.state_dir)
+        && getpgid(Some(pid)) == Ok(getpgrp())
+    {
         process::signal(pid, Signal::SIGCONT);
         process::signal(pid, Signal::SIGINT);
         for _ in 0..50 {

@@ -28,7 +28,7 @@ enum State {
     Running,
     /// The function has answered to the end.
     Answered,
-    /// Its time was over.
+    /// Its time was over, or its process has ended.
     Cut,
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     environment::{Environment, Spec},
     invocation::{Answer, Invocation, NoAnswer},
-    report::{Ended, Process, Report},
+    report::{Ended, EnvironmentNow, Outcome, Report},
 };
 
 /// A function and its environments.
@@ -80,17 +80,17 @@ impl Lambda {
     /// tell a function that its caller has gone.
     pub(crate) async fn invoke(&self, payload: Bytes) -> Result<Answer, NoAnswer> {
         let lambda = self.clone();
-        let invoked = tokio::spawn(async move { lambda.invoke_to_the_end(payload).await });
+        let invoked = tokio::spawn(async move { lambda.begin(payload).await });
         let crashed = || NoAnswer::Crashed("-".to_owned());
         invoked.await.unwrap_or_else(|_| Err(crashed()))
     }
 
     /// The environments as they are now.
-    pub(crate) fn processes(&self) -> Vec<Process> {
+    pub(crate) fn environments(&self) -> Vec<EnvironmentNow> {
         let slots = self.slots();
-        let process = |slot: &Slot| {
+        let now = |slot: &Slot| {
             let environment = slot.environment.as_ref()?;
-            Some(Process {
+            Some(EnvironmentNow {
                 pid: environment.pid.as_raw(),
                 state: match (slot.busy, self.is_managed()) {
                     (0, false) => "frozen",
@@ -99,7 +99,7 @@ impl Lambda {
                 },
             })
         };
-        slots.iter().filter_map(process).collect()
+        slots.iter().filter_map(now).collect()
     }
 
     /// Ends every process.
@@ -111,7 +111,8 @@ impl Lambda {
         }
     }
 
-    async fn invoke_to_the_end(&self, payload: Bytes) -> Result<Answer, NoAnswer> {
+    /// Gives an environment an invocation; returns as soon as it begins to answer.
+    async fn begin(&self, payload: Bytes) -> Result<Answer, NoAnswer> {
         let held = self.acquire().await?;
         let limit = self.0.time_limit;
         let (invocation, answer) = Invocation::new(payload, SystemTime::now() + limit);
@@ -127,14 +128,14 @@ impl Lambda {
             Ok(answer) => Ok(answer),
             // Dropped without an answer: the supervisor knows why.
             Err(_) => match supervised.await {
-                Ok("timeout") => Err(NoAnswer::TimedOut(request_id, limit.as_secs_f64())),
+                Ok(Outcome::Timeout) => Err(NoAnswer::TimedOut(request_id, limit.as_secs_f64())),
                 _ => Err(NoAnswer::Crashed(request_id)),
             },
         }
     }
 
     /// Accompanies an invocation to its end; returns how it ended.
-    async fn supervise(self, held: Held, invocation: Arc<Invocation>) -> &'static str {
+    async fn supervise(self, held: Held, invocation: Arc<Invocation>) -> Outcome {
         let started = Instant::now();
         let environment = &held.environment;
         let finished = async {
@@ -144,13 +145,13 @@ impl Lambda {
             }
         };
         let status = tokio::select! {
-            () = finished => "ok",
-            () = environment.exited() => "error",
-            () = sleep(self.0.time_limit) => "timeout",
+            () = finished => Outcome::Ok,
+            () = environment.exited() => Outcome::Error,
+            () = sleep(self.0.time_limit) => Outcome::Timeout,
         };
         let memory = (self.0.spec.memory_mb, environment.peak_memory_mb());
-        if status != "ok" {
-            if status == "timeout" && !self.is_managed() {
+        if status != Outcome::Ok {
+            if status == Outcome::Timeout && !self.is_managed() {
                 environment.kill();
                 environment.exited().await;
             }
@@ -167,8 +168,9 @@ impl Lambda {
             memory,
         );
         eprintln!("END RequestId: {request_id}\n{}", ended.line());
-        self.release(&held);
+        // Whoever sees it frozen finds it booked.
         self.0.report.ended(ended);
+        self.release(&held);
         status
     }
 

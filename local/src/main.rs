@@ -2,11 +2,14 @@
 //! of whoever works with Runcast.
 
 mod buttons;
+mod checkout;
 mod client;
+mod cost;
 mod dashboard;
 mod demo;
 mod environment;
 mod function_url;
+mod functions;
 mod gateway;
 mod guard;
 mod invocation;
@@ -16,6 +19,7 @@ mod prelude;
 mod process;
 mod report;
 mod runtime_api;
+mod same_origin;
 mod scene;
 mod server;
 mod servers;
@@ -56,7 +60,7 @@ enum Command {
     /// Print a token signed by the running stack's key
     Token(client::token::Options),
     /// Compute what a month, or a run, costs in AWS
-    Cost(Box<client::cost::Options>),
+    Cost(Box<cost::Options>),
     /// End what is left of a stack whose parent died
     #[command(hide = true)]
     Guard(guard::Options),
@@ -80,7 +84,7 @@ fn main() -> ExitCode {
             Command::Publish(options) => client::publish::run(*options).await,
             Command::Tail(options) => client::tail::run(options).await,
             Command::Token(options) => client::token::run(options).await,
-            Command::Cost(options) => client::cost::run(&options),
+            Command::Cost(options) => cost::run(&options),
             Command::Guard(options) => guard::run(&options).await,
         }
     });

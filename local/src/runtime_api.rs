@@ -33,7 +33,7 @@ pub(crate) struct RuntimeApi {
     arn: String,
     sender: mpsc::UnboundedSender<Arc<Invocation>>,
     queue: AsyncMutex<mpsc::UnboundedReceiver<Arc<Invocation>>>,
-    /// How many `next` requests wait: in none, the function is at work.
+    /// How many `next` requests wait: at none, the function is at work.
     polls: watch::Sender<usize>,
     current: Mutex<HashMap<String, Arc<Invocation>>>,
 }

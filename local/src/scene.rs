@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::Error;
+use crate::{Error, client::publish::new_event_id};
 
 /// The queue that the scene's jobs wait in.
 pub(crate) const QUEUE: &str = "runs";
@@ -147,6 +147,7 @@ pub(crate) struct Stage {
     client: reqwest::Client,
     worker: String,
     redis: Option<redis::Client>,
+    queue_prefix: String,
     running: Semaphore,
     /// Makes the ids of this scene's runs its own.
     number: u64,
@@ -154,13 +155,18 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// A stage of the stack at `url`; without a Redis, without a queue.
-    pub(crate) fn new(url: &str, redis_url: Option<&str>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        url: &str,
+        redis_url: Option<&str>,
+        queue_prefix: &str,
+    ) -> Result<Self, Error> {
         let redis = redis_url.map(redis::Client::open).transpose()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         Ok(Stage {
             client: reqwest::Client::new(),
             worker: format!("{url}/2015-03-31/functions/worker/invocations"),
             redis,
+            queue_prefix: queue_prefix.to_owned(),
             running: Semaphore::new(RUNNING),
             number: now.as_secs() % 1_000_000,
         })
@@ -179,7 +185,7 @@ impl Stage {
                 json!({"kind": "job", "id": run, "status": "waiting", "jobId": job.id}),
             ])
             .await?;
-            self.queue(&["LPUSH", &key("wait"), &run]).await;
+            self.queue(&["LPUSH", &self.key("wait"), &run]).await;
         }
         try_join_all(JOBS.iter().map(|job| self.run(job))).await?;
         Ok(())
@@ -189,16 +195,16 @@ impl Stage {
         let _slot = self.running.acquire().await?;
         sleep(Duration::from_millis(rand::random_range(100..900))).await;
         let run = self.run_id(job);
-        self.queue(&["LREM", &key("wait"), "1", &run]).await;
-        self.queue(&["LPUSH", &key("active"), &run]).await;
+        self.queue(&["LREM", &self.key("wait"), "1", &run]).await;
+        self.queue(&["LPUSH", &self.key("active"), &run]).await;
         let status = self.run_tests(job, &run).await?;
-        self.queue(&["LREM", &key("active"), "1", &run]).await;
+        self.queue(&["LREM", &self.key("active"), "1", &run]).await;
         let over = if status == "passed" {
             "completed"
         } else {
             "failed"
         };
-        self.queue(&["ZADD", &key(over), &self.number.to_string(), &run])
+        self.queue(&["ZADD", &self.key(over), &self.number.to_string(), &run])
             .await;
         eprintln!("  {run}: {status}");
         Ok(())
@@ -266,7 +272,7 @@ impl Stage {
     /// Sends updates until the worker takes them.
     async fn send(&self, mut updates: Vec<Value>) -> Result<(), Error> {
         for update in &mut updates {
-            update["eventId"] = json!(format!("{:032x}", rand::random::<u128>()));
+            update["eventId"] = json!(new_event_id());
             update["organizationId"] = json!("demo");
             update["projectId"] = json!("demo");
         }
@@ -298,7 +304,7 @@ impl Stage {
         change.cmd(command[0]).arg(&command[1..]);
         change
             .cmd("XADD")
-            .arg(key("events"))
+            .arg(self.key("events"))
             .arg(&["MAXLEN", "~", "100", "*", "event", "changed"]);
         let _ = change.exec_async(&mut connection).await;
     }
@@ -306,10 +312,11 @@ impl Stage {
     fn run_id(&self, job: &Job) -> String {
         format!("{}-{}", job.id, self.number)
     }
-}
 
-fn key(name: &str) -> String {
-    format!("bull:{QUEUE}:{name}")
+    /// A key of the queue.
+    fn key(&self, name: &str) -> String {
+        format!("{}:{QUEUE}:{name}", self.queue_prefix)
+    }
 }
 
 fn test_update(id: &str, run_id: &str, status: &str) -> Value {

@@ -1,14 +1,18 @@
 //! An embedded server: a process that can be stopped, broken for a while, and started again.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use nix::sys::signal::Signal;
 use tokio::{
     process::{Child, Command},
     sync::Mutex,
+    time::{Instant, sleep, timeout_at},
 };
 
 use crate::{Error, process};
+
+/// How long a server may take until it answers.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server's process, and how it is started.
 pub(crate) struct Server {
@@ -40,8 +44,30 @@ impl Server {
         })
     }
 
+    /// Asks until the server answers; fails where it has ended, or does not answer in time.
+    pub(crate) async fn wait_until_ready(
+        &self,
+        log: &Path,
+        ask: impl AsyncFn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let log = log.display();
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let asked = timeout_at(give_up, ask()).await;
+            let Err(error) = asked.map_err(Error::from).flatten() else {
+                return Ok(());
+            };
+            let checked = self.check().await;
+            checked.map_err(|error| format!("{error}; see {log}"))?;
+            if Instant::now() >= give_up {
+                return Err(format!("{} does not answer ({error}); see {log}", self.name).into());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Fails where the process has ended by itself.
-    pub(crate) async fn check(&self) -> Result<(), Error> {
+    async fn check(&self) -> Result<(), Error> {
         let mut child = self.child.lock().await;
         match child.as_mut().map(Child::try_wait).transpose()?.flatten() {
             Some(status) => Err(format!("{} ended ({status})", self.name).into()),
@@ -56,7 +82,7 @@ impl Server {
         let mut child = child.ok_or_else(|| format!("{} is broken already", self.name))?;
         process::signal(process::pid(&child)?, self.crash);
         child.wait().await?;
-        tokio::time::sleep(outage).await;
+        sleep(outage).await;
         *self.child.lock().await = Some((self.start)().spawn()?);
         Ok(())
     }
@@ -71,4 +97,32 @@ impl Server {
         }
         let _ = child.wait().await;
     }
+}
+
+/// Starts a server on a port of 127.0.0.1 that is free, and on another where someone was faster.
+///
+/// The ports are below those that the system gives to outgoing connections.
+pub(crate) async fn on_a_free_port<T>(
+    start: impl AsyncFn(u16) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let give_up = Instant::now() + PATIENCE;
+    let mut attempts_left = 5;
+    loop {
+        attempts_left -= 1;
+        let port = rand::random_range(20_000..32_000);
+        let free = std::net::TcpListener::bind(("127.0.0.1", port)).map(drop);
+        let result = match free {
+            Ok(()) => start(port).await,
+            Err(error) => Err(format!("port {port} cannot be used: {error}").into()),
+        };
+        match result {
+            Err(_) if attempts_left > 0 && Instant::now() < give_up => {}
+            result => return result,
+        }
+    }
+}
+
+/// A random password.
+pub(crate) fn password() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }

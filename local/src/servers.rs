@@ -1,6 +1,9 @@
 //! The servers of a stack: embedded ones, or those that were given.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{Error, guard::Guard, postgres::Postgres, valkey::Valkey};
 
@@ -35,6 +38,15 @@ const STREAM_RULES: [&str; 24] = [
 
 /// What the worker may do in Redis: publish.
 const WORKER_RULES: [&str; 4] = ["+publish", "&test:*", "&job:*", "&project:*"];
+
+/// A server does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{server} does not start in {}", state_dir.display())]
+struct NotStarted {
+    server: &'static str,
+    state_dir: PathBuf,
+    source: Error,
+}
 
 /// Servers that were given, by their URLs.
 pub(crate) struct Given {
@@ -75,14 +87,20 @@ impl Servers {
         state_dir: &Path,
         guard: &Guard,
     ) -> Result<Self, Error> {
+        let failed = |server, source| NotStarted {
+            server,
+            state_dir: state_dir.to_owned(),
+            source,
+        };
         let valkey = async {
             match &given.redis_url {
                 Some(url) => Ok((None, url.clone())),
                 None => {
                     eprintln!("runcast: starting Valkey");
-                    let valkey = Valkey::start(state_dir, guard).await?;
+                    let valkey = Valkey::start(state_dir, guard).await;
+                    let valkey = valkey.map_err(|error| failed("Valkey", error))?;
                     let url = valkey.url.clone();
-                    Ok::<_, Error>((Some(valkey), url))
+                    Ok::<_, NotStarted>((Some(valkey), url))
                 }
             }
         };
@@ -91,7 +109,8 @@ impl Servers {
                 Some(url) => Ok((None, url.clone())),
                 None => {
                     eprintln!("runcast: starting Postgres");
-                    let postgres = Postgres::start(state_dir, connections, guard).await?;
+                    let postgres = Postgres::start(state_dir, connections, guard).await;
+                    let postgres = postgres.map_err(|error| failed("Postgres", error))?;
                     let url = postgres.url.clone();
                     Ok((Some(postgres), url))
                 }

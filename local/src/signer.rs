@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use crate::Error;
 
+/// The key's id, by which the functions find it.
+const KEY_ID: &str = "runcast-local";
+
 /// An Ed25519 key that lives as long as its stack.
 pub(crate) struct Signer {
     key: EncodingKey,
@@ -49,7 +52,7 @@ impl Signer {
             .and_then(|text| serde_json::from_str::<Value>(text).ok())
             .unwrap_or_else(|| json!({"keys": []}));
         let own = json!({
-            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "runcast-local",
+            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": KEY_ID,
             "x": BASE64_URL_SAFE_NO_PAD.encode(&self.public),
         });
         match keys.get_mut("keys").and_then(Value::as_array_mut) {
@@ -73,7 +76,7 @@ impl Signer {
             claims["projects"] = json!(projects);
         }
         let header = Header {
-            kid: Some("runcast-local".to_owned()),
+            kid: Some(KEY_ID.to_owned()),
             ..Header::new(Algorithm::EdDSA)
         };
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)

@@ -1,6 +1,8 @@
 //! `runcast up`: the whole stack on one machine.
 
 use std::{
+    fs::{File, TryLockError},
+    io::Write,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -9,7 +11,7 @@ use std::{
 };
 
 use axum::serve::ListenerExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use shared::config;
 use tokio::{
     net::TcpListener,
@@ -19,8 +21,7 @@ use tokio::{
 use crate::{
     Error,
     buttons::Buttons,
-    environment::Spec,
-    function_url::collect,
+    functions::{Functions, variable},
     gateway::{self, Gateway},
     guard::Guard,
     lambda::Lambda,
@@ -52,28 +53,20 @@ pub(crate) struct Options {
     /// Each function's time limit
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=900))]
     timeout_seconds: u64,
-    /// How many environments a function may have
-    #[arg(long, default_value_t = 1000)]
-    max_environments: usize,
+    /// How many environments a function may have; with --managed, a streaming function has one
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+    max_environments: u16,
     /// One process for each streaming function, serving N invocations at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1600))]
     managed: Option<u32>,
-    /// Where data is kept; without, in a folder that is removed in the end
+    /// Where Postgres keeps its data, and the logs are; Redis's data is not kept. Without, a folder
+    /// that is removed in the end
     #[arg(long)]
     state_dir: Option<PathBuf>,
     /// End when stdin does: when the process that started it is gone
     #[arg(long)]
     end_with_stdin: bool,
 }
-
-/// The functions, and their memory in MB.
-const FUNCTIONS: [(&str, u32); 5] = [
-    ("test-status", 128),
-    ("job-status", 128),
-    ("queue-stats", 128),
-    ("worker", 256),
-    ("migrate", 128),
-];
 
 const ISSUER: &str = "runcast-local";
 const AUDIENCE: &str = "runcast";
@@ -99,17 +92,30 @@ struct Started {
     servers: Option<Arc<Servers>>,
     guard: Option<Guard>,
     state_dir: Option<tempfile::TempDir>,
+    /// Of a folder that was named: two stacks in one would take each other's servers for their own.
+    lock: Option<File>,
 }
 
 impl Started {
     /// Where data is kept: the folder that was named, or one that is removed in the end.
     fn state_dir(&mut self, named: Option<&Path>) -> Result<PathBuf, Error> {
-        if let Some(dir) = named {
-            std::fs::create_dir_all(dir)?;
-            return Ok(std::fs::canonicalize(dir)?);
+        let Some(dir) = named else {
+            let dir = tempfile::Builder::new().prefix("runcast-").tempdir()?;
+            return Ok(self.state_dir.insert(dir).path().to_owned());
+        };
+        let shown = dir.display();
+        let in_dir = |error: std::io::Error| format!("{shown} cannot be used: {error}");
+        std::fs::create_dir_all(dir).map_err(in_dir)?;
+        let lock = File::create(dir.join("lock")).map_err(in_dir)?;
+        match lock.try_lock() {
+            Ok(()) => self.lock = Some(lock),
+            Err(TryLockError::Error(error)) => return Err(in_dir(error).into()),
+            Err(TryLockError::WouldBlock) => {
+                let advice = "end it, or name another --state-dir";
+                return Err(format!("another `runcast up` uses {shown}: {advice}").into());
+            }
         }
-        let dir = tempfile::Builder::new().prefix("runcast-").tempdir()?;
-        Ok(self.state_dir.insert(dir).path().to_owned())
+        Ok(std::fs::canonicalize(dir).map_err(in_dir)?)
     }
 
     async fn stop(self) {
@@ -125,7 +131,6 @@ impl Started {
 }
 
 async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
-    let env = config::Env::of_process();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
     let listener = listener.map_err(|error| {
         format!(
@@ -137,51 +142,81 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
 
     let state_dir = started.state_dir(options.state_dir.as_deref())?;
     let guard = Guard::start(&state_dir, options.state_dir.is_none())?;
-    let group = guard.group;
     let guard = started.guard.insert(guard);
+    let max_environments = usize::from(options.max_environments);
     // Every environment may open a connection at once.
-    let connections = options.max_environments.clamp(100, 2000) + 50;
+    let connections = max_environments.clamp(100, 2000) + 50;
     let given = Given {
         redis_url: options.redis_url.clone(),
         database_url: options.database_url.clone(),
     };
     let servers = Servers::start(&given, connections, &state_dir, guard).await?;
     let servers = started.servers.insert(Arc::new(servers));
-    let owner = servers.owner.clone();
 
-    let variable = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
-    let (issuer, audience) = (
-        variable("AUTH_ISSUER", ISSUER),
-        variable("AUTH_AUDIENCE", AUDIENCE),
-    );
-    let signer = Signer::new(issuer.clone(), audience.clone())?;
-    let jwks = signer.key_set(std::env::var("AUTH_JWKS").ok().as_deref());
+    let (signer, variables) = access()?;
+    let queues = check(&variables, &servers.owner)?;
     let functions = Functions {
-        options,
-        group,
+        time_limit: Duration::from_secs(options.timeout_seconds),
+        max_environments,
+        managed: options.managed,
+        group: guard.group,
         report: Report::default(),
-        variables: vec![
-            ("AUTH_JWKS".to_owned(), jwks),
-            ("AUTH_ISSUER".to_owned(), issuer),
-            ("AUTH_AUDIENCE".to_owned(), audience),
-        ],
+        variables,
     };
-    check(&env, &functions.variables, &owner)?;
-    let migrate = functions.lambda("migrate", &owner)?;
-    started.lambdas.push(migrate.clone());
-    eprintln!("runcast: migrating the schema");
-    invoke(&migrate, &json!({"action": "migrate"})).await?;
-    let streams = servers
-        .for_streams(&variable("QUEUE_PREFIX", "bull"))
+    functions
+        .start(servers, &queues.prefix, &mut started.lambdas)
         .await?;
-    let worker = servers.for_worker().await?;
-    for (name, _) in FUNCTIONS.iter().filter(|(name, _)| *name != "migrate") {
-        let addresses = if *name == "worker" { &worker } else { &streams };
-        let lambda = functions.lambda(name, addresses)?;
-        lambda.prepare().await?;
-        started.lambdas.push(lambda);
-    }
 
+    announce(&url, &servers.owner, &signer)?;
+    let gateway = Arc::new(Gateway {
+        lambdas: started.lambdas.clone(),
+        report: functions.report,
+        signer,
+        buttons: Buttons::new(&url, servers.clone(), queues.prefix),
+    });
+    let router = gateway::router(gateway);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    // Bytes are passed on the moment they arrive.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    eprintln!("runcast: ready at {url}");
+    axum::serve(listener, service).await?;
+    Ok(())
+}
+
+/// The stack's own key, and the variables by which the functions accept its tokens.
+fn access() -> Result<(Signer, Vec<(String, String)>), Error> {
+    let text = |name: &str, default: &str| variable(name).unwrap_or(default.to_owned());
+    let issuer = text("AUTH_ISSUER", ISSUER);
+    let audience = text("AUTH_AUDIENCE", AUDIENCE);
+    let signer = Signer::new(issuer.clone(), audience.clone())?;
+    let variables = [
+        (
+            "AUTH_JWKS",
+            signer.key_set(variable("AUTH_JWKS").as_deref()),
+        ),
+        ("AUTH_ISSUER", issuer),
+        ("AUTH_AUDIENCE", audience),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    Ok((signer, variables.into()))
+}
+
+/// Stops here, with one line, where a function would stop at its start. Returns what is said of the
+/// queues.
+fn check(variables: &[(String, String)], servers: &Addresses) -> Result<config::Queues, Error> {
+    let env = config::Env::of_process();
+    let env = env.with(variables.iter().cloned().chain(servers.variables()));
+    config::Redis::from_env(&env)?;
+    config::Database::from_env(&env)?;
+    config::Streams::from_env(&env)?;
+    config::Limits::from_env(&env)?;
+    shared::access::token::Verifier::new(&config::Access::from_env(&env)?)?;
+    Ok(config::Queues::from_env(&env)?)
+}
+
+/// Prints the one line that programs read.
+#[expect(clippy::print_stdout, reason = "what it is for")]
+fn announce(url: &str, owner: &Addresses, signer: &Signer) -> Result<(), Error> {
     let everything = TokenRequest {
         org: "demo".to_owned(),
         projects: None,
@@ -194,91 +229,6 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
         "token": signer.sign(&everything)?,
         "pid": std::process::id(),
     });
-    let gateway = Arc::new(Gateway {
-        lambdas: started.lambdas.clone(),
-        report: functions.report,
-        signer,
-        buttons: Buttons::new(&url, servers.clone()),
-    });
-    let router = gateway::router(gateway);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    // Bytes are passed on the moment they arrive.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    announce(&ready)?;
-    eprintln!("runcast: ready at {url}");
-    axum::serve(listener, service).await?;
-    Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "the one line that programs read")]
-fn announce(ready: &Value) -> Result<(), Error> {
-    use std::io::Write;
     println!("{ready}");
     Ok(std::io::stdout().flush()?)
-}
-
-/// Stops here, with one line, where a function would stop at its start.
-fn check(
-    env: &config::Env,
-    variables: &[(String, String)],
-    servers: &Addresses,
-) -> Result<(), Error> {
-    let env = env.with(variables.iter().cloned().chain(servers.variables()));
-    config::Redis::from_env(&env)?;
-    config::Database::from_env(&env)?;
-    config::Streams::from_env(&env)?;
-    config::Queues::from_env(&env)?;
-    shared::access::token::Verifier::new(&config::Access::from_env(&env)?)?;
-    Ok(())
-}
-
-/// What the functions of a stack have in common.
-struct Functions<'a> {
-    options: &'a Options,
-    group: i32,
-    report: Report,
-    variables: Vec<(String, String)>,
-}
-
-impl Functions<'_> {
-    fn lambda(&self, name: &'static str, servers: &Addresses) -> Result<Lambda, Error> {
-        let binary = std::env::current_exe()?.with_file_name(name);
-        if !binary.exists() {
-            let binary = binary.display();
-            return Err(format!("{binary} is not built: run `make build`").into());
-        }
-        let memory = FUNCTIONS.iter().find(|(function, _)| *function == name);
-        let streams = !matches!(name, "worker" | "migrate");
-        let managed = self.options.managed.filter(|_| streams);
-        let mut variables = self.variables.clone();
-        variables.extend(servers.variables());
-        let spec = Spec {
-            name,
-            binary,
-            variables,
-            memory_mb: memory.map_or(128, |(_, memory)| *memory),
-            concurrency: managed.map_or(1, |concurrency| concurrency as usize),
-            group: self.group,
-        };
-        let environments = managed.map_or(self.options.max_environments, |_| 1);
-        let time_limit = Duration::from_secs(self.options.timeout_seconds);
-        Ok(Lambda::new(
-            spec,
-            time_limit,
-            environments,
-            self.report.clone(),
-        ))
-    }
-}
-
-/// Invokes a function of the stack's own, and fails where it does.
-async fn invoke(lambda: &Lambda, payload: &Value) -> Result<(), Error> {
-    let answer = lambda.invoke(payload.to_string().into()).await?;
-    let is_error = answer.is_error;
-    let body = collect(answer.body).await?;
-    if is_error {
-        let said = String::from_utf8_lossy(&body).into_owned();
-        return Err(format!("{} failed: {said}", lambda.name()).into());
-    }
-    Ok(())
 }

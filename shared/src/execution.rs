@@ -37,6 +37,15 @@ impl Kind {
             Kind::Test => "test",
         }
     }
+
+    /// The name of such an execution's id, in JSON and in queries.
+    #[must_use]
+    pub fn id_name(self) -> &'static str {
+        match self {
+            Kind::Job => "runId",
+            Kind::Test => "testId",
+        }
+    }
 }
 
 impl fmt::Display for Kind {

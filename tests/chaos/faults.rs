@@ -9,12 +9,13 @@ use integration::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
+use shared::execution::Kind;
 use tokio::time::sleep;
 
 use crate::world::World;
 
 /// Something breaks, perhaps two things at once; then all is well for a moment.
-pub(crate) async fn strike(world: &mut World, kind: &str, ids: &[String], random: &mut StdRng) {
+pub(crate) async fn strike(world: &mut World, kind: Kind, ids: &[String], random: &mut StdRng) {
     let span = |random: &mut StdRng, least: u64, most: u64| {
         Duration::from_millis(random.random_range(least..most))
     };
@@ -111,18 +112,17 @@ async fn kill_any(world: &World, function: &str, random: &mut StdRng) {
 }
 
 /// Rubbish, repetitions and numbers far ahead, on the executions' own channels.
-async fn foreign_messages(world: &World, kind: &str, ids: &[String], random: &mut StdRng) {
+async fn foreign_messages(world: &World, kind: Kind, ids: &[String], random: &mut StdRng) {
     let mut redis = world.owner.redis().await;
     for _ in 0..50 {
         let id = ids.choose(random).unwrap();
-        let id_name = if kind == "job" { "runId" } else { "testId" };
         let seq: u64 = if random.random() {
             random.random_range(100..u64::MAX)
         } else {
             0
         };
         let well_formed = json!({
-            "kind": kind, id_name: id, "status": "running", "seq": seq, "organizationId": "demo",
+            "kind": kind, kind.id_name(): id, "status": "running", "seq": seq, "organizationId": "demo",
             "projectId": "demo", "projectSeq": seq,
         });
         let malformed = ["", "{}", "null", "\u{0}", "{\"seq\":1}"]

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::AddAssign,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +14,11 @@ use std::{
 use integration::{proxy::Proxy, server::Server, stack::Stack};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use shared::execution::Kind;
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 use crate::{
     faults,
@@ -50,6 +55,15 @@ pub(crate) struct Tally {
     stream_executions: u64,
     connections: u64,
     faults: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.stream_executions += other.stream_executions;
+        self.connections += other.connections;
+        self.faults += other.faults;
+    }
 }
 
 impl fmt::Display for Tally {
@@ -106,75 +120,20 @@ impl World {
     /// One wave: lives, viewers and faults; then the oracle.
     pub(crate) async fn wave(&mut self, wave: u32, seed: u64) -> Tally {
         let mut random = StdRng::seed_from_u64(seed);
-        let kind = if random.random() { "job" } else { "test" };
-        let project = format!("p{wave}");
-        // Every fourth wave, long lives.
-        let (least, most, pause) = if wave.is_multiple_of(4) {
-            (40, 41, 400)
+        let kind = if random.random() {
+            Kind::Job
         } else {
-            (6, 13, 1_000)
+            Kind::Test
         };
-        let lives: Vec<_> = (0..EXECUTIONS)
-            .map(|number| Life {
-                id: format!("w{wave}-{number}"),
-                events: random.random_range(least..most),
-                pause: Duration::from_millis(pause),
-            })
-            .collect();
+        let project = format!("p{wave}");
+        let lives = lives(wave, &mut random);
         let ids: Vec<_> = lives.iter().map(|life| life.id.clone()).collect();
 
         let connections = Arc::new(AtomicU64::new(0));
-        let mut watch = |path: String, ids: Vec<String>, ends: bool| {
-            let watcher = Watcher {
-                stack: self.stack.clone(),
-                path,
-                ids,
-                ends,
-                connections: connections.clone(),
-                random: StdRng::seed_from_u64(random.random()),
-            };
-            tokio::spawn(watcher.watch())
-        };
-        let mut viewers = Vec::new();
-        let parameter = if kind == "job" { "runId" } else { "testId" };
-        let many: Vec<_> = ids.iter().map(|id| format!("{parameter}={id}")).collect();
-        let many = format!("/api/{kind}-status/events?{}", many.join("&"));
-        for _ in 0..VIEWERS_OF_MANY {
-            viewers.push(watch(many.clone(), ids.clone(), true));
-        }
-        for id in ids.iter().step_by(4) {
-            let path = format!("/api/{kind}-status/events/{id}");
-            viewers.push(watch(path, vec![id.clone()], true));
-        }
-        for _ in 0..2 {
-            let path = format!("/api/{kind}-status/events?projectId={project}");
-            viewers.push(watch(path, ids.clone(), false));
-        }
-
-        let produced = Arc::new(AtomicBool::new(false));
-        let producers: Vec<_> = lives
-            .iter()
-            .map(|life| {
-                let random = StdRng::seed_from_u64(random.random());
-                let live = live(
-                    self.stack.clone(),
-                    kind,
-                    project.clone(),
-                    life.clone(),
-                    random,
-                );
-                tokio::spawn(live)
-            })
-            .collect();
-        let done = produced.clone();
-        let producing = tokio::spawn(async move {
-            for producer in producers {
-                producer.await.unwrap();
-            }
-            done.store(true, Ordering::Relaxed);
-        });
+        let viewers = self.open_viewers(kind, &project, &ids, &connections, &mut random);
+        let producing = self.produce(kind, &project, &lives, &mut random);
         let mut struck = 0;
-        while !produced.load(Ordering::Relaxed) {
+        while !producing.is_finished() {
             faults::strike(self, kind, &ids, &mut random).await;
             struck += 1;
         }
@@ -183,34 +142,83 @@ impl World {
         let deadline = Instant::now() + LIVENESS;
         let mut seen = Vec::new();
         for viewer in viewers {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let end = timeout(left, viewer).await;
+            let end = timeout_at(deadline, viewer).await;
             let end = end.unwrap_or_else(|_| panic!("a viewer is stuck; {}", self.stack.said()));
             seen.push(end.unwrap());
         }
-        let stream_executions = self.judge(kind, &lives, &seen).await;
         let tally = Tally {
             events: lives.iter().map(|life| life.events).sum(),
-            stream_executions,
+            stream_executions: self.judge(kind, &lives, &seen).await,
             connections: connections.load(Ordering::Relaxed),
             faults: struck,
         };
-        self.total.events += tally.events;
-        self.total.stream_executions += tally.stream_executions;
-        self.total.connections += tally.connections;
-        self.total.faults += tally.faults;
+        self.total += tally;
         tally
+    }
+
+    /// Viewers of many executions, of one, and of the project.
+    fn open_viewers(
+        &self,
+        kind: Kind,
+        project: &str,
+        ids: &[String],
+        connections: &Arc<AtomicU64>,
+        random: &mut StdRng,
+    ) -> Vec<JoinHandle<Seen>> {
+        let mut viewers = Vec::new();
+        let mut watch = |path: String, ids: &[String], ends: bool| {
+            let watcher = Watcher {
+                stack: self.stack.clone(),
+                path,
+                ids: ids.to_vec(),
+                ends,
+                connections: connections.clone(),
+                random: StdRng::seed_from_u64(random.random()),
+            };
+            viewers.push(tokio::spawn(watcher.watch()));
+        };
+        let many = ids.iter().map(|id| format!("{}={id}", kind.id_name()));
+        let many = many.collect::<Vec<_>>().join("&");
+        for _ in 0..VIEWERS_OF_MANY {
+            watch(format!("/api/{kind}-status/events?{many}"), ids, true);
+        }
+        for id in ids.iter().step_by(4) {
+            let path = format!("/api/{kind}-status/events/{id}");
+            watch(path, std::slice::from_ref(id), true);
+        }
+        for _ in 0..2 {
+            let path = format!("/api/{kind}-status/events?projectId={project}");
+            watch(path, ids, false);
+        }
+        viewers
+    }
+
+    /// Lets every life be lived; ends with the last of them.
+    fn produce(
+        &self,
+        kind: Kind,
+        project: &str,
+        lives: &[Life],
+        random: &mut StdRng,
+    ) -> JoinHandle<()> {
+        let mut producers = JoinSet::new();
+        for life in lives {
+            let random = StdRng::seed_from_u64(random.random());
+            let (stack, project) = (self.stack.clone(), project.to_owned());
+            producers.spawn(live(stack, kind, project, life.clone(), random));
+        }
+        tokio::spawn(async move { drop(producers.join_all().await) })
     }
 
     /// The oracle: each viewer has seen, of each execution, the log's events from where it began
     /// to the end, each once and in order.
-    async fn judge(&self, kind: &str, lives: &[Life], seen: &[Seen]) -> u64 {
+    async fn judge(&self, kind: Kind, lives: &[Life], seen: &[Seen]) -> u64 {
         let rows = "SELECT id, seq, state FROM events WHERE kind = $1 ORDER BY seq";
         let rows = self
             .owner
             .postgres()
             .await
-            .query(rows, &[&kind])
+            .query(rows, &[&kind.as_str()])
             .await
             .unwrap();
         let mut log: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -240,9 +248,24 @@ impl World {
     }
 }
 
+/// The lives of a wave; in every fourth, long ones.
+fn lives(wave: u32, random: &mut StdRng) -> Vec<Life> {
+    let (least, most, pause) = if wave.is_multiple_of(4) {
+        (40, 41, 400)
+    } else {
+        (6, 13, 1_000)
+    };
+    let life = |number| Life {
+        id: format!("w{wave}-{number}"),
+        events: random.random_range(least..most),
+        pause: Duration::from_millis(pause),
+    };
+    (0..EXECUTIONS).map(life).collect()
+}
+
 /// An execution's life: a producer that sends each update until it is in the log, and some of them
 /// again.
-async fn live(stack: Arc<Stack>, kind: &str, project: String, life: Life, mut random: StdRng) {
+async fn live(stack: Arc<Stack>, kind: Kind, project: String, life: Life, mut random: StdRng) {
     sleep(Duration::from_millis(random.random_range(0..2_000))).await;
     for number in 1..=life.events {
         let status = match number {

@@ -15,8 +15,9 @@ pub mod server;
 pub mod stack;
 pub mod viewer;
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, net::TcpListener, path::PathBuf, time::Duration};
 
+use nix::unistd::Pid;
 use tokio::time::Instant;
 
 /// How long a test waits for what must happen.
@@ -38,6 +39,16 @@ where
         assert!(Instant::now() < give_up, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A port on 127.0.0.1 that is free now.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 /// A path of the checkout.
@@ -65,4 +76,17 @@ pub fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The children of a process, whichever of its threads started them.
+#[must_use]
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let listed = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let listed: Vec<String> = listed.collect();
+    let pids = listed.iter().flat_map(|line| line.split_whitespace());
+    pids.map(|pid| Pid::from_raw(pid.parse().unwrap()))
+        .collect()
 }

@@ -25,7 +25,7 @@ pub enum Mode {
     Pass,
     /// Every chunk waits so long.
     Delay(Duration),
-    /// Connections that exist, or are made meanwhile, go half-open for good: no data, no error.
+    /// As [`Proxy::swallow`], and connections that are made meanwhile too.
     Swallow,
     /// New connections are closed at once.
     Refuse,
@@ -36,6 +36,7 @@ pub struct Proxy {
     port: u16,
     mode: watch::Sender<Mode>,
     cuts: watch::Sender<u64>,
+    swallows: watch::Sender<u64>,
 }
 
 impl Proxy {
@@ -52,8 +53,9 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let mode = watch::channel(Mode::Pass).0;
-        let cuts = watch::channel(0).0;
-        let (modes, cut) = (mode.subscribe(), cuts.subscribe());
+        let (cuts, swallows) = (watch::channel(0).0, watch::channel(0).0);
+        let modes = mode.subscribe();
+        let (cut, swallow) = (cuts.subscribe(), swallows.subscribe());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *modes.borrow() == Mode::Refuse {
@@ -65,18 +67,28 @@ impl Proxy {
                     let (from_server, to_server) = server.into_split();
                     let swallowed = Arc::new(AtomicBool::new(false));
                     for (from, to) in [(from_client, to_server), (from_server, to_client)] {
-                        let pump = pump(from, to, modes.clone(), cut.clone(), swallowed.clone());
-                        tokio::spawn(pump);
+                        let faults = (modes.clone(), cut.clone(), swallow.clone());
+                        tokio::spawn(pump(from, to, faults, swallowed.clone()));
                     }
                 }
             }
         });
-        Proxy { port, mode, cuts }
+        Proxy {
+            port,
+            mode,
+            cuts,
+            swallows,
+        }
     }
 
     /// Sets what happens from now on.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// Lets every connection that there is go half-open for good: no data, no error.
+    pub fn swallow(&self) {
+        self.swallows.send_modify(|swallows| *swallows += 1);
     }
 
     /// Cuts every connection.
@@ -88,20 +100,30 @@ impl Proxy {
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut modes: watch::Receiver<Mode>,
-    mut cut: watch::Receiver<u64>,
+    (mut modes, mut cut, mut swallow): (
+        watch::Receiver<Mode>,
+        watch::Receiver<u64>,
+        watch::Receiver<u64>,
+    ),
     swallowed: Arc<AtomicBool>,
 ) {
     cut.mark_unchanged();
+    swallow.mark_unchanged();
     let mut buffer = vec![0; 16 * 1024];
     loop {
         if *modes.borrow_and_update() == Mode::Swallow {
             swallowed.store(true, Ordering::Relaxed);
         }
         let read = tokio::select! {
-            read = from.read(&mut buffer) => read,
-            Ok(()) = modes.changed() => continue,
+            // What came after a fault does not pass before it.
+            biased;
             _ = cut.changed() => return,
+            Ok(()) = swallow.changed() => {
+                swallowed.store(true, Ordering::Relaxed);
+                continue;
+            }
+            Ok(()) = modes.changed() => continue,
+            read = from.read(&mut buffer) => read,
         };
         let Ok(length @ 1..) = read else { return };
         let mode = *modes.borrow();

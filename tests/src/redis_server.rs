@@ -6,12 +6,9 @@ use std::{
 };
 
 use redis::aio::MultiplexedConnection;
-use tokio::{
-    net::TcpListener,
-    process::{Child, Command},
-};
+use tokio::process::{Child, Command};
 
-use crate::{authority::Identity, checkout, eventually};
+use crate::{authority::Identity, checkout, eventually, free_port};
 
 /// A `redis-server` with a port for TLS, and one without for the test itself.
 pub struct RedisServer {
@@ -27,7 +24,7 @@ impl RedisServer {
     /// Starts one.
     pub async fn start(identity: &Identity) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (port, tls_port) = (free_port().await, free_port().await);
+        let (port, tls_port) = (free_port(), free_port());
         let child = server("redis-server".as_ref(), folder.path(), port)
             .args(["--tls-port", &tls_port.to_string()])
             .args(["--tls-auth-clients", "no"])
@@ -115,7 +112,7 @@ impl Cluster {
         let mut meeting = None;
         for slots in SLOTS {
             let folder = tempfile::tempdir().unwrap();
-            let (port, bus_port) = (free_port().await, free_port().await);
+            let (port, bus_port) = (free_port(), free_port());
             cluster.nodes.push(node(folder.path(), port, bus_port));
             cluster.folders.push(folder);
             let url = format!("redis://127.0.0.1:{port}/");
@@ -202,9 +199,4 @@ async fn connect(url: &str) -> MultiplexedConnection {
         client.get_multiplexed_async_connection().await.ok()
     })
     .await
-}
-
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    listener.local_addr().unwrap().port()
 }

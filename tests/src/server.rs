@@ -4,7 +4,7 @@ use std::{os::unix::process::CommandExt, path::PathBuf, process::Command};
 
 use nix::{
     sys::signal::Signal,
-    unistd::{Pid, Uid, User},
+    unistd::{Pid, Uid, User, getpgid},
 };
 
 use crate::stack::{Stack, gone, signal};
@@ -16,6 +16,8 @@ pub struct Server {
     folder: PathBuf,
     /// Who it runs as, where that is not the test's own user.
     user: Option<User>,
+    /// Its stack's, which the guard ends even where this test is killed.
+    group: Pid,
     restarted: Option<std::process::Child>,
 }
 
@@ -49,6 +51,7 @@ impl Server {
             command_line: words.map(str::to_owned).collect(),
             folder: std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap(),
             user,
+            group: getpgid(Some(pid)).unwrap(),
             restarted: None,
         }
     }
@@ -73,8 +76,8 @@ impl Server {
         let mut command = Command::new(&self.command_line[0]);
         command
             .args(&self.command_line[1..])
-            .current_dir(&self.folder);
-        command
+            .current_dir(&self.folder)
+            .process_group(self.group.as_raw())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null());
         if let Some(user) = &self.user {

@@ -17,7 +17,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{binary, eventually, secrets::leak, viewer::Viewer};
+use crate::{PATIENCE, binary, eventually, secrets::leak, viewer::Viewer};
 
 /// A key set with a shared secret, for `AUTH_JWKS`.
 pub const SHARED_JWKS: &str = r#"{"keys":[{"kty":"oct","kid":"shared","alg":"HS256",
@@ -28,6 +28,9 @@ pub const SHARED_JWKS: &str = r#"{"keys":[{"kty":"oct","kid":"shared","alg":"HS2
 pub const SHARED_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6InNoYXJlZCJ9.\
     eyJzdWIiOiJzIiwib3JnIjoiZGVtbyIsInNjb3BlIjoic3RhdHVzOnJlYWQiLCJpc3MiOiJydW5jYXN0LWxvY2FsIiwiYXVkIjoicnVuY2FzdCIsImV4cCI6NDEwMjQ0NDgwMH0.\
     FLicn8ozC97YjkdaeTBqTMnp1UmmsuW95z4oQmBZDf0";
+
+/// Polls so far apart that an event which arrives was not found by one.
+pub const NO_POLL: (&str, &str) = ("FALLBACK_POLL_SECONDS", "600");
 
 /// A running stack. Dropped, it ends.
 pub struct Stack {
@@ -69,8 +72,9 @@ impl Stack {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.next_line().await.unwrap();
-        let line = line.unwrap_or_else(|| {
+        // Longer than the stack itself waits for its servers: it says why they do not answer.
+        let line = tokio::time::timeout(2 * PATIENCE, lines.next_line()).await;
+        let line = line.ok().and_then(Result::unwrap).unwrap_or_else(|| {
             panic!(
                 "no stack:\n{}",
                 std::fs::read_to_string(log.path()).unwrap()
@@ -88,6 +92,25 @@ impl Stack {
         }
     }
 
+    /// A stack on servers that are there already, with these variables.
+    pub async fn beside(redis_url: &str, database_url: &str, variables: &[(&str, &str)]) -> Self {
+        let options = ["--redis-url", redis_url, "--database-url", database_url];
+        Self::with(&options, variables).await
+    }
+
+    /// What a function needs to run outside of the stack, on the stack's data, with
+    /// [`SHARED_TOKEN`].
+    #[must_use]
+    pub fn variables(&self) -> [(&'static str, String); 5] {
+        [
+            ("REDIS_URL", self.redis_url.clone()),
+            ("DATABASE_URL", self.database_url.clone()),
+            ("AUTH_JWKS", SHARED_JWKS.to_owned()),
+            ("AUTH_ISSUER", "runcast-local".to_owned()),
+            ("AUTH_AUDIENCE", "runcast".to_owned()),
+        ]
+    }
+
     /// Runs a command of `runcast` against this stack.
     pub async fn runcast(&self, arguments: &[&str]) -> Output {
         let command = Command::new(binary("runcast"))
@@ -95,7 +118,7 @@ impl Stack {
             .env("RUNCAST_URL", &self.url)
             .kill_on_drop(true)
             .output();
-        tokio::time::timeout(crate::PATIENCE, command)
+        tokio::time::timeout(PATIENCE, command)
             .await
             .expect("the command ends")
             .unwrap()
@@ -157,9 +180,10 @@ impl Stack {
         request.send().await.unwrap()
     }
 
-    /// A token for an organization, with these claims laid over it by `runcast token`'s options.
+    /// A token, by `runcast token` with these options.
     pub async fn token(&self, options: &[&str]) -> String {
         let output = self.runcast(&[&["token"], options].concat()).await;
+        assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
@@ -167,6 +191,23 @@ impl Stack {
     pub async fn report(&self) -> Value {
         let url = format!("{}/_local/report", self.url);
         reqwest::get(url).await.unwrap().json().await.unwrap()
+    }
+
+    /// The ended invocations of a function, the latest last.
+    pub async fn ended(&self, function: &str) -> Vec<Value> {
+        let report = self.report().await;
+        let invocations = report["invocations"].as_array().unwrap();
+        let of_function = |ended: &&Value| ended["function"] == function;
+        invocations.iter().filter(of_function).cloned().collect()
+    }
+
+    /// Waits until every environment of a function is frozen.
+    pub async fn all_frozen(&self, function: &str) {
+        eventually("every environment is frozen", async || {
+            let pids = self.pids(function).await;
+            (!pids.is_empty() && pids.into_iter().all(is_frozen)).then_some(())
+        })
+        .await;
     }
 
     /// The ids of a function's processes.
@@ -211,6 +252,31 @@ impl Stack {
         client
     }
 
+    /// The one number that a query of the stack's Postgres yields.
+    pub async fn number(&self, query: &str) -> i64 {
+        let row = self.postgres().await.query_one(query, &[]).await;
+        row.unwrap().get(0)
+    }
+
+    /// Lets the worker commit, or makes it fail.
+    pub async fn worker_may_commit(&self, may: bool) {
+        let (verb, from_or_to) = if may {
+            ("GRANT", "TO")
+        } else {
+            ("REVOKE", "FROM")
+        };
+        let change = format!("{verb} INSERT ON events {from_or_to} runcast_writer");
+        self.postgres().await.batch_execute(&change).await.unwrap();
+    }
+
+    /// Lets the worker tell Redis what it has committed, or keeps it from it.
+    pub async fn worker_may_publish(&self, may: bool) {
+        let rule = if may { "+publish" } else { "-publish" };
+        let mut change = redis::cmd("ACL");
+        change.arg(&["SETUSER", "worker", rule]);
+        change.exec_async(&mut self.redis().await).await.unwrap();
+    }
+
     /// The stack's process.
     #[must_use]
     pub fn pid(&self) -> Pid {
@@ -234,11 +300,7 @@ impl Stack {
 
     /// How many listeners the channels of an execution have.
     pub async fn subscribers(&self, kind: &str, id: &str) -> u64 {
-        let mut redis = self.redis().await;
-        let mut command = redis::cmd("PUBSUB");
-        command.arg("NUMSUB").arg(format!("{kind}:{id}:status"));
-        let (_, count): (String, u64) = command.query_async(&mut redis).await.unwrap();
-        count
+        listeners(&mut self.redis().await, &format!("{kind}:{id}:status")).await
     }
 
     /// Ends the stack as Ctrl-C does, and waits for it.
@@ -271,6 +333,14 @@ impl Drop for Stack {
             panic!("a secret is in the log: {line}");
         }
     }
+}
+
+/// How many listeners a channel has at this node.
+pub async fn listeners(redis: &mut MultiplexedConnection, channel: &str) -> u64 {
+    let mut command = redis::cmd("PUBSUB");
+    command.arg("NUMSUB").arg(channel);
+    let (_, count): (String, u64) = command.query_async(redis).await.unwrap();
+    count
 }
 
 /// Sends a signal to a process that may have gone.

@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt};
 use reqwest::Response;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{PATIENCE, secrets::assert_discreet};
 
@@ -95,6 +96,24 @@ impl Viewer {
             }
         }
         (seqs, None)
+    }
+
+    /// Reads until so many more pings have come, which are no events.
+    ///
+    /// # Panics
+    /// When they do not come in time, or an event comes first.
+    pub async fn pings(&mut self, count: usize) {
+        let count_all = |viewer: &Self| viewer.text().matches(": ping\n\n").count();
+        let enough = count_all(self) + count;
+        let read = async {
+            while count_all(self) < enough {
+                tokio::select! {
+                    event = self.events.next() => panic!("{event:?} instead of a ping"),
+                    () = sleep(Duration::from_millis(10)) => {}
+                }
+            }
+        };
+        timeout(PATIENCE, read).await.expect("the stream pings");
     }
 
     /// Reads until the server has closed.

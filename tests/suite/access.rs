@@ -74,9 +74,7 @@ async fn without_a_valid_token_nobody_gets_in() {
     let (head, signature) = token.rsplit_once('.').unwrap();
     let other = if signature.starts_with('A') { "B" } else { "A" };
     let forged = format!("{head}.{other}{}", &signature[1..]);
-    let expired = stack.token(&["--org", "demo", "--ttl", "0"]).await;
-    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
-    for bad in ["x", &forged, &expired, &"x".repeat(9000)] {
+    for bad in ["x", &forged, &"x".repeat(9000)] {
         let response = ask(&stack, path, &[("X-Auth-Token", bad)]).await;
         assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
         assert_problem(response, 401, "not valid").await;

@@ -265,10 +265,10 @@ async fn the_page_is_light_and_soon_shows_a_state() {
 }
 
 #[tokio::test]
-async fn only_the_stacks_own_page_may_break_its_servers() {
+async fn only_the_stacks_own_page_may_break_its_servers_and_invoke_its_functions() {
     let stack = Stack::start().await;
-    let press = async |button: &str, origin: &str| {
-        let request = reqwest::Client::new().post(format!("{}/_local/{button}", stack.url));
+    let press = async |path: &str, origin: &str| {
+        let request = reqwest::Client::new().post(format!("{}{path}", stack.url));
         request
             .header("Origin", origin)
             .send()
@@ -277,21 +277,21 @@ async fn only_the_stacks_own_page_may_break_its_servers() {
             .status()
             .as_u16()
     };
-    for button in ["scene", "faults/redis", "faults/postgres", "token"] {
-        assert_eq!(
-            press(button, "https://elsewhere.example").await,
-            403,
-            "{button}"
-        );
+    for path in [
+        "/_local/scene",
+        "/_local/faults/redis",
+        "/_local/faults/postgres",
+        "/_local/token",
+        "/2015-03-31/functions/worker/invocations",
+    ] {
+        let status = press(path, "https://elsewhere.example").await;
+        assert_eq!(status, 403, "{path}");
     }
-    assert_eq!(press("faults/redis?seconds=0", &stack.url).await, 400);
-    let options = [
-        "--redis-url",
-        &stack.redis_url,
-        "--database-url",
-        &stack.database_url,
-    ];
-    let guest = Stack::with(&options, &[]).await;
+    assert_eq!(
+        press("/_local/faults/redis?seconds=0", &stack.url).await,
+        400
+    );
+    let guest = Stack::beside(&stack.redis_url, &stack.database_url, &[]).await;
     let url = format!("{}/_local/faults/redis", guest.url);
     let response = reqwest::Client::new().post(url).send().await.unwrap();
     assert_eq!(response.status(), 409, "what was given is not broken");
@@ -355,7 +355,9 @@ impl Browser {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("node does not start ({error}): run `make setup`"));
+            .unwrap_or_else(|error| {
+                panic!("node does not start ({error}): install Node 20.19 or newer")
+            });
         let mut browser = Browser {
             input: node.stdin.take().unwrap(),
             answers: BufReader::new(node.stdout.take().unwrap()).lines(),

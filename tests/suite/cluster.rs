@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use integration::{eventually, redis_server::Cluster, stack::Stack};
+use integration::{
+    eventually,
+    redis_server::Cluster,
+    stack::{NO_POLL, Stack, listeners},
+};
 use shared::{bus::Bus, config};
 
 fn config(url: &str) -> config::Redis {
@@ -14,19 +18,13 @@ fn config(url: &str) -> config::Redis {
 #[tokio::test]
 async fn a_stream_goes_on_when_its_node_dies() {
     let (owner, mut cluster) = tokio::join!(Stack::start(), Cluster::start());
-    let options = [
-        "--redis-url",
-        &cluster.urls[0],
-        "--database-url",
-        &owner.database_url,
-    ];
     let variables = [
         ("REDIS_CLUSTER", "true"),
         // A cluster that misses a node may lose a message: the poll finds it.
         ("FALLBACK_POLL_SECONDS", "2"),
         ("FALLBACK_POLL_DEGRADED_SECONDS", "600"),
     ];
-    let stack = Stack::with(&options, &variables).await;
+    let stack = Stack::beside(&cluster.urls[0], &owner.database_url, &variables).await;
     let mut viewer = stack.watch("/api/job-status/events/r").await;
     viewer.state().await;
     stack.publish("job", "r", "running").await;
@@ -35,10 +33,7 @@ async fn a_stream_goes_on_when_its_node_dies() {
     eventually("another node has the subscription", async || {
         for node in [1, 2] {
             let mut redis = cluster.connect(node).await;
-            let mut count = redis::cmd("PUBSUB");
-            count.arg("NUMSUB").arg("job:r:status");
-            let (_, count): (String, u64) = count.query_async(&mut redis).await.unwrap();
-            if count == 1 {
+            if listeners(&mut redis, "job:r:status").await == 1 {
                 return Some(());
             }
         }
@@ -58,9 +53,8 @@ async fn a_message_published_at_one_node_arrives_at_another() {
     let mut viewers = Vec::new();
     let mut stacks = Vec::new();
     for url in &cluster.urls[..2] {
-        let options = ["--redis-url", url, "--database-url", &owner.database_url];
-        let variables = [("REDIS_CLUSTER", "true"), ("FALLBACK_POLL_SECONDS", "600")];
-        stacks.push(Stack::with(&options, &variables).await);
+        let variables = [("REDIS_CLUSTER", "true"), NO_POLL];
+        stacks.push(Stack::beside(url, &owner.database_url, &variables).await);
     }
     for stack in &stacks {
         let mut viewer = stack.watch("/api/job-status/events/r").await;

@@ -1,12 +1,23 @@
-//! The commands, and what a stack leaves behind.
+//! The commands of whoever works with a stack.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use integration::{
     PATIENCE, binary, eventually,
-    stack::{Stack, gone, signal},
+    stack::{Stack, gone, signal, update},
 };
-use nix::sys::signal::Signal;
-use serde_json::Value;
-use tokio::process::Command;
+use nix::{sys::signal::Signal, unistd::Pid};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    process::Command,
+    time::timeout,
+};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -120,115 +131,157 @@ async fn a_command_without_a_stack_says_what_to_do() {
 
 #[tokio::test]
 async fn every_command_has_help_with_examples() {
-    for command in ["up", "publish", "tail", "token"] {
-        let output = Command::new(binary("runcast"))
-            .args([command, "--help"])
-            .output()
-            .await;
+    let help = async |arguments: &[&str]| {
+        let output = Command::new(binary("runcast")).args(arguments).output();
+        text(&output.await.unwrap().stdout)
+    };
+    let all = help(&["--help"]).await;
+    let (_, commands) = all.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let commands: Vec<_> = commands
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(commands.contains(&"up"), "{commands:?}");
+    for command in commands {
         assert!(
-            text(&output.unwrap().stdout).contains("Examples:"),
+            help(&[command, "--help"]).await.contains("Examples:"),
             "{command}"
         );
     }
 }
 
 #[tokio::test]
-async fn bad_configuration_stops_at_start_with_one_line() {
-    for (variable, value) in [
-        ("STREAM_WINDOW_SECONDS", "soon"),
-        ("DATABASE_IDLE_SECONDS", "0"),
-        ("AUTH_JWKS", "{}"),
-        ("CORS_ALLOWED_ORIGINS", "example.com"),
-    ] {
-        // As the stack finds it …
-        let up = Command::new(binary("runcast"))
-            .args(["up", "--port", "0"])
-            .env(variable, value)
-            .output();
-        let up = tokio::time::timeout(PATIENCE, up)
-            .await
-            .expect("it stops")
-            .unwrap();
-        assert_eq!(up.status.code(), Some(1), "{variable}");
-        let says = format!("runcast: {variable} ");
-        assert!(text(&up.stderr).contains(&says), "{}", text(&up.stderr));
-        // … and as Lambda would.
-        let function = Command::new(binary("job-status"))
-            .env("REDIS_URL", "redis://127.0.0.1:1")
-            .env("DATABASE_URL", "postgres://u@127.0.0.1:1/d")
-            .env("AUTH_JWKS", r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#)
-            .env("AUTH_ISSUER", "i")
-            .env("AUTH_AUDIENCE", "a")
-            .env(variable, value)
-            .output();
-        let function = tokio::time::timeout(PATIENCE, function)
-            .await
-            .expect("it stops")
-            .unwrap();
-        let said = text(&function.stderr);
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(
-            said.starts_with(variable) && said.contains("it takes"),
-            "{said}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn two_stacks_run_beside_each_other() {
-    let (one, two) = tokio::join!(Stack::start(), Stack::start());
-    one.publish("job", "r", "running").await;
-    two.publish("job", "r", "passed").await;
-    assert_eq!(
-        one.watch("/api/job-status/events/r").await.status().await.0,
-        "running"
-    );
-    assert_eq!(
-        two.watch("/api/job-status/events/r").await.status().await.0,
-        "passed"
-    );
-}
-
-#[tokio::test]
-async fn a_stack_uses_the_servers_it_is_given() {
-    let owner = Stack::start().await;
-    let options = [
-        "--redis-url",
-        &owner.redis_url,
-        "--database-url",
-        &owner.database_url,
+async fn all_that_a_producer_may_say_can_be_published() {
+    let stack = Stack::start().await;
+    let said = [
+        ("--job-id", "jobId", "nightly"),
+        ("--started-at", "startedAt", "2026-01-31T12:00:00.000Z"),
+        ("--completed-at", "completedAt", "2026-01-31T12:01:05.000Z"),
+        ("--occurred-at", "occurredAt", "2026-01-31T12:02:00.000Z"),
+        ("--error-details", "errorDetails", "none"),
     ];
-    let guest = Stack::with(&options, &[]).await;
-    let mut viewer = owner.watch("/api/job-status/events/r").await;
-    viewer.state().await;
-    guest.publish("job", "r", "passed").await;
-    assert_eq!(viewer.rest().await.0, [1]);
+    let options = said.iter().flat_map(|(option, _, value)| [*option, value]);
+    let arguments: Vec<_> = ["publish", "job", "r", "passed"]
+        .into_iter()
+        .chain(options)
+        .collect();
+    assert!(stack.runcast(&arguments).await.status.success());
+    let state = stack.watch("/api/job-status/events/r").await.state().await;
+    for (_, name, value) in said {
+        assert_eq!(state[name], value, "{name}");
+    }
 }
 
 #[tokio::test]
-async fn nothing_is_left_behind_however_a_stack_ends() {
-    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL];
-    for how in signals.map(Some).into_iter().chain([None]) {
-        let mut stack = Stack::start().await;
-        let mut viewer = stack.watch("/api/job-status/events/r").await;
-        viewer.state().await;
-        let data = stack.data_directory().await;
-        let postgres = stack.postgres().await;
-        let backend = postgres.query_one("SELECT pg_backend_pid()", &[]).await;
-        let mut processes = stack.pids("job-status").await;
-        processes.push(stack.valkey_pid().await);
-        processes.push(nix::unistd::Pid::from_raw(backend.unwrap().get(0)));
-        match how {
-            Some(how) => signal(stack.pid(), how),
-            // As where this process had died.
-            None => drop(stack.child.stdin.take()),
-        }
-        for process in processes {
-            gone(process).await;
-        }
-        eventually("the folder is removed", async || {
-            (!std::path::Path::new(&data).exists()).then_some(())
-        })
+async fn how_old_a_first_state_is_counts_as_no_latency() {
+    let stack = Stack::start().await;
+    let mut passed = update("job", "r", "passed");
+    passed["occurredAt"] = json!("2026-01-31T12:00:00Z");
+    stack.send(json!([passed])).await;
+    let tail = stack.runcast(&["tail", "job", "r"]).await;
+    let summary = text(&tail.stderr);
+    assert!(summary.contains("1 frames, 0 gaps"), "{summary}");
+    assert!(summary.contains("latency p50 0 ms"), "{summary}");
+}
+
+#[tokio::test]
+async fn what_is_missing_after_its_cursor_fails_a_tail() {
+    // A server that loses events: c has gone on from 5 to 6, a from 3 to 7.
+    let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let serve = async {
+        let (mut stream, _) = server.accept().await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        let body = "id: 3,9,6\ndata: {\"runId\":\"c\",\"seq\":6}\n\n\
+                    id: 7,9,6\ndata: {\"runId\":\"a\",\"seq\":7}\n\n\
+                    event: end\ndata: {\"reason\":\"complete\"}\n\n";
+        let answer = format!("{head}{body}");
+        // An answer before the question is none.
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let tail = Command::new(binary("runcast"))
+        .args(["tail", "job", "a", "b", "a", "c"])
+        .args(["--last-event-id", "3,9,5", "--token", "t", "--url", &url])
+        .kill_on_drop(true)
+        .output();
+    let (tail, ()) = tokio::join!(timeout(PATIENCE, tail), serve);
+    let tail = tail.expect("it ends").unwrap();
+    let summary = text(&tail.stderr);
+    assert!(
+        summary.contains("2 frames, 1 gaps, 0 duplicates"),
+        "{summary}"
+    );
+    assert!(!tail.status.success());
+}
+
+#[tokio::test]
+async fn a_refused_token_says_why() {
+    let stack = Stack::start().await;
+    let endless = u64::MAX.to_string();
+    let output = stack
+        .runcast(&["token", "--org", "o", "--ttl", &endless])
         .await;
-    }
+    assert!(!output.status.success());
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("400 Bad Request: the token would live too long"),
+        "{said}"
+    );
+}
+
+/// `runcast demo`, whose logs and stacks are in this folder.
+fn demo(folder: &Path) -> Command {
+    // The server's user enters it too.
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).unwrap();
+    let mut demo = Command::new(binary("runcast"));
+    demo.arg("demo").env("TMPDIR", folder).kill_on_drop(true);
+    demo
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+#[tokio::test]
+async fn a_demo_that_cannot_start_says_why_and_keeps_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = demo(folder.path()).args(["--port", &port]).output();
+    let output = timeout(PATIENCE, output).await.expect("it ends").unwrap();
+    assert!(!output.status.success());
+    let said = text(&output.stderr);
+    let why = format!("\nruncast: port {port} cannot be used");
+    assert!(said.contains(&why), "{said}");
+    let [log] = files(folder.path()).try_into().unwrap();
+    assert!(said.contains(log.to_str().unwrap()), "{said}");
+}
+
+#[tokio::test]
+async fn a_demo_that_is_ended_while_it_starts_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = demo(folder.path());
+    let mut demo = demo
+        .args(["--port", "0"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("its stack has a folder", async || {
+        let folders = files(folder.path())
+            .into_iter()
+            .filter(|path| path.is_dir());
+        (folders.count() == 1).then_some(())
+    })
+    .await;
+    let pid = Pid::from_raw(i32::try_from(demo.id().unwrap()).unwrap());
+    signal(pid, Signal::SIGTERM);
+    let ended = timeout(PATIENCE, demo.wait()).await;
+    assert!(ended.expect("it ends").unwrap().success());
+    eventually("nothing is left", async || {
+        files(folder.path()).is_empty().then_some(())
+    })
+    .await;
 }

@@ -28,18 +28,10 @@ fn quantity(lines: &Value, item: &str) -> f64 {
     line.unwrap()["quantity"].as_f64().unwrap()
 }
 
-/// The ended invocations of a function.
-async fn ended(stack: &Stack, function: &str) -> Vec<Value> {
-    let report = stack.report().await;
-    let invocations = report["invocations"].as_array().unwrap();
-    let of_function = |ended: &&Value| ended["function"] == function;
-    invocations.iter().filter(of_function).cloned().collect()
-}
-
 /// Waits until so many invocations have ended.
 async fn all_ended(stack: &Stack, function: &str, count: u32) -> Vec<Value> {
     eventually("every invocation has ended", async || {
-        let ended = ended(stack, function).await;
+        let ended = stack.ended(function).await;
         (u32::try_from(ended.len()) == Ok(count)).then_some(ended)
     })
     .await

@@ -143,6 +143,5 @@ async fn the_roles_can_log_in_by_iam_where_it_is_asked_for() {
     assert_eq!(answer["Status"], "SUCCESS", "{answer}");
     let count = "SELECT count(*) FROM pg_roles WHERE rolcanlogin AND pg_has_role(oid, 'rds_iam', \
                  'MEMBER') AND rolname IN ('runcast_reader', 'runcast_writer')";
-    let count = postgres.query_one(count, &[]).await.unwrap();
-    assert_eq!(count.get::<_, i64>(0), 2);
+    assert_eq!(stack.number(count).await, 2);
 }

@@ -4,20 +4,11 @@ use std::time::Duration;
 
 use integration::{
     eventually,
-    stack::{Stack, gone, is_frozen, signal},
+    stack::{Stack, gone, signal},
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-
-/// Waits until every environment of a function is frozen.
-async fn all_frozen(stack: &Stack, function: &str) {
-    eventually("every environment is frozen", async || {
-        let pids = stack.pids(function).await;
-        pids.into_iter().all(is_frozen).then_some(())
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn fifty_viewers_use_fifty_environments_which_then_freeze_without_a_subscription() {
@@ -39,7 +30,7 @@ async fn fifty_viewers_use_fifty_environments_which_then_freeze_without_a_subscr
     for viewer in &mut viewers {
         assert_eq!(viewer.rest().await.1.as_deref(), Some("complete"));
     }
-    all_frozen(&stack, "job-status").await;
+    stack.all_frozen("job-status").await;
     let mut redis = stack.redis().await;
     let mut channels = redis::cmd("PUBSUB");
     let channels: Vec<String> = channels
@@ -57,13 +48,7 @@ async fn fifty_viewers_use_fifty_environments_which_then_freeze_without_a_subscr
     assert!(killed >= 50, "{killed}");
     let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                      WHERE usename = 'runcast_reader'";
-    let terminated: i64 = stack
-        .postgres()
-        .await
-        .query_one(terminate, &[])
-        .await
-        .unwrap()
-        .get(0);
+    let terminated = stack.number(terminate).await;
     assert!(terminated >= 50, "{terminated}");
     let thawed = Instant::now();
     let mut viewer = stack.watch("/api/job-status/events/again").await;
@@ -85,18 +70,9 @@ async fn a_viewer_that_leaves_costs_until_its_window_ends() {
     let mut viewer = stack.watch("/api/job-status/events/r").await;
     viewer.state().await;
     drop(viewer);
-    all_frozen(&stack, "job-status").await;
-    let report = stack.report().await;
-    let ended = report["invocations"]
-        .as_array()
-        .unwrap()
-        .last()
-        .unwrap()
-        .clone();
-    assert_eq!(
-        (&ended["function"], &ended["status"]),
-        (&json!("job-status"), &json!("ok"))
-    );
+    stack.all_frozen("job-status").await;
+    let ended = stack.ended("job-status").await.pop().unwrap();
+    assert_eq!(ended["status"], "ok");
     // 80 to 100 % of the window.
     let billed = ended["billedDurationMs"].as_u64().unwrap();
     assert!((1_600..5_000).contains(&billed), "{ended}");
@@ -111,12 +87,9 @@ async fn a_stream_ends_cleanly_before_the_deadline() {
     let stack = Stack::with(&["--timeout-seconds", "2"], &[]).await;
     let mut viewer = stack.watch("/api/job-status/events/r").await;
     assert_eq!(viewer.rest().await.1.as_deref(), Some("rotate"));
-    all_frozen(&stack, "job-status").await;
-    let report = stack.report().await;
-    assert_eq!(
-        report["invocations"].as_array().unwrap().last().unwrap()["status"],
-        "ok"
-    );
+    stack.all_frozen("job-status").await;
+    let ended = stack.ended("job-status").await.pop().unwrap();
+    assert_eq!(ended["status"], "ok");
 }
 
 #[tokio::test]
@@ -130,17 +103,12 @@ async fn at_the_time_limit_the_process_is_killed_and_the_connection_cut() {
     let (_, reason) = viewer.rest().await;
     assert_eq!(reason, None);
     gone(pid).await;
-    let ended = eventually("the invocation is booked", async || {
-        let report = stack.report().await;
-        let last = report["invocations"].as_array().unwrap().last().cloned();
-        last.filter(|last| last["function"] == "job-status")
+    eventually("the environment is gone", async || {
+        stack.pids("job-status").await.is_empty().then_some(())
     })
     .await;
+    let ended = stack.ended("job-status").await.pop().unwrap();
     assert_eq!(ended["status"], "timeout");
-    assert_eq!(
-        stack.report().await["functions"]["job-status"]["environments"],
-        0
-    );
 }
 
 #[tokio::test]
@@ -148,7 +116,8 @@ async fn a_crash_is_a_502_and_a_fresh_environment_follows() {
     let stack = Stack::start().await;
     let mut viewer = stack.watch("/api/job-status/events/r").await;
     viewer.state().await;
-    signal(stack.pids("job-status").await[0], Signal::SIGKILL);
+    let killed = stack.pids("job-status").await[0];
+    signal(killed, Signal::SIGKILL);
     assert_eq!(viewer.rest().await.1, None);
     // Before it answers: the function waits for a Redis that does not.
     let valkey = stack.valkey_pid().await;
@@ -157,8 +126,9 @@ async fn a_crash_is_a_502_and_a_fresh_environment_follows() {
         let url = format!("{}/api/job-status/ready", stack.url);
         async move { reqwest::get(url).await.unwrap() }
     });
-    let pid = eventually("an environment is at work", async || {
-        stack.pids("job-status").await.first().copied()
+    let pid = eventually("another environment is at work", async || {
+        let pids = stack.pids("job-status").await;
+        pids.into_iter().find(|pid| *pid != killed)
     })
     .await;
     signal(pid, Signal::SIGKILL);
@@ -189,7 +159,7 @@ async fn no_more_environments_than_allowed() {
     assert_eq!(body["Reason"], "ConcurrentInvocationLimitExceeded");
     stack.publish("job", "r", "passed").await;
     viewer.closed().await;
-    all_frozen(&stack, "job-status").await;
+    stack.all_frozen("job-status").await;
     assert_eq!(
         stack
             .get("/api/job-status/events/r", Some("1"))

@@ -27,4 +27,5 @@ mod streams;
 mod tenancy;
 mod tls;
 mod tokens;
+mod up;
 mod worker;

@@ -9,14 +9,14 @@ use std::{
 };
 
 use integration::{
-    PATIENCE, binary, checkout, eventually,
-    stack::{SHARED_JWKS, SHARED_TOKEN, Stack, gone, signal},
+    PATIENCE, binary, checkout, children, eventually, free_port,
+    stack::{SHARED_TOKEN, Stack, gone, signal},
     viewer::Viewer,
 };
 use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, Command},
     time::timeout,
 };
@@ -43,17 +43,6 @@ fn sample(name: &str, token: &str) -> String {
     let path = checkout(&format!("infra/events/{name}.json"));
     let text = std::fs::read_to_string(path).unwrap();
     text.replace("\"TOKEN\"", &format!("\"{token}\""))
-}
-
-/// What a function needs to run outside of the stack, on the stack's data.
-fn variables(stack: &Stack) -> [(&'static str, String); 5] {
-    [
-        ("REDIS_URL", stack.redis_url.clone()),
-        ("DATABASE_URL", stack.database_url.clone()),
-        ("AUTH_JWKS", SHARED_JWKS.to_owned()),
-        ("AUTH_ISSUER", "runcast-local".to_owned()),
-        ("AUTH_AUDIENCE", "runcast".to_owned()),
-    ]
 }
 
 /// Asserts the answer to a sample payload; a stream's is given without its prelude.
@@ -98,10 +87,10 @@ fn without_prelude(answer: &str) -> &str {
     body
 }
 
-/// A tool that `make setup` installs.
+/// A tool that `make setup-tests` installs.
 fn tool(pattern: &str, path: Option<PathBuf>) -> PathBuf {
     let path = path.filter(|path| path.exists());
-    path.unwrap_or_else(|| panic!("{pattern} is missing: run `make setup`"))
+    path.unwrap_or_else(|| panic!("{pattern} is missing: run `make setup-tests`"))
 }
 
 fn cargo_lambda() -> PathBuf {
@@ -121,12 +110,6 @@ fn interface_emulator() -> PathBuf {
         .flatten();
     let mut candidates = pythons.flatten().map(|python| python.path().join(&inside));
     tool(&name, candidates.find(|path| path.exists()))
-}
-
-/// A port on 127.0.0.1 that is free now.
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A runtime that runs functions. Dropped, it ends.
@@ -158,13 +141,13 @@ impl Runtime {
 
     /// `cargo lambda watch`, which takes the binaries that are built unless sources have changed.
     async fn cargo_lambda(stack: &Stack, settings: &[(&str, &str)]) -> Self {
-        let port = free_port().await;
+        let port = free_port();
         let mut command = Command::new(cargo_lambda());
         command
             .args(["lambda", "watch", "--ignore-changes"])
             .args(["--invoke-address", "127.0.0.1", "--invoke-port"])
             .arg(port.to_string())
-            .envs(variables(stack))
+            .envs(stack.variables())
             .envs(settings.iter().copied())
             .current_dir(checkout(""));
         Self::start(command, port).await
@@ -172,7 +155,7 @@ impl Runtime {
 
     /// AWS's emulator around one function.
     async fn interface_emulator(stack: &Stack, function: &str) -> Self {
-        let (port, api) = (free_port().await, free_port().await);
+        let (port, api) = (free_port(), free_port());
         let mut command = Command::new(interface_emulator());
         command
             .args(["--runtime-interface-emulator-address"])
@@ -181,7 +164,7 @@ impl Runtime {
             .arg(format!("127.0.0.1:{api}"))
             .arg(binary(function))
             .env("AWS_LAMBDA_FUNCTION_NAME", function)
-            .envs(variables(stack))
+            .envs(stack.variables())
             .envs(SHORT);
         Self::start(command, port).await
     }
@@ -215,18 +198,6 @@ impl Drop for Runtime {
             eprintln!("the runtime said:\n{}", said.unwrap_or_default());
         }
     }
-}
-
-/// The children of a process, whichever of its threads started them.
-fn children(pid: Pid) -> Vec<Pid> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let listed = threads
-        .flatten()
-        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let listed: Vec<String> = listed.collect();
-    let pids = listed.iter().flat_map(|line| line.split_whitespace());
-    pids.map(|pid| Pid::from_raw(pid.parse().unwrap()))
-        .collect()
 }
 
 #[tokio::test]

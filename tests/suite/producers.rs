@@ -6,7 +6,7 @@ use std::{
 };
 
 use integration::{
-    PATIENCE, checkout, eventually,
+    PATIENCE, checkout, eventually, free_port,
     stack::{Stack, update},
 };
 use serde_json::{Value, json};
@@ -20,12 +20,12 @@ use tokio::{
 #[expect(unreachable_pub, reason = "an example shows a public function")]
 mod send;
 
-/// A program that `make setup` installs.
+/// A program that `make setup-tests` installs.
 fn tool(path: &str) -> PathBuf {
     let path = checkout(path);
     assert!(
         path.exists(),
-        "{} is missing: run `make setup`",
+        "{} is missing: run `make setup-tests`",
         path.display()
     );
     path
@@ -80,12 +80,6 @@ fn lines(updates: &[Value]) -> String {
     lines.join("\n")
 }
 
-/// Makes the worker fail.
-async fn refuse(stack: &Stack) {
-    let refuse = "REVOKE INSERT ON events FROM runcast_writer";
-    stack.postgres().await.batch_execute(refuse).await.unwrap();
-}
-
 #[tokio::test]
 async fn pythons_updates_arrive_and_its_failure_shows() {
     let stack = Stack::start().await;
@@ -105,7 +99,7 @@ async fn pythons_updates_arrive_and_its_failure_shows() {
     // Sent again, nothing changes.
     let (_, said) = run(&mut python(&stack), &updates).await;
     assert!(said.contains("\"duplicates\": 3"), "{said}");
-    refuse(&stack).await;
+    stack.worker_may_commit(false).await;
     let (succeeded, said) = run(&mut python(&stack), &lines(&life("other"))).await;
     assert!(
         !succeeded && said.contains("send the same ones again"),
@@ -136,7 +130,7 @@ async fn the_aws_clis_updates_arrive_and_its_failure_shows() {
         stack.resume(path, Some("0")).await.rest().await.0,
         [1, 2, 3]
     );
-    refuse(&stack).await;
+    stack.worker_may_commit(false).await;
     std::fs::write(file.path(), json!({"updates": life("other")}).to_string()).unwrap();
     let (succeeded, said) = run(&mut script(), "").await;
     assert!(
@@ -156,7 +150,7 @@ async fn rusts_updates_arrive_and_its_failure_shows() {
         stack.resume(path, Some("0")).await.rest().await.0,
         [1, 2, 3]
     );
-    refuse(&stack).await;
+    stack.worker_may_commit(false).await;
     let failed = send::send(&client, &stack.url, &life("other")).await;
     let said = failed.unwrap_err().to_string();
     assert!(said.contains("send the same ones again"), "{said}");
@@ -172,9 +166,7 @@ struct Sqs {
 impl Sqs {
     async fn start(stack: &Stack) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port();
         let child = command(tool(".venv-producers/bin/ministack"), stack)
             .envs([("SERVICES", "sqs"), ("BIND_HOST", "127.0.0.1")])
             .envs([("LOG_LEVEL", "ERROR"), ("PYTHONUNBUFFERED", "1")])
@@ -293,7 +285,9 @@ fn forward(folder: &Path, stack: &Stack) -> Child {
         .args(["imports", "demo", "demo"])
         .env("REDIS_URL", &stack.redis_url)
         .spawn()
-        .unwrap_or_else(|error| panic!("Node.js is missing ({error}): run `make setup`"))
+        .unwrap_or_else(|error| {
+            panic!("node does not start ({error}): install Node 20.19 or newer")
+        })
 }
 
 /// Waits until the forwarder has come to the last event that it forwards.
@@ -378,6 +372,5 @@ async fn a_bullmq_services_jobs_are_runs_whose_whole_life_is_seen() {
     all_is_forwarded(&stack).await;
     drop(again);
     let count = "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM rejected_updates)";
-    let count = stack.postgres().await.query_one(count, &[]).await.unwrap();
-    assert_eq!(count.get::<_, i64>(0), 15);
+    assert_eq!(stack.number(count).await, 15);
 }

@@ -3,10 +3,7 @@
 use std::{process::Stdio, time::Duration};
 
 use integration::{
-    PATIENCE, checkout, eventually,
-    redis_server::Cluster,
-    server::Server,
-    stack::{Stack, is_frozen},
+    PATIENCE, checkout, eventually, redis_server::Cluster, server::Server, stack::Stack,
     viewer::Viewer,
 };
 use redis::aio::MultiplexedConnection;
@@ -30,7 +27,7 @@ impl Bull {
     fn start(redis_url: &str, prefix: &str) -> Self {
         assert!(
             checkout("tests/node/node_modules/bullmq").exists(),
-            "BullMQ is missing: run `make setup`"
+            "BullMQ is missing: run `make setup-tests`"
         );
         let mut child = Command::new("node")
             .arg(checkout("tests/node/queues.mjs"))
@@ -39,7 +36,9 @@ impl Bull {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|error| panic!("Node.js is missing ({error}): run `make setup`"));
+            .unwrap_or_else(|error| {
+                panic!("node does not start ({error}): install Node 20.19 or newer")
+            });
         Bull {
             input: child.stdin.take().unwrap(),
             output: BufReader::new(child.stdout.take().unwrap()).lines(),
@@ -271,11 +270,7 @@ async fn the_close_beacon_ends_the_stream_and_its_reader() {
     let closed = reqwest::Client::new().post(close).send().await.unwrap();
     assert_eq!(closed.status(), 204);
     assert_eq!(viewer.rest().await.1.as_deref(), Some("closed"));
-    eventually("the environment is frozen", async || {
-        let pids = stack.pids("queue-stats").await;
-        pids.into_iter().all(is_frozen).then_some(())
-    })
-    .await;
+    stack.all_frozen("queue-stats").await;
     assert_eq!(readers(&mut redis).await, 0);
     // Thawed, it counts anew: what came meanwhile is in the first frame.
     let mut bull = Bull::start(&stack.redis_url, "bull");
@@ -362,6 +357,29 @@ async fn a_prefix_with_a_hash_tag_is_read() {
         watched.until(queue, &counts).await;
     }
     assert_eq!(watched.latest["queued"], 2);
+}
+
+#[tokio::test]
+async fn an_empty_prefix_is_none() {
+    let variables = [("QUEUE_NAMES", "a"), ("QUEUE_PREFIX", "")];
+    let stack = Stack::with(&[], &variables).await;
+    let mut watched = Watched::new(stack.watch(PATH).await).await;
+    let mut bull = Bull::start(&stack.redis_url, "bull");
+    let counts = bull.run("a", "add").await;
+    watched.until("a", &counts).await;
+}
+
+#[tokio::test]
+async fn a_scenes_queue_has_the_prefix_that_the_functions_read() {
+    let variables = [("QUEUE_NAMES", "runs"), ("QUEUE_PREFIX", "tests")];
+    let stack = Stack::with(&[], &variables).await;
+    let mut watched = Watched::new(stack.watch(PATH).await).await;
+    let scene = format!("{}/_local/scene", stack.url);
+    let begun = reqwest::Client::new().post(scene).send().await.unwrap();
+    assert_eq!(begun.status(), 202);
+    while watched.latest["queued"] == 0 {
+        watched.latest = watched.viewer.state().await;
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Streams: frames as the contract has them, from the first to the last.
 
+use std::time::{Duration, Instant};
+
 use integration::{
     eventually,
-    stack::{Stack, update},
+    stack::{NO_POLL, Stack, listeners, update},
     viewer::Viewer,
 };
 use serde_json::{Value, json};
@@ -75,7 +77,7 @@ async fn a_runs_life_arrives_byte_for_byte() {
 #[tokio::test]
 async fn an_execution_that_ends_while_a_viewer_connects_ends_its_stream() {
     // Long before the poll would find it.
-    let stack = Stack::with(&[], &[("FALLBACK_POLL_SECONDS", "600")]).await;
+    let stack = Stack::with(&[], &[NO_POLL]).await;
     let stack = std::sync::Arc::new(stack);
     for round in 0..40 {
         let id = format!("t{round}");
@@ -201,17 +203,14 @@ async fn a_long_stream_measures_every_event() {
 #[tokio::test]
 async fn a_silent_stream_pings() {
     let stack = Stack::with(&[], &[("STREAM_HEARTBEAT_SECONDS", "1")]).await;
+    let began = Instant::now();
     let mut viewer = stack.watch("/api/test-status/events/t").await;
     viewer.state().await;
-    // Pings are no events: reading goes on below until the state comes.
-    let reader = tokio::spawn(async move {
-        viewer.state().await;
-        viewer.text()
-    });
-    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    viewer.pings(2).await;
+    // Each after a second without a frame.
+    assert!(began.elapsed() >= Duration::from_secs(2));
     stack.publish("test", "t", "running").await;
-    let text = reader.await.unwrap();
-    assert_eq!(text.matches(": ping\n\n").count(), 2, "{text}");
+    assert_eq!(viewer.status().await, ("running".to_owned(), 1));
 }
 
 #[tokio::test]
@@ -311,10 +310,7 @@ async fn a_projects_stream_learns_of_new_executions() {
         .await;
     eventually("the stream is subscribed", async || {
         let mut redis = stack.redis().await;
-        let mut command = redis::cmd("PUBSUB");
-        command.arg("NUMSUB").arg("project:demo:demo:test");
-        let (_, count): (String, u64) = command.query_async(&mut redis).await.unwrap();
-        (count == 1).then_some(())
+        (listeners(&mut redis, "project:demo:demo:test").await == 1).then_some(())
     })
     .await;
     stack.publish("test", "x", "running").await;

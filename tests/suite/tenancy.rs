@@ -6,6 +6,7 @@ use integration::{
 };
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
+use shared::execution::Kind;
 
 /// What must not be seen.
 const SECRET: &str = "theirs-only";
@@ -35,7 +36,7 @@ async fn ask(stack: &Stack, token: &str, path: &str, cursor: Option<&str>) -> Re
 
 /// Every path on which `id` is asked for: alone, and at each place among others.
 fn paths(kind: &str, id: &str) -> Vec<(String, usize)> {
-    let name = if kind == "job" { "runId" } else { "testId" };
+    let name = kind.parse::<Kind>().unwrap().id_name();
     let mut paths = vec![(format!("/api/{kind}-status/events/{id}"), 1)];
     for place in 0..3 {
         let mut ids = vec!["own", "unknown"];

@@ -6,12 +6,11 @@ use integration::{
     authority::{Authority, Identity},
     eventually,
     redis_server::RedisServer,
-    stack::Stack,
+    stack::{NO_POLL, Stack},
 };
 use serde_json::json;
 
 const PATH: &str = "/api/job-status/events/r";
-const NO_POLL: (&str, &str) = ("FALLBACK_POLL_SECONDS", "600");
 
 /// What a stranger shows, and what the log says of it.
 fn strangers(authority: &Authority, other: &Authority) -> [(Identity, &'static str); 3] {
@@ -83,18 +82,16 @@ async fn a_stream_sees_an_event_over_tls() {
     let (owner, redis) = tokio::join!(Stack::start(), RedisServer::start(&identity));
     present(&owner, Some(&identity)).await;
     let database = format!("{}?sslmode=require", by_name(&owner.database_url));
-    let options = ["--redis-url", &redis.tls_url(), "--database-url", &database];
     let file = authority.file();
     let files = [("REDIS_CA_FILE", &*file), ("DATABASE_CA_FILE", &*file)];
     let variables = [&files[..], &[NO_POLL]].concat();
-    let stack = Stack::with(&options, &variables).await;
+    let stack = Stack::beside(&redis.tls_url(), &database, &variables).await;
     let mut viewer = stack.watch(PATH).await;
     viewer.state().await;
     stack.publish("job", "r", "running").await;
     assert_eq!(viewer.status().await, ("running".to_owned(), 1));
     let over_tls = "SELECT count(*) FROM pg_stat_ssl WHERE ssl";
-    let over_tls = owner.postgres().await.query_one(over_tls, &[]).await;
-    assert!(over_tls.unwrap().get::<_, i64>(0) > 0);
+    assert!(owner.number(over_tls).await > 0);
     stack.publish("job", "r", "passed").await;
     assert_eq!(viewer.rest().await.0, [2]);
 }
@@ -104,14 +101,8 @@ async fn a_stranger_in_the_place_of_redis_is_told_nothing() {
     let (authority, other) = (Authority::new(), Authority::new());
     let identity = authority.identity("localhost");
     let (owner, redis) = tokio::join!(Stack::start(), RedisServer::start(&identity));
-    let options = [
-        "--redis-url",
-        &redis.tls_url(),
-        "--database-url",
-        &owner.database_url,
-    ];
     let variables = [("REDIS_CA_FILE", &*authority.file()), NO_POLL];
-    let stack = Stack::with(&options, &variables).await;
+    let stack = Stack::beside(&redis.tls_url(), &owner.database_url, &variables).await;
     let strangers = strangers(&authority, &other);
     let strangers = strangers
         .iter()
@@ -146,9 +137,9 @@ async fn a_stranger_in_the_place_of_postgres_is_told_nothing() {
     let owner = Stack::start().await;
     present(&owner, Some(&authority.identity("localhost"))).await;
     let database = by_name(&owner.database_url);
-    let options = ["--redis-url", &owner.redis_url, "--database-url", &database];
     let file = authority.file();
-    let stack = Stack::with(&options, &[("DATABASE_CA_FILE", &*file)]).await;
+    let variables = [("DATABASE_CA_FILE", &*file)];
+    let stack = Stack::beside(&owner.redis_url, &database, &variables).await;
     let strangers = strangers(&authority, &other);
     let strangers = strangers
         .iter()

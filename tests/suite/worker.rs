@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
-use integration::stack::{Stack, update};
+use integration::stack::{NO_POLL, Stack, update};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::{Value, json};
 
@@ -50,14 +50,7 @@ async fn an_answer_says_what_became_of_each_update() {
     );
     assert_eq!(rejected[3]["eventId"], Value::Null);
     let kept = "SELECT count(*) FROM rejected_updates WHERE reason <> '' AND body <> ''";
-    let kept: i64 = stack
-        .postgres()
-        .await
-        .query_one(kept, &[])
-        .await
-        .unwrap()
-        .get(0);
-    assert_eq!(kept, 4);
+    assert_eq!(stack.number(kept).await, 4);
 }
 
 #[tokio::test]
@@ -75,9 +68,7 @@ async fn a_poison_message_is_recorded_and_acknowledged() {
 #[tokio::test]
 async fn what_cannot_be_committed_now_goes_back_to_the_queue() {
     let stack = Stack::start().await;
-    let postgres = stack.postgres().await;
-    let refuse = "REVOKE INSERT ON events FROM runcast_writer";
-    postgres.batch_execute(refuse).await.unwrap();
+    stack.worker_may_commit(false).await;
     let updates = [update("job", "a", "running"), update("job", "b", "running")];
     let answer = stack.invoke("worker", &sqs(&updates)).await;
     let failures = json!([{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]);
@@ -94,10 +85,7 @@ async fn what_cannot_be_committed_now_goes_back_to_the_queue() {
             .unwrap()
             .contains("send the same ones again")
     );
-    postgres
-        .batch_execute("GRANT INSERT ON events TO runcast_writer")
-        .await
-        .unwrap();
+    stack.worker_may_commit(true).await;
     let answer = stack.invoke("worker", &sqs(&updates)).await;
     assert_eq!(answer, json!({"batchItemFailures": []}));
 }
@@ -166,32 +154,21 @@ async fn workers_at_once_give_every_number_once_and_leave_no_hole() {
 
 #[tokio::test]
 async fn a_redelivery_publishes_again_what_a_killed_worker_did_not() {
-    let stack = Stack::with(&[], &[("FALLBACK_POLL_SECONDS", "600")]).await;
+    let stack = Stack::with(&[], &[NO_POLL]).await;
     let mut viewer = stack.watch("/api/job-status/events/r").await;
     viewer.state().await;
     // Committed, but never published: as if the worker was killed in between.
     let passed = update("job", "r", "passed");
-    let mut redis = stack.redis().await;
-    let pause = redis::cmd("ACL")
-        .arg("SETUSER")
-        .arg("worker")
-        .arg("-publish")
-        .to_owned();
-    pause.exec_async(&mut redis).await.unwrap();
+    stack.worker_may_publish(false).await;
     assert_eq!(stack.send(json!([passed])).await["accepted"], 1);
-    let resume = redis::cmd("ACL")
-        .arg("SETUSER")
-        .arg("worker")
-        .arg("+publish")
-        .to_owned();
-    resume.exec_async(&mut redis).await.unwrap();
+    stack.worker_may_publish(true).await;
     assert_eq!(stack.send(json!([passed])).await["duplicates"], 1);
     assert_eq!(viewer.rest().await.0, [1]);
 }
 
 #[tokio::test]
 async fn a_redelivered_test_publishes_its_runs_event_again() {
-    let stack = Stack::with(&[], &[("FALLBACK_POLL_SECONDS", "600")]).await;
+    let stack = Stack::with(&[], &[NO_POLL]).await;
     let mut test = update("test", "t", "running");
     test["runId"] = json!("r");
     assert_eq!(stack.send(json!([test])).await["accepted"], 1);

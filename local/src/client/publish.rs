@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use shared::execution::Kind;
 
 use super::{Target, say};
 use crate::Error;
@@ -15,13 +16,15 @@ Examples:
   runcast publish job r1 failed --error-details \"2 of 10 tests failed\"")]
 pub(crate) struct Options {
     /// test or job
-    kind: String,
+    kind: Kind,
     /// The testId or runId
     id: String,
     /// waiting, running, completed, passed, failed, error or cancelled
     status: String,
+    /// Whose execution it is
     #[arg(long, default_value = "demo")]
     org: String,
+    /// Where in the organization
     #[arg(long, default_value = "demo")]
     project: String,
     /// What makes this update one, however often it is sent; without, a random one
@@ -30,6 +33,7 @@ pub(crate) struct Options {
     /// When it happened (RFC 3339); without, now
     #[arg(long)]
     occurred_at: Option<String>,
+    /// The job that a job run is a run of
     #[arg(long)]
     job_id: Option<String>,
     /// The job run that a test is part of
@@ -44,16 +48,28 @@ pub(crate) struct Options {
     /// What is being done
     #[arg(long, requires = "completed")]
     message: Option<String>,
+    /// When the execution began (RFC 3339); without, when it was first running
+    #[arg(long)]
+    started_at: Option<String>,
+    /// When it ended (RFC 3339); without, when its terminal status occurred
+    #[arg(long)]
+    completed_at: Option<String>,
+    /// How long it took; without, from its beginning to its end
     #[arg(long)]
     duration_ms: Option<u64>,
+    /// What went wrong in a job run
     #[arg(long)]
     error_details: Option<String>,
+    /// Where a job run's artifacts are, comma separated
     #[arg(long, value_delimiter = ',')]
     artifact_paths: Option<Vec<String>>,
+    /// Where a test's report is
     #[arg(long)]
     report_path: Option<String>,
+    /// Where a test's report is in S3
     #[arg(long)]
     s3_url: Option<String>,
+    /// What went wrong in a test
     #[arg(long)]
     error: Option<String>,
     #[command(flatten)]
@@ -61,9 +77,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
-    let event_id = options
-        .event_id
-        .unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    let event_id = options.event_id.unwrap_or_else(new_event_id);
     let progress = options.completed.map(|completed| {
         json!({"completed": completed, "total": options.total, "message": options.message})
     });
@@ -78,6 +92,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
         "jobId": options.job_id,
         "runId": options.run_id,
         "progress": progress,
+        "startedAt": options.started_at,
+        "completedAt": options.completed_at,
         "durationMs": options.duration_ms,
         "errorDetails": options.error_details,
         "artifactPaths": options.artifact_paths,
@@ -85,16 +101,11 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
         "s3Url": options.s3_url,
         "error": options.error,
     });
-    let target = &options.target;
-    let invocation = reqwest::Client::new()
-        .post(target.path("/2015-03-31/functions/worker/invocations"))
-        .json(&json!({"updates": [update]}));
-    let response = invocation
-        .send()
-        .await
-        .map_err(|error| target.unreachable(error))?;
+    let worker = "/2015-03-31/functions/worker/invocations";
+    let updates = json!({"updates": [update]});
+    let response = options.target.post(worker, &updates).await?;
     let failed = response.headers().contains_key("x-amz-function-error");
-    let answer: Value = response.error_for_status()?.json().await?;
+    let answer: Value = response.json().await?;
     say(&answer);
     let rejected = answer.get("rejected").and_then(Value::as_array);
     let rejected = rejected.is_some_and(|rejected| !rejected.is_empty());
@@ -103,4 +114,9 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// An id that no other update has.
+pub(crate) fn new_event_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use rand::RngExt;
 use reqwest::{Response, StatusCode, header};
 use serde_json::Value;
-use shared::execution::Timestamp;
+use shared::execution::{Kind, Timestamp};
 use tokio::time::{sleep, timeout};
 
 use super::{Target, say};
@@ -33,8 +33,7 @@ Examples:
 Ends when all is over (Ctrl-C before), with a summary; fails where an event was missing or twice.")]
 pub(crate) struct Options {
     /// test or job
-    #[arg(value_parser = ["test", "job"])]
-    kind: String,
+    kind: Kind,
     /// 1 to 50 ids on one stream
     #[arg(required_unless_present = "project")]
     ids: Vec<String>,
@@ -73,7 +72,7 @@ struct Summary {
 }
 
 /// How a connection ended.
-enum Ended {
+enum Over {
     /// All is over.
     Complete,
     /// To be resumed.
@@ -83,6 +82,7 @@ enum Ended {
 pub(crate) async fn run(mut options: Options) -> Result<ExitCode, Error> {
     let mut summary = Summary {
         fresh: options.last_event_id.is_none(),
+        seqs: options.seqs(),
         ..Summary::default()
     };
     let result = tokio::select! {
@@ -99,6 +99,24 @@ pub(crate) async fn run(mut options: Options) -> Result<ExitCode, Error> {
     })
 }
 
+impl Options {
+    /// Where each execution stands at the cursor, which tells it in the order of the request. A
+    /// project's cursor is one number, of no execution.
+    fn seqs(&self) -> BTreeMap<String, u64> {
+        let mut ids = Vec::new();
+        for id in &self.ids {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        let seqs = self.last_event_id.iter().flat_map(|id| id.split(','));
+        let pairs = ids.into_iter().zip(seqs);
+        pairs
+            .filter_map(|(id, seq)| Some((id.clone(), seq.parse().ok()?)))
+            .collect()
+    }
+}
+
 async fn follow(options: &mut Options, summary: &mut Summary) -> Result<(), Error> {
     let client = reqwest::Client::builder()
         .http1_only()
@@ -111,7 +129,7 @@ async fn follow(options: &mut Options, summary: &mut Summary) -> Result<(), Erro
             Ok(response) if response.status() == StatusCode::NO_CONTENT => return Ok(()),
             Ok(response) if response.status().is_success() => {
                 failures = 0;
-                if let Ended::Complete = read(response, options, summary).await {
+                if let Over::Complete = read(response, options, summary).await {
                     return Ok(());
                 }
             }
@@ -149,12 +167,11 @@ async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result
     let mut request = client
         .get(options.target.path(&path))
         .header(header::ACCEPT, "text/event-stream");
-    let parameter = if kind == "job" { "runId" } else { "testId" };
     match (&options.project, ids.as_slice()) {
         (Some(project), _) => request = request.query(&[("projectId", project)]),
         (None, [_]) => {}
         (None, ids) => {
-            let ids: Vec<_> = ids.iter().map(|id| (parameter, id)).collect();
+            let ids: Vec<_> = ids.iter().map(|id| (kind.id_name(), id)).collect();
             request = request.query(&ids);
         }
     }
@@ -180,7 +197,7 @@ async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result
 }
 
 /// Reads a stream to its end, or until it is silent for 2.5 heartbeats.
-async fn read(response: Response, options: &mut Options, summary: &mut Summary) -> Ended {
+async fn read(response: Response, options: &mut Options, summary: &mut Summary) -> Over {
     let mut silence = Duration::from_mins(1);
     // Pings are no events: what counts as silence is seen below the parser.
     let bytes = response.bytes_stream();
@@ -200,7 +217,7 @@ async fn read(response: Response, options: &mut Options, summary: &mut Summary) 
             () = sleep(silence.saturating_sub(last_heard.elapsed())) => None,
         };
         let Some(Ok(event)) = event else {
-            return Ended::Early;
+            return Over::Early;
         };
         if !event.id.is_empty() {
             options.last_event_id = Some(event.id.clone());
@@ -227,7 +244,7 @@ async fn read(response: Response, options: &mut Options, summary: &mut Summary) 
                 // The server closes; without waiting for it, the connection would be cut.
                 let _ = timeout(Duration::from_secs(2), events.next()).await;
                 let over = matches!(reason, "complete" | "closed");
-                return if over { Ended::Complete } else { Ended::Early };
+                return if over { Over::Complete } else { Over::Early };
             }
             _ => summary.take(&event, options),
         }
@@ -241,15 +258,18 @@ impl Summary {
         };
         self.frames += 1;
         let text = |name: &str| state.get(name).and_then(Value::as_str);
-        let id = text("runId").or(text("testId")).unwrap_or_default();
+        let id = text(options.kind.id_name()).unwrap_or_default();
         let seq = state.get("seq").and_then(Value::as_u64).unwrap_or_default();
         self.check(id, seq);
+        let fresh = self.fresh;
         // The first states of a fresh stream carry the cursor on the last one.
         if !event.id.is_empty() {
             self.fresh = false;
         }
-        let occurred = text("occurredAt")
-            .and_then(|time| serde_json::from_value::<Timestamp>(Value::from(time)).ok());
+        // How old a first state is, says nothing of how fast it came.
+        let occurred = text("occurredAt").filter(|_| !fresh);
+        let occurred =
+            occurred.and_then(|time| serde_json::from_value::<Timestamp>(time.into()).ok());
         let latency = occurred.map(|time| (Timestamp::now().0 - time.0).num_milliseconds());
         self.latencies_ms
             .extend(latency.filter(|latency| *latency >= 0));

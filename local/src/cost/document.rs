@@ -2,7 +2,7 @@
 
 use super::{
     dollars,
-    formula::{ASSUMED, Architecture, Mode, Scene, fixed, total},
+    formula::{ASSUMED, Architecture, Mode, Usage, fixed, total},
     prices,
 };
 
@@ -13,8 +13,8 @@ pub(super) fn tables() -> String {
     [viewers(), run(), break_even(), fixed_table(), price_table()].join("\n")
 }
 
-fn scene(mode: Mode, architecture: Architecture, viewers: f64, watched: f64, tabs: f64) -> Scene {
-    Scene {
+fn usage(mode: Mode, architecture: Architecture, viewers: f64, watched: f64, tabs: f64) -> Usage {
+    Usage {
         mode,
         architecture,
         viewers,
@@ -33,18 +33,18 @@ fn viewers() -> String {
     let x86 = Architecture::X86;
     for viewers in [10.0, 100.0, 1_000.0, 10_000.0] {
         let ours = [
-            scene(Mode::Separate, x86, viewers, 1.0, 1.0),
-            scene(Mode::Separate, x86, viewers, 30.0, 1.0),
-            scene(Mode::Multiplexed, x86, viewers, 30.0, 1.0),
-            scene(Mode::Multiplexed, x86, viewers, 30.0, 10.0),
-            scene(Mode::Shared, x86, viewers, 30.0, 10.0),
-            scene(Mode::Managed, x86, viewers, 30.0, 1.0),
+            usage(Mode::Separate, x86, viewers, 1.0, 1.0),
+            usage(Mode::Separate, x86, viewers, 30.0, 1.0),
+            usage(Mode::Multiplexed, x86, viewers, 30.0, 1.0),
+            usage(Mode::Multiplexed, x86, viewers, 30.0, 10.0),
+            usage(Mode::Shared, x86, viewers, 30.0, 10.0),
+            usage(Mode::Managed, x86, viewers, 30.0, 1.0),
         ];
         let mut cells: Vec<_> = ours
             .iter()
-            .map(|scene| dollars(total(&scene.delivery())))
+            .map(|usage| dollars(total(&usage.delivery())))
             .collect();
-        let others = scene(Mode::Multiplexed, x86, viewers, 30.0, 1.0).alternatives();
+        let others = usage(Mode::Multiplexed, x86, viewers, 30.0, 1.0).alternatives();
         cells.extend(others.iter().map(|other| dollars(other.dollars)));
         table.push_str(&format!("| {viewers} | {} |\n", cells.join(" | ")));
     }
@@ -55,10 +55,10 @@ fn viewers() -> String {
 fn run() -> String {
     let mut table = String::from("| | x86_64 | arm64 |\n|---|---:|---:|\n");
     let both = [Architecture::X86, Architecture::Arm];
-    let hours = both.map(|it| dollars(scene(Mode::Separate, it, 1.0, 1.0, 1.0).stream_hour()));
+    let hours = both.map(|it| dollars(usage(Mode::Separate, it, 1.0, 1.0, 1.0).stream_hour()));
     table.push_str(&format!("| a stream-hour | {} |\n", hours.join(" | ")));
     let months = both.map(|it| {
-        let hour = scene(Mode::Separate, it, 1.0, 1.0, 1.0).stream_hour();
+        let hour = usage(Mode::Separate, it, 1.0, 1.0, 1.0).stream_hour();
         dollars(hour * super::formula::HOURS_A_MONTH)
     });
     table.push_str(&format!(
@@ -66,9 +66,9 @@ fn run() -> String {
         months.join(" | ")
     ));
     let runs = both.map(|it| {
-        let run = Scene {
+        let run = Usage {
             minutes: 6.0,
-            ..scene(Mode::Separate, it, 2.0, 1.0, 1.0)
+            ..usage(Mode::Separate, it, 2.0, 1.0, 1.0)
         };
         dollars(total(&run.delivery()))
     });
@@ -84,7 +84,7 @@ fn break_even() -> String {
         "| held streams cost more than | from stream-hours a month | always open |\n|---|---:|---:|\n",
     );
     for (name, architecture) in [("x86_64", Architecture::X86), ("arm64", Architecture::Arm)] {
-        let (hub, managed) = scene(Mode::Separate, architecture, 1.0, 1.0, 1.0).break_even();
+        let (hub, managed) = usage(Mode::Separate, architecture, 1.0, 1.0, 1.0).break_even();
         for (what, hours) in [
             ("two Fargate tasks + load balancer", hub),
             ("three Managed Instances", managed),

@@ -8,9 +8,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use self::formula::{ASSUMED, Architecture, Line, Mode, Scene, fixed, total};
-use super::say;
-use crate::Error;
+use self::formula::{ASSUMED, Architecture, Line, Mode, UPDATES_AN_EXECUTION, Usage, fixed, total};
+use crate::{Error, client::say};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -29,8 +28,10 @@ pub(crate) struct Options {
     /// How long each of them looks, in minutes
     #[arg(long, required_unless_present = "markdown")]
     minutes: Option<f64>,
+    /// How a viewer's streams are held
     #[arg(long, value_enum, default_value = "separate")]
     mode: Mode,
+    /// Whose processors
     #[arg(long, value_enum, default_value = "x86_64")]
     architecture: Architecture,
     /// Executions that each watches at once, in all tabs together
@@ -42,8 +43,9 @@ pub(crate) struct Options {
     /// Executions that run in that time
     #[arg(long, default_value_t = 10_000)]
     executions: u32,
-    /// Updates that producers send in that time; without, 12 for each execution
-    #[arg(long)]
+    #[arg(long, help = format!(
+        "Updates that producers send in that time; without, {UPDATES_AN_EXECUTION} for each execution"
+    ))]
     updates: Option<f64>,
     /// States that reach a tab in a minute
     #[arg(long, default_value_t = ASSUMED.frames_a_minute)]
@@ -84,7 +86,7 @@ pub(crate) struct Options {
     markdown: bool,
 }
 
-/// A scene that cannot be.
+/// A usage that cannot be.
 #[derive(Debug, thiserror::Error)]
 #[error("--{option} {value}: takes a number above 0")]
 struct NotAbove0 {
@@ -97,17 +99,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
         say(document::tables().trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    let scene = options.scene()?;
+    let usage = options.usage()?;
     if options.json {
-        print_json(&scene);
+        print_json(&usage);
     } else {
-        print(&scene, options.executions);
+        print(&usage, options.executions);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Options {
-    fn scene(&self) -> Result<Scene, NotAbove0> {
+    fn usage(&self) -> Result<Usage, NotAbove0> {
         let viewers = self.viewers.map_or(0.0, f64::from);
         let minutes = self.minutes.unwrap_or_default();
         for (option, value) in [
@@ -124,7 +126,7 @@ impl Options {
                 return Err(NotAbove0 { option, value });
             }
         }
-        Ok(Scene {
+        Ok(Usage {
             mode: self.mode,
             architecture: self.architecture,
             viewers,
@@ -133,7 +135,9 @@ impl Options {
             tabs: f64::from(self.tabs),
             frames_a_minute: self.frames_per_minute,
             frame_bytes: self.frame_bytes,
-            updates: self.updates.unwrap_or(f64::from(self.executions) * 12.0),
+            updates: self
+                .updates
+                .unwrap_or(f64::from(self.executions) * UPDATES_AN_EXECUTION),
             window_seconds: self.window_seconds,
             stream_memory_mb: self.stream_memory_mb,
             start_milliseconds: self.start_milliseconds,
@@ -146,22 +150,22 @@ impl Options {
     }
 }
 
-fn print(scene: &Scene, executions: u32) {
-    let (delivery, ingest) = (scene.delivery(), scene.ingest());
+fn print(usage: &Usage, executions: u32) {
+    let (delivery, ingest) = (usage.delivery(), usage.ingest());
     say("Delivery");
     print_lines(&delivery);
     say("\nIngest, the same whichever way it is delivered");
     print_lines(&ingest);
     let all = total(&delivery) + total(&ingest);
     say(format!("\n{:<64} {:>32}", "Together", dollars(all)));
-    let hours = scene.stream_hours();
+    let hours = usage.stream_hours();
     say(format!(
         "{hours:.1} stream-hours, {} each to hold; {} for each of {executions} executions",
-        dollars(scene.stream_hour()),
+        dollars(usage.stream_hour()),
         dollars(all / f64::from(executions.max(1)))
     ));
     say("\nThe same delivery by other ways, for a month");
-    for other in scene.alternatives() {
+    for other in usage.alternatives() {
         say(format!(
             "  {:<62} {:>32}",
             other.name,
@@ -169,7 +173,7 @@ fn print(scene: &Scene, executions: u32) {
         ));
         say(format!("      also needs {}", other.also_needs));
     }
-    let (hub, managed) = scene.break_even();
+    let (hub, managed) = usage.break_even();
     say(format!(
         "\nHeld streams cost more than the smallest hub from {hub:.0} stream-hours a month ({:.0} always open),\n\
          more than the smallest Managed Instances from {managed:.0} ({:.0} always open).",
@@ -197,14 +201,14 @@ fn print_lines(lines: &[Line]) {
     ));
 }
 
-fn print_json(scene: &Scene) {
-    let (delivery, ingest) = (scene.delivery(), scene.ingest());
-    let (hub, managed) = scene.break_even();
+fn print_json(usage: &Usage) {
+    let (delivery, ingest) = (usage.delivery(), usage.ingest());
+    let (hub, managed) = usage.break_even();
     say(json!({
         "delivery": delivery, "deliveryDollars": total(&delivery),
         "ingest": ingest, "ingestDollars": total(&ingest),
-        "streamHours": scene.stream_hours(), "streamHourDollars": scene.stream_hour(),
-        "alternatives": scene.alternatives(), "fixed": fixed(),
+        "streamHours": usage.stream_hours(), "streamHourDollars": usage.stream_hour(),
+        "alternatives": usage.alternatives(), "fixed": fixed(),
         "breakEvenStreamHours": {"hub": hub, "managed": managed},
     }));
 }

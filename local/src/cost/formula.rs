@@ -1,4 +1,4 @@
-//! The formulas. Pure: a scene goes in, quantities and dollars come out.
+//! The formulas. Pure: a usage goes in, quantities and dollars come out.
 
 use serde::Serialize;
 
@@ -6,6 +6,9 @@ use super::prices::{self, Price};
 
 /// Hours of a month, as AWS counts them.
 pub(crate) const HOURS_A_MONTH: f64 = 730.0;
+
+/// Updates that producers send of an execution (assumed).
+pub(crate) const UPDATES_AN_EXECUTION: f64 = 12.0;
 
 /// A window is 80 to 100 % of its setting.
 const MEAN_WINDOW: f64 = 0.9;
@@ -34,6 +37,10 @@ const CONNECTIONS_A_BALANCER_UNIT: f64 = 3_000.0;
 /// API Gateway closes a connection that is idle for ten minutes.
 const GATEWAY_PING_MINUTES: f64 = 9.0;
 
+/// The two lines that are paid for each stream.
+const HELD: &str = "Lambda, streams held";
+const REQUESTS: &str = "Lambda, requests (windows)";
+
 /// How a viewer's streams are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Mode {
@@ -60,7 +67,7 @@ pub(crate) enum Architecture {
 
 /// What happens, in a month or in a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Scene {
+pub(crate) struct Usage {
     pub(crate) mode: Mode,
     pub(crate) architecture: Architecture,
     pub(crate) viewers: f64,
@@ -85,7 +92,7 @@ pub(crate) struct Scene {
 }
 
 /// A viewer who looks for an hour, at what is assumed where nobody says.
-pub(crate) const ASSUMED: Scene = Scene {
+pub(crate) const ASSUMED: Usage = Usage {
     mode: Mode::Separate,
     architecture: Architecture::X86,
     viewers: 1.0,
@@ -94,7 +101,7 @@ pub(crate) const ASSUMED: Scene = Scene {
     tabs: 1.0,
     frames_a_minute: 6.0,
     frame_bytes: 700.0,
-    updates: 120_000.0,
+    updates: 10_000.0 * UPDATES_AN_EXECUTION,
     window_seconds: 120.0,
     stream_memory_mb: 128.0,
     start_milliseconds: 60.0,
@@ -140,7 +147,7 @@ pub(crate) fn total(lines: &[Line]) -> f64 {
     lines.iter().map(|line| line.dollars).sum()
 }
 
-impl Scene {
+impl Usage {
     fn streams(&self) -> f64 {
         let each = match self.mode {
             Mode::Separate => self.watched.max(self.tabs),
@@ -208,18 +215,12 @@ impl Scene {
             self.instances()
         } else {
             let seconds = self.stream_gb_seconds();
-            vec![line(
-                "Lambda, streams held",
-                seconds,
-                "GB-s",
-                self.duration(),
-            )]
+            vec![line(HELD, seconds, "GB-s", self.duration())]
         };
         let millions = self.requests() / 1e6;
         let gigabytes = self.bytes() / BYTES_A_GB;
         let beyond = self.streamed_bytes_beyond_free() / BYTES_A_GB;
-        let requests = "Lambda, requests (windows)";
-        lines.push(line(requests, millions, "million", prices::LAMBDA_REQUESTS));
+        lines.push(line(REQUESTS, millions, "million", prices::LAMBDA_REQUESTS));
         let streamed = "Lambda, streamed beyond 6 MB";
         lines.push(line(streamed, beyond, "GB", prices::LAMBDA_STREAMED));
         if self.cloudfront {
@@ -329,16 +330,16 @@ impl Scene {
 
     /// Dollars to hold one stream for an hour: its GB-seconds and its requests.
     pub(crate) fn stream_hour(&self) -> f64 {
-        let scene = Scene {
+        let usage = Usage {
             mode: Mode::Shared,
             viewers: 1.0,
             minutes: 60.0,
             ..self.clone()
         };
-        scene
+        usage
             .delivery()
             .iter()
-            .take(2)
+            .filter(|line| [HELD, REQUESTS].contains(&line.item))
             .map(|line| line.dollars)
             .sum()
     }
@@ -346,7 +347,7 @@ impl Scene {
     /// Stream-hours a month above which the smallest hub, and the smallest Managed Instances, cost less
     /// than held streams.
     pub(crate) fn break_even(&self) -> (f64, f64) {
-        let one = Scene {
+        let one = Usage {
             mode: Mode::Managed,
             viewers: 1.0,
             tabs: 1.0,

@@ -1,0 +1,143 @@
+//! The functions of a stack: what each is, and how they are started.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    Error,
+    environment::Spec,
+    function_url::collect,
+    lambda::Lambda,
+    report::Report,
+    servers::{Addresses, Servers},
+};
+
+/// A function.
+struct Function {
+    name: &'static str,
+    memory_mb: u32,
+    role: Role,
+}
+
+/// What a function does, and so what it may do in Redis and Postgres.
+#[derive(PartialEq)]
+enum Role {
+    /// Streams to viewers.
+    Stream,
+    /// Takes updates.
+    Worker,
+    /// Prepares the schema.
+    Migrate,
+}
+
+const FUNCTIONS: [Function; 5] = [
+    Function {
+        name: "test-status",
+        memory_mb: 128,
+        role: Role::Stream,
+    },
+    Function {
+        name: "job-status",
+        memory_mb: 128,
+        role: Role::Stream,
+    },
+    Function {
+        name: "queue-stats",
+        memory_mb: 128,
+        role: Role::Stream,
+    },
+    Function {
+        name: "worker",
+        memory_mb: 256,
+        role: Role::Worker,
+    },
+    Function {
+        name: "migrate",
+        memory_mb: 128,
+        role: Role::Migrate,
+    },
+];
+
+/// A variable of this process, as the functions read it: an empty one is not set.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok()?.trim().to_owned();
+    (!value.is_empty()).then_some(value)
+}
+
+/// What the functions of a stack have in common.
+pub(crate) struct Functions {
+    pub(crate) time_limit: Duration,
+    pub(crate) max_environments: usize,
+    /// How many invocations the one process of a streaming function serves at once.
+    pub(crate) managed: Option<u32>,
+    /// The process group to start in.
+    pub(crate) group: i32,
+    pub(crate) report: Report,
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+impl Functions {
+    /// Migrates the schema, then makes every function ready. What there is by then is in `lambdas`,
+    /// also where one fails.
+    pub(crate) async fn start(
+        &self,
+        servers: &Servers,
+        queue_prefix: &str,
+        lambdas: &mut Vec<Lambda>,
+    ) -> Result<(), Error> {
+        for function in FUNCTIONS.iter().filter(|it| it.role == Role::Migrate) {
+            let migrate = self.lambda(function, &servers.owner)?;
+            lambdas.push(migrate.clone());
+            eprintln!("runcast: migrating the schema");
+            invoke(&migrate, &json!({"action": "migrate"})).await?;
+        }
+        let streams = servers.for_streams(queue_prefix).await?;
+        let worker = servers.for_worker().await?;
+        for function in &FUNCTIONS {
+            let addresses = match function.role {
+                Role::Stream => &streams,
+                Role::Worker => &worker,
+                Role::Migrate => continue,
+            };
+            let lambda = self.lambda(function, addresses)?;
+            lambda.prepare().await?;
+            lambdas.push(lambda);
+        }
+        Ok(())
+    }
+
+    fn lambda(&self, function: &Function, servers: &Addresses) -> Result<Lambda, Error> {
+        let binary = std::env::current_exe()?.with_file_name(function.name);
+        if !binary.exists() {
+            let binary = binary.display();
+            return Err(format!("{binary} is not built: run `make build`").into());
+        }
+        let managed = self.managed.filter(|_| function.role == Role::Stream);
+        let mut variables = self.variables.clone();
+        variables.extend(servers.variables());
+        let spec = Spec {
+            name: function.name,
+            binary,
+            variables,
+            memory_mb: function.memory_mb,
+            concurrency: managed.map_or(1, |concurrency| concurrency as usize),
+            group: self.group,
+        };
+        let environments = managed.map_or(self.max_environments, |_| 1);
+        let report = self.report.clone();
+        Ok(Lambda::new(spec, self.time_limit, environments, report))
+    }
+}
+
+/// Invokes a function of the stack's own, and fails where it does.
+async fn invoke(lambda: &Lambda, payload: &Value) -> Result<(), Error> {
+    let answer = lambda.invoke(payload.to_string().into()).await?;
+    let is_error = answer.is_error;
+    let body = collect(answer.body).await?;
+    if is_error {
+        let said = String::from_utf8_lossy(&body).into_owned();
+        return Err(format!("{} failed: {said}", lambda.name()).into());
+    }
+    Ok(())
+}
