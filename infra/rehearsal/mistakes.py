@@ -120,7 +120,6 @@ MISTAKES = [
     ("a widget that is always empty", "alarms", APPLICATION, replace("Overview", "DashboardBody", "Fn::Sub", old="RejectedUpdates", new="RefusedUpdates")),
     ("an alarm that rings at night", "alarms", APPLICATION, prop("DeadLetters", "TreatMissingData", "breaching")),
     ("an alarm on a queue's URL", "alarms", APPLICATION, prop("QueueAge", "Dimensions", [{"Name": "QueueName", "Value": {"Ref": "Updates"}}])),
-    ("an alarm that rings when all is well", "parameters", APPLICATION, put("Parameters", "FallbackPollSeconds", "MinValue", 1)),
     ("a prefix that a cluster cannot use", "parameters", APPLICATION, put("Parameters", "QueuePrefix", "AllowedPattern", "[A-Za-z0-9_-]+")),
     ("queues with new data", "parameters", APPLICATION, put("Rules", "QueuesAreWithOwnData", None)),
     ("data that goes with the application", "nested", APPLICATION, put("Resources", "NewDataStack", "DeletionPolicy", "Delete")),

@@ -314,8 +314,6 @@ def parameters(application, data):
     if '"QueueNames"' not in queues_rule or '[{"Ref": "Data"}, "own"]' not in queues_rule:
         yield "queues can be asked for with new data, which no user can write and nothing reaches"
     # The alarm takes more than one poll in five seconds for a fault.
-    if application["Parameters"]["FallbackPollSeconds"]["MinValue"] <= 5:
-        yield "the alarm FallbackRate rings when all is well"
     if application["Parameters"]["FallbackPollDegradedSeconds"]["MaxValue"] >= 5:
         yield "the alarm FallbackRate does not ring when Redis is away"
 

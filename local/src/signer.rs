@@ -7,6 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use shared::execution::Id;
 
 use crate::Error;
 
@@ -25,10 +26,10 @@ pub(crate) struct Signer {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TokenRequest {
-    pub(crate) org: String,
+    pub(crate) org: Id,
     /// Absent: every project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) projects: Option<Vec<String>>,
+    pub(crate) projects: Option<Vec<Id>>,
     pub(crate) ttl_seconds: u64,
 }
 
@@ -48,9 +49,9 @@ impl Signer {
 
     /// A key set with this key, beside those given.
     pub(crate) fn key_set(&self, given: Option<&str>) -> String {
-        let mut keys = given
-            .and_then(|text| serde_json::from_str::<Value>(text).ok())
-            .unwrap_or_else(|| json!({"keys": []}));
+        let none = || json!({"keys": []});
+        let mut keys =
+            given.map_or_else(none, |text| serde_json::from_str(text).unwrap_or_default());
         let own = json!({
             "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": KEY_ID,
             "x": BASE64_URL_SAFE_NO_PAD.encode(&self.public),

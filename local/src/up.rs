@@ -218,7 +218,7 @@ fn check(variables: &[(String, String)], servers: &Addresses) -> Result<config::
 #[expect(clippy::print_stdout, reason = "what it is for")]
 fn announce(url: &str, owner: &Addresses, signer: &Signer) -> Result<(), Error> {
     let everything = TokenRequest {
-        org: "demo".to_owned(),
+        org: "demo".parse()?,
         projects: None,
         ttl_seconds: 30 * 24 * 3600,
     };

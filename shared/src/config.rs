@@ -36,7 +36,8 @@ mod redis;
 use std::time::Duration;
 
 use http::HeaderValue;
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use serde::Deserialize;
 
 pub use self::{
     database::{Database, DatabaseIam},
@@ -65,15 +66,27 @@ impl Access {
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let takes = "a JSON Web Key Set, {\"keys\":[…]}, with at least one key";
         let jwks = env.required("AUTH_JWKS", takes, |json| {
-            let jwks: JwkSet = serde_json::from_str(json).ok()?;
-            (!jwks.keys.is_empty()).then_some(jwks)
+            #[derive(Deserialize)]
+            struct Given {
+                keys: Vec<serde_json::Value>,
+            }
+            let given: Given = serde_json::from_str(json).ok()?;
+            // A kind that is not known costs the others nothing: RFC 7517, section 5.
+            let known = given
+                .keys
+                .iter()
+                .filter_map(|key| Jwk::deserialize(key).ok());
+            let jwks = JwkSet {
+                keys: known.collect(),
+            };
+            (!given.keys.is_empty()).then_some(jwks)
         })?;
         let origin = |text: &str| {
             let text = text.trim();
             let rest = text
                 .strip_prefix("https://")
                 .or(text.strip_prefix("http://"))?;
-            (!rest.is_empty() && !rest.contains('/'))
+            (!rest.is_empty() && !rest.contains(['/', '*']))
                 .then(|| HeaderValue::from_str(text).ok())
                 .flatten()
         };

@@ -56,10 +56,10 @@ impl Cursor {
     #[must_use]
     pub fn parse(text: &str, tracks: usize) -> Option<Vec<Seq>> {
         let position = |part: &str| {
-            let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
             // Postgres counts in signed 64 bits.
-            let number = part.parse().ok().filter(|n| i64::try_from(*n).is_ok());
-            number.filter(|_| digits).map(Seq)
+            let number: i64 = part.parse().ok().filter(|number| *number >= 0)?;
+            // As we write it: without a sign or zeros before it.
+            (number.to_string() == part).then_some(Seq(number.unsigned_abs()))
         };
         let positions: Vec<_> = text
             .split(',')

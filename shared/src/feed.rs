@@ -160,8 +160,7 @@ impl Feed {
             }
         }
         let states = self.log.states(&self.watch).await?;
-        let theirs = |event: &Event| self.grant.covers(&event.organization_id, &event.project_id);
-        if !states.events.iter().all(|(_, event)| theirs(event)) {
+        if !states.events.iter().all(|(_, event)| self.covers(event)) {
             return Err(OpenError::NotTheirs);
         }
         if resumed.is_some() {
@@ -170,6 +169,15 @@ impl Feed {
         self.begin_from(states);
         self.schedule_first_poll();
         Ok(true)
+    }
+
+    fn covers(&self, event: &Event) -> bool {
+        let Event {
+            organization_id,
+            project_id,
+            ..
+        } = event;
+        self.grant.covers(organization_id, project_id)
     }
 
     fn is_complete(&self) -> bool {
@@ -269,7 +277,7 @@ impl Feed {
         if self.cursor.offer(track, self.watch.seq_of(event)) != Verdict::Deliver {
             return;
         }
-        if !self.grant.covers(&event.organization_id, &event.project_id) {
+        if !self.covers(event) {
             self.forbidden = true;
             return;
         }
@@ -287,8 +295,7 @@ impl Feed {
     /// covers all of them.
     fn begin_from(&mut self, states: States) {
         let mut events = states.events.iter().peekable();
-        let covered = |event: &Event| self.grant.covers(&event.organization_id, &event.project_id);
-        self.forbidden |= !states.events.iter().all(|(_, event)| covered(event));
+        self.forbidden |= !states.events.iter().all(|(_, event)| self.covers(event));
         let mut data = Vec::with_capacity(states.events.len());
         match &self.watch {
             Watch::Executions { kind, ids } => {
@@ -344,8 +351,11 @@ impl Source for Feed {
             };
             tokio::select! {
                 signal = self.subscription.recv() => match signal {
-                    Signal::Event(track, event) => self.offer(track, &event),
-                    Signal::Nudge => self.cursor.nudge(),
+                    Signal::Event(track, event) if self.covers(&event) => {
+                        self.offer(track, &event);
+                    }
+                    // Whose an event is, the log says.
+                    Signal::Event(..) | Signal::Nudge => self.cursor.nudge(),
                     Signal::Lost => self.read_within(self.settings.poll_degraded),
                     Signal::Restored => self.read_within(RESTORED_SPREAD),
                 },

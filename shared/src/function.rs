@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use lambda_runtime::Diagnostic;
+
 use crate::{config::Env, telemetry};
 
 /// Runs a function until Lambda ends it.
@@ -25,5 +27,14 @@ where
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What an invocation that fails is answered with. Without it, the answer would name a type of Rust's.
+#[must_use]
+pub fn failure(message: String) -> Diagnostic {
+    Diagnostic {
+        error_type: "Failure".to_owned(),
+        error_message: message,
     }
 }

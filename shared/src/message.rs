@@ -1,6 +1,7 @@
 //! What is published in Redis of an event: its data, and whose it is.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
     execution::{Event, Id, Seq, State, Timestamp},
@@ -43,12 +44,16 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
         project_id: Id,
         #[serde(default)]
         project_seq: Seq,
-        published_at: Option<Timestamp>,
+        published_at: Timestamp,
         #[serde(flatten)]
-        state: State,
+        state: Map<String, Value>,
     }
     let message: Message = serde_json::from_slice(message).ok()?;
-    let state = &message.state;
+    let state = State::deserialize(&message.state).ok()?;
+    // Nothing is missing, nothing more is there: what is sent on is what was told.
+    if serde_json::to_value(&state).ok()? != Value::Object(message.state) {
+        return None;
+    }
     let event = Event {
         kind: state.kind(),
         id: state.id().clone(),
@@ -58,7 +63,7 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
         data: state.to_json(),
         organization_id: message.organization_id,
         project_id: message.project_id,
-        published_at: message.published_at,
+        published_at: Some(message.published_at),
     };
     let number = match channel {
         Channel::Project { .. } => event.project_seq,
@@ -73,11 +78,13 @@ mod tests {
     use crate::{execution::Kind, watch::Watch};
 
     #[test]
-    fn a_message_without_a_number_of_its_channel_is_not_an_event() {
+    fn a_message_without_a_number_of_its_channel_or_not_whole_is_not_an_event() {
         let state = State::unreported(Kind::Job, "r".parse().unwrap()).to_json();
-        let of = r#"{"organizationId":"o","projectId":"p","publishedAt":null,"#;
+        let of =
+            r#"{"organizationId":"o","projectId":"p","publishedAt":"2026-01-31T12:00:00.000Z","#;
         let unnumbered = state.replacen('{', of, 1);
         let numbered = unnumbered.replace(r#""seq":0"#, r#""seq":1"#);
+        let partly = numbered.replace(r#""jobId":null,"#, "");
         let in_project = numbered.replacen('{', r#"{"projectSeq":7,"#, 1);
         let project = Watch::Project {
             kind: Kind::Job,
@@ -91,6 +98,7 @@ mod tests {
         for (watch, message, is_event) in [
             (&execution, &unnumbered, false),
             (&execution, &numbered, true),
+            (&execution, &partly, false),
             (&project, &numbered, false),
             (&project, &in_project, true),
         ] {

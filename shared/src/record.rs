@@ -76,21 +76,10 @@ pub fn apply(
     now: Timestamp,
 ) -> (Vec<NewEvent>, Vec<Outcome>) {
     let mut events = Vec::with_capacity(updates.len());
+    let mut apply = |update| apply_one(update, executions, known, now, &mut events);
     let outcomes = updates
         .iter()
-        .map(|update| {
-            let key = (update.kind, update.id.clone(), update.event_id.clone());
-            if known.contains(&key) {
-                return Outcome::Duplicate;
-            }
-            match apply_one(update, executions, now, &mut events) {
-                Ok(()) => {
-                    known.insert(key);
-                    Outcome::Accepted
-                }
-                Err(rejection) => Outcome::Rejected(rejection),
-            }
-        })
+        .map(|update| apply(update).unwrap_or_else(Outcome::Rejected))
         .collect();
     (events, outcomes)
 }
@@ -98,9 +87,10 @@ pub fn apply(
 fn apply_one(
     update: &Update,
     executions: &mut Executions,
+    known: &mut KnownEvents,
     now: Timestamp,
     events: &mut Vec<NewEvent>,
-) -> Result<(), Rejection> {
+) -> Result<Outcome, Rejection> {
     let key = (update.kind, update.id.clone());
     let mut execution = executions
         .get(&key)
@@ -108,6 +98,10 @@ fn apply_one(
         .unwrap_or_else(|| Execution::unreported(update));
     let before = execution.reported_status();
     execution.claim(update).ok_or(Rejection::NotTheirs)?;
+    let event_key = (update.kind, update.id.clone(), update.event_id.clone());
+    if known.contains(&event_key) {
+        return Ok(Outcome::Duplicate);
+    }
     if execution.state.status().is_terminal() {
         return Err(Rejection::AlreadyEnded);
     }
@@ -140,7 +134,8 @@ fn apply_one(
         }
         executions.insert(key, run);
     }
-    Ok(())
+    known.insert(event_key);
+    Ok(Outcome::Accepted)
 }
 
 impl Execution {
@@ -187,7 +182,7 @@ impl Execution {
                 keep(&mut $state.progress, update.progress.as_ref());
                 keep(&mut $state.started_at, update.started_at.as_ref());
                 keep(&mut $state.completed_at, update.completed_at.as_ref());
-                if update.status != Status::Waiting {
+                if update.status == Status::Running {
                     $state.started_at.get_or_insert(occurred_at);
                 }
                 if update.status.is_terminal() {
@@ -322,6 +317,15 @@ mod tests {
     }
 
     #[test]
+    fn nobody_guesses_when_an_execution_began_that_was_not_seen_running() {
+        let ended = r#"{"eventId":"1","kind":"job","id":"r","status":"passed"}"#;
+        let (events, _) = record(&mut Executions::new(), &[update(ended)]);
+        let state: serde_json::Value = serde_json::from_str(&events[0].event.data).unwrap();
+        assert!(state["startedAt"].is_null() && state["durationMs"].is_null());
+        assert_eq!(state["completedAt"], "2026-01-31T12:00:00.000Z");
+    }
+
+    #[test]
     fn a_tests_change_of_status_is_an_event_of_its_run() {
         let updates = [
             update(r#"{"eventId":"1","kind":"test","id":"a","status":"running","runId":"r"}"#),
@@ -408,9 +412,14 @@ mod tests {
         theirs.project_id = "q".parse().unwrap();
         let mut test = theirs.clone();
         (test.kind, test.run_id) = (Kind::Test, Some(test.id.clone()));
-        let (_, outcomes) = record(&mut executions, &[first, theirs, test]);
-        assert_eq!(outcomes[1], Outcome::Rejected(Rejection::NotTheirs));
+        // Nor is anything told of its events.
+        let mut guessed = theirs.clone();
+        guessed.event_id = "1".to_owned();
+        let (_, outcomes) = record(&mut executions, &[first, theirs, test, guessed]);
+        let not_theirs = Outcome::Rejected(Rejection::NotTheirs);
+        assert_eq!(outcomes[1], not_theirs);
         assert_eq!(outcomes[2], Outcome::Rejected(Rejection::RunNotTheirs));
+        assert_eq!(outcomes[3], not_theirs);
         assert_eq!(executions.len(), 1);
     }
 }

@@ -5,8 +5,11 @@ use thiserror::Error;
 
 use crate::execution::{Id, InvalidWord, Kind, Progress, Status, Timestamp};
 
-/// The largest update that is read, in bytes.
-pub const MAX_UPDATE_BYTES: usize = 128 * 1024;
+/// The largest update that is read, in bytes: what SQS takes as a message.
+pub const MAX_UPDATE_BYTES: usize = 1024 * 1024;
+
+/// How much of it is kept at most, in bytes, beside the error. It is sent with every event.
+pub const MAX_KEPT_BYTES: usize = 128 * 1024;
 
 /// The longest `errorDetails` or `error` that is kept, in bytes; the rest is cut off with a mark.
 pub const MAX_ERROR_BYTES: usize = 16 * 1024;
@@ -51,6 +54,9 @@ pub enum Invalid {
     /// Larger than [`MAX_UPDATE_BYTES`].
     #[error("an update has at most {MAX_UPDATE_BYTES} bytes; this one has {0}")]
     TooLarge(usize),
+    /// Holds more than [`MAX_KEPT_BYTES`].
+    #[error("paths and messages have at most {MAX_KEPT_BYTES} bytes together; these have {0}")]
+    TooLong(usize),
     /// Not JSON, or not of the right shape; says which field.
     #[error("not a valid update: {0}")]
     Malformed(String),
@@ -69,7 +75,23 @@ impl Update {
             // serde would take a list of its fields, too.
             return Err(Invalid::Malformed("an update is an object".to_owned()));
         }
-        serde_json::from_str(json).map_err(|error| Invalid::Malformed(error.to_string()))
+        let update: Update =
+            serde_json::from_str(json).map_err(|error| Invalid::Malformed(error.to_string()))?;
+        match update.kept_bytes() {
+            0..=MAX_KEPT_BYTES => Ok(update),
+            kept => Err(Invalid::TooLong(kept)),
+        }
+    }
+
+    /// The length of what may be long, and is not cut.
+    fn kept_bytes(&self) -> usize {
+        let message = self.progress.as_ref().and_then(|it| it.message.as_ref());
+        let texts = [message, self.report_path.as_ref(), self.s3_url.as_ref()];
+        let paths = self.artifact_paths.iter().flatten();
+        paths
+            .chain(texts.into_iter().flatten())
+            .map(String::len)
+            .sum()
     }
 }
 
@@ -238,6 +260,15 @@ mod tests {
         let details = Update::parse(&json).unwrap().error_details.unwrap();
         assert!(details.len() < MAX_ERROR_BYTES + 64);
         assert!(details.ends_with("[cut: 32768 bytes in all]"), "{details}");
+    }
+
+    #[test]
+    fn a_long_error_costs_nothing_and_long_paths_are_refused() {
+        let long = "x".repeat(MAX_KEPT_BYTES + 1);
+        let with = |field: &str| MINIMAL.replace('}', &format!(r#","{field}":"{long}"}}"#));
+        assert!(Update::parse(&with("errorDetails")).is_ok());
+        let refused = Update::parse(&with("reportPath")).unwrap_err();
+        assert_eq!(refused, Invalid::TooLong(MAX_KEPT_BYTES + 1));
     }
 
     #[test]

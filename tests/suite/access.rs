@@ -129,6 +129,11 @@ async fn a_bad_request_is_told_what_is_wrong() {
             400,
             "Say what to watch",
         ),
+        (
+            "/api/job-status/events?projectId=p&projectId=q",
+            400,
+            "Say what to watch",
+        ),
         ("/api/job-status/events?runId=", 400, "an id is"),
         (&many, 400, "at most 50"),
         ("/api/job-status/nothing", 404, "no such thing"),

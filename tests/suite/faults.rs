@@ -144,6 +144,8 @@ async fn foreign_messages_are_never_forwarded() {
     stack.publish("job", "r", "running").await;
     let other = message(2, "passed").replace("\"r\"", "\"other\"");
     let other_kind = message(2, "passed").replace("\"job\"", "\"test\"");
+    let anothers = message(2, "running").replace("\"demo\"", "\"other\"");
+    let partly = message(2, "running").replace("\"jobId\":null,", "");
     for foreign in [
         "",
         "not JSON",
@@ -159,6 +161,8 @@ async fn foreign_messages_are_never_forwarded() {
         &message(2, "passed"),
         &other,
         &other_kind,
+        &anothers,
+        &partly,
         &"x".repeat(1 << 20),
     ] {
         tell(&stack, "job:r:status", foreign).await;

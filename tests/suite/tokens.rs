@@ -82,6 +82,7 @@ fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
 
     for changes in [
         json!({"exp": now() - 60}),
+        json!({"exp": now() - 1}),
         json!({"exp": 0}),
         json!({"exp": -1}),
         json!({"exp": "4102444800"}),
@@ -124,6 +125,15 @@ fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
         let token = sign(&rs256, &with(changes.clone()), &keys.rsa, Algorithm::RS256);
         bad.push((format!("claims {changes}"), token));
     }
+
+    let critical = json!({"alg": "RS256", "kid": "rsa", "crit": ["exp"], "exp": 1});
+    let critical = sign(
+        &critical,
+        &claims().to_string(),
+        &keys.rsa,
+        Algorithm::RS256,
+    );
+    bad.push(("what must be understood".to_owned(), critical));
 
     for none in ["none", "None", "NONE", "nOnE", "", "null"] {
         let header = BASE64.encode(json!({"alg": none, "kid": "rsa"}).to_string());
@@ -325,6 +335,11 @@ fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
 #[tokio::test]
 async fn no_bad_token_gets_in_and_none_takes_long() {
     let jwks = std::fs::read_to_string(checkout("tests/keys/jwks.json")).unwrap();
+    // Keys that are of no use here cost the others nothing.
+    let useless = r#"{"keys":[{"kty":"new","kid":"n"},{"kty":"oct","k":""},"#;
+    let jwks = jwks
+        .replacen('{', "", 1)
+        .replacen(r#""keys": ["#, useless, 1);
     let stack = Stack::with(&[], &[("AUTH_JWKS", &jwks)]).await;
     stack.publish("job", "r", "passed").await;
     let keys = Keys::read();

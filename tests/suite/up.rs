@@ -36,6 +36,8 @@ async fn bad_configuration_stops_at_start_with_one_line() {
         ("STREAM_WINDOW_SECONDS", "soon"),
         ("DATABASE_IDLE_SECONDS", "0"),
         ("AUTH_JWKS", "{}"),
+        ("AUTH_JWKS", "not JSON"),
+        ("CORS_ALLOWED_ORIGINS", "https://*.example.com"),
         ("CORS_ALLOWED_ORIGINS", "example.com"),
         ("STREAMS_PER_SUBJECT", "abc"),
     ] {
@@ -50,7 +52,10 @@ async fn bad_configuration_stops_at_start_with_one_line() {
         function
             .env("REDIS_URL", "redis://127.0.0.1:1")
             .env("DATABASE_URL", "postgres://u@127.0.0.1:1/d")
-            .env("AUTH_JWKS", r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#)
+            .env(
+                "AUTH_JWKS",
+                r#"{"keys":[{"kty":"oct","k":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}"#,
+            )
             .env("AUTH_ISSUER", "i")
             .env("AUTH_AUDIENCE", "a")
             .env(variable, value);

@@ -78,16 +78,45 @@ async fn what_cannot_be_committed_now_goes_back_to_the_queue() {
         .invoke_raw("worker", json!({"updates": updates}).to_string())
         .await;
     assert_eq!(response.headers()["x-amz-function-error"], "Unhandled");
-    assert!(
-        response
-            .text()
-            .await
-            .unwrap()
-            .contains("send the same ones again")
-    );
+    let failure: Value = response.json().await.unwrap();
+    assert_eq!(failure["errorType"], "Failure");
+    let message = failure["errorMessage"].as_str().unwrap();
+    assert!(message.contains("send the same ones again"), "{message}");
     stack.worker_may_commit(true).await;
     let answer = stack.invoke("worker", &sqs(&updates)).await;
     assert_eq!(answer, json!({"batchItemFailures": []}));
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_of_a_batch_holds_up_its_group_alone() {
+    let stack = Stack::start().await;
+    let postgres = stack.postgres().await;
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+                      AS $$ BEGIN RAISE 'no'; END $$;
+                  CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW
+                      WHEN (NEW.id = 'bad') EXECUTE FUNCTION refuse()";
+    postgres.batch_execute(refuse).await.unwrap();
+    let updates = [
+        update("job", "good", "running"),
+        update("job", "bad", "running"),
+        json!({"status": "no more"}),
+        update("job", "bad", "passed"),
+        update("job", "good", "passed"),
+    ];
+    let answer = stack.invoke("worker", &sqs(&updates)).await;
+    let failures = json!([{"itemIdentifier": "m1"}, {"itemIdentifier": "m3"}]);
+    assert_eq!(answer, json!({"batchItemFailures": failures}));
+    let rejected = "SELECT count(*) FROM rejected_updates";
+    assert_eq!(stack.number(rejected).await, 1);
+    let mut viewer = stack.resume("/api/job-status/events/good", Some("0")).await;
+    assert_eq!(viewer.rest().await.0, [1, 2]);
+
+    let mend = "DROP TRIGGER refuse ON events";
+    postgres.batch_execute(mend).await.unwrap();
+    let answer = stack.invoke("worker", &sqs(&updates)).await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let mut viewer = stack.resume("/api/job-status/events/bad", Some("0")).await;
+    assert_eq!(viewer.rest().await.0, [1, 2]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod custom_resource;
 
 use std::process::ExitCode;
 
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::{
@@ -43,7 +43,11 @@ fn main() -> ExitCode {
     })
 }
 
-async fn handle(database: &Database, payload: Value) -> Result<Value, String> {
+async fn handle(database: &Database, payload: Value) -> Result<Value, Diagnostic> {
+    serve(database, payload).await.map_err(function::failure)
+}
+
+async fn serve(database: &Database, payload: Value) -> Result<Value, String> {
     if payload.get("ResponseURL").is_some() {
         let request = Request::read(payload)?;
         return custom_resource::serve(database, &request).await;

@@ -14,10 +14,17 @@ pub(crate) struct Batch {
 
 #[derive(Debug)]
 enum Source {
-    /// SQS, with the ids of its messages.
-    Queue(Vec<String>),
+    /// SQS, with the messages that the updates were in.
+    Queue(Vec<Message>),
     /// A direct invocation.
     Direct,
+}
+
+#[derive(Debug)]
+struct Message {
+    id: String,
+    /// Its `MessageGroupId`: what follows it there, must not overtake it.
+    group: String,
 }
 
 #[derive(Deserialize)]
@@ -55,27 +62,39 @@ impl Batch {
                     .map_err(|error| format!("not an SQS event ({error}); {form}"))?;
                 let messages = event.records.into_iter().map(|message| {
                     let id = message.message_id.ok_or("a record has no messageId")?;
-                    let body = message.body.unwrap_or_default();
-                    Ok((id, Submission::new(body)))
+                    let submission = Submission::new(message.body.unwrap_or_default());
+                    let group = message.attributes.get("MessageGroupId").cloned();
+                    let group = group.unwrap_or_else(|| group_of(&submission));
+                    Ok((Message { id, group }, submission))
                 });
                 let messages: Result<Vec<_>, &str> = messages.collect();
-                let (ids, submissions) = messages
+                let (messages, submissions) = messages
                     .map_err(|error| format!("{error}; {form}"))?
                     .into_iter()
                     .unzip();
                 Ok(Batch {
                     submissions,
-                    source: Source::Queue(ids),
+                    source: Source::Queue(messages),
                 })
             }
             Err(_) => Err(format!("not a batch of updates; {form}")),
         }
     }
 
-    /// The answer once the batch is committed. What was rejected is recorded, and acknowledged: SQS
-    /// would bring it back, and in the end drag its group's healthy followers into the dead-letter
-    /// queue.
-    pub(crate) fn answer(&self, answers: &[Answer]) -> Value {
+    /// The messages of a queue, each with its group; `None` where it was no queue, which takes no
+    /// part of a batch back.
+    pub(crate) fn messages(&self) -> Option<impl Iterator<Item = (&str, &Submission<'static>)>> {
+        let Source::Queue(messages) = &self.source else {
+            return None;
+        };
+        let groups = messages.iter().map(|message| message.group.as_str());
+        Some(groups.zip(&self.submissions))
+    }
+
+    /// The answer; `None` stands for what could not be committed now, which SQS keeps, in order. What
+    /// was rejected is recorded, and acknowledged: SQS would bring it back, and in the end drag its
+    /// group's healthy followers into the dead-letter queue.
+    pub(crate) fn answer(&self, answers: &[Option<Answer>]) -> Result<Value, String> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Rejected<'a> {
@@ -85,7 +104,7 @@ impl Batch {
         }
         let mut rejected = Vec::new();
         for (index, (answer, submission)) in answers.iter().zip(&self.submissions).enumerate() {
-            if let Answer::Rejected(reason) = answer {
+            if let Some(Answer::Rejected(reason)) = answer {
                 let event_id = submission.event_id();
                 // The reason may quote the payload: it is in `rejected_updates`.
                 tracing::warn!(event_id, "an update was rejected");
@@ -97,34 +116,42 @@ impl Batch {
             }
         }
         metrics::counter!("RejectedUpdates").increment(rejected.len() as u64);
-        let count = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
+        let count = |wanted| {
+            answers
+                .iter()
+                .filter(|it| it.as_ref() == Some(&wanted))
+                .count()
+        };
         metrics::counter!("AcceptedUpdates").increment(count(Answer::Accepted) as u64);
-        match self.source {
-            Source::Queue(_) => json!(SqsBatchResponse::default()),
-            Source::Direct => json!({
-                "accepted": count(Answer::Accepted),
-                "duplicates": count(Answer::Duplicate),
-                "rejected": rejected,
-            }),
-        }
-    }
-
-    /// The answer where nothing could be committed: SQS keeps all of it, in order.
-    pub(crate) fn hand_back(&self) -> Result<Value, String> {
         match &self.source {
-            Source::Queue(ids) => {
-                let failure = |id: &String| {
+            Source::Queue(messages) => {
+                let kept = messages.iter().zip(answers);
+                let kept = kept.filter(|(_, answer)| answer.is_none());
+                let failure = |(message, _): (&Message, _)| {
                     let mut failure = BatchItemFailure::default();
-                    failure.item_identifier.clone_from(id);
+                    failure.item_identifier.clone_from(&message.id);
                     failure
                 };
                 let mut response = SqsBatchResponse::default();
-                response.batch_item_failures = ids.iter().map(failure).collect();
+                response.batch_item_failures = kept.map(failure).collect();
                 Ok(json!(response))
             }
-            Source::Direct => {
+            Source::Direct if answers.contains(&None) => {
                 Err("the updates cannot be committed now; send the same ones again".to_owned())
             }
+            Source::Direct => Ok(json!({
+                "accepted": count(Answer::Accepted),
+                "duplicates": count(Answer::Duplicate),
+                "rejected": rejected,
+            })),
         }
+    }
+}
+
+/// The group that producers put an update into.
+fn group_of(submission: &Submission<'_>) -> String {
+    match &submission.update {
+        Ok(update) => format!("{}:{}", update.kind, update.id),
+        Err(_) => String::new(),
     }
 }

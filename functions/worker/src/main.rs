@@ -2,20 +2,24 @@
 
 mod batch;
 
-use std::process::ExitCode;
+use std::{collections::HashSet, process::ExitCode, slice, time::Duration};
 
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use shared::{
     cause,
     config::{Database, Redis},
     function,
-    log::Log,
+    log::{Answer, Log, LogError, Submission},
     publish::Publisher,
     telemetry,
 };
 
 use crate::batch::Batch;
+
+/// How long one message may take where the batch has failed: ten of them end before Lambda ends the
+/// worker.
+const EACH_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     function::run(async |env| {
@@ -26,19 +30,62 @@ fn main() -> ExitCode {
     })
 }
 
-async fn handle(log: &Log, publisher: &Publisher, invocation: Value) -> Result<Value, String> {
-    let batch = Batch::read(invocation)?;
-    let answer = match log.append(&batch.submissions).await {
+async fn handle(log: &Log, publisher: &Publisher, invocation: Value) -> Result<Value, Diagnostic> {
+    let batch = Batch::read(invocation).map_err(function::failure)?;
+    let answers = commit(log, publisher, &batch).await;
+    let answer = batch.answer(&answers);
+    telemetry::flush();
+    answer.map_err(function::failure)
+}
+
+/// Commits a batch as a whole or, where one message stands in the way of the others, each for itself.
+/// Returns what became of each; `None` where it could not be committed now.
+async fn commit(log: &Log, publisher: &Publisher, batch: &Batch) -> Vec<Option<Answer>> {
+    let error = match log.append(&batch.submissions).await {
         Ok(appended) => {
             publisher.publish(&appended.events).await;
-            Ok(batch.answer(&appended.answers))
+            return appended.answers.into_iter().map(Some).collect();
         }
-        Err(error) => {
-            metrics::counter!("PostgresErrors").increment(1);
-            tracing::error!(error = cause::chain(&error), "nothing was committed");
-            batch.hand_back()
-        }
+        Err(error) => error,
     };
-    telemetry::flush();
-    answer
+    metrics::counter!("PostgresErrors").increment(1);
+    tracing::error!(error = cause::chain(&error), "the batch was not committed");
+    match batch.messages() {
+        Some(messages) if !matches!(error, LogError::Connect(_)) => {
+            commit_each(log, publisher, messages).await
+        }
+        _ => vec![None; batch.submissions.len()],
+    }
+}
+
+async fn commit_each<'a>(
+    log: &Log,
+    publisher: &Publisher,
+    messages: impl Iterator<Item = (&'a str, &'a Submission<'static>)>,
+) -> Vec<Option<Answer>> {
+    let mut answers = Vec::new();
+    let mut held_groups = HashSet::new();
+    let mut is_away = false;
+    for (group, message) in messages {
+        if is_away || held_groups.contains(group) {
+            answers.push(None);
+            continue;
+        }
+        match log
+            .append_once(slice::from_ref(message), EACH_TIMEOUT)
+            .await
+        {
+            Ok(appended) => {
+                publisher.publish(&appended.events).await;
+                answers.extend(appended.answers.into_iter().map(Some));
+            }
+            Err(error) => {
+                tracing::error!(error = cause::chain(&error), "a message was not committed");
+                is_away = matches!(error, LogError::Connect(_));
+                held_groups.insert(group);
+                answers.push(None);
+            }
+        }
+    }
+    answers
 }

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use rand::RngExt;
 use reqwest::{Response, StatusCode, header};
 use serde_json::Value;
-use shared::execution::{Kind, Timestamp};
+use shared::execution::{Id, Kind, Timestamp};
 use tokio::time::{sleep, timeout};
 
 use super::{Target, say};
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     project: Option<String>,
     /// Whose executions
     #[arg(long, default_value = "demo")]
-    org: String,
+    org: Id,
     /// Where to go on
     #[arg(long)]
     last_event_id: Option<String>,
@@ -126,7 +126,10 @@ async fn follow(options: &mut Options, summary: &mut Summary) -> Result<(), Erro
     loop {
         let mut wait = Duration::ZERO;
         match connect(&client, options).await {
-            Ok(response) if response.status() == StatusCode::NO_CONTENT => return Ok(()),
+            Ok(response) if response.status() == StatusCode::NO_CONTENT => {
+                eprintln!("all has ended, and nothing follows this cursor");
+                return Ok(());
+            }
             Ok(response) if response.status().is_success() => {
                 failures = 0;
                 if let Over::Complete = read(response, options, summary).await {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use shared::execution::Id;
+
 use super::{Target, say};
 use crate::{Error, signer::TokenRequest};
 
@@ -15,12 +17,12 @@ Examples:
 pub(crate) struct Options {
     /// Whose executions it may read
     #[arg(long)]
-    org: String,
+    org: Id,
     /// Which of the organization's projects; without, all
     #[arg(long, value_delimiter = ',')]
-    projects: Option<Vec<String>>,
+    projects: Option<Vec<Id>>,
     /// How long it lives, in seconds; in a URL, a token may live for 300 at most
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
     ttl: u64,
     #[command(flatten)]
     target: Target,

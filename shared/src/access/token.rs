@@ -1,11 +1,11 @@
 //! Tokens: JSON Web Tokens (RFC 7519), checked by the keys of an inline JSON Web Key Set.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, header};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
 use thiserror::Error;
@@ -19,7 +19,7 @@ use crate::{
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// How far clocks may differ.
+/// How far clocks may differ where a token begins to be valid. It ends when it says so.
 const LEEWAY: Duration = Duration::from_secs(5);
 
 /// The longest life of a token that may stand in a URL, where logs and histories keep it.
@@ -107,9 +107,10 @@ impl Verifier {
     /// A verifier for the configured keys.
     ///
     /// # Errors
-    /// Where a key is of no kind that is supported.
+    /// Where none is of a kind that is supported.
     pub fn new(access: &config::Access) -> Result<Self, ConfigError> {
-        let keys = access.jwks.expose().keys.iter().map(|jwk| {
+        // Others, such as those for encryption, are not looked at: RFC 7517, section 5.
+        let keys = access.jwks.expose().keys.iter().filter_map(|jwk| {
             let algorithm = algorithm(jwk)?;
             let mut validation = Validation::new(algorithm);
             validation.set_issuer(&[&access.issuer]);
@@ -123,12 +124,12 @@ impl Verifier {
                 validation,
             })
         });
-        let keys = keys.collect::<Option<_>>();
-        let keys = keys.ok_or_else(|| {
-            let takes = "holds a key of another kind; it takes RSA (RS256), EC P-256 (ES256), \
-                         Ed25519 (EdDSA) and oct (HS256) keys";
-            ConfigError::new("AUTH_JWKS", takes)
-        })?;
+        let keys: Vec<_> = keys.collect();
+        if keys.is_empty() {
+            let takes = "holds no key that is of use; it takes RSA (RS256), EC P-256 (ES256), Ed25519 \
+                         (EdDSA) and oct (HS256) keys";
+            return Err(ConfigError::new("AUTH_JWKS", takes));
+        }
         Ok(Verifier { keys })
     }
 
@@ -157,6 +158,10 @@ impl Verifier {
             return Err(TokenError::Invalid);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
+        if header.crit.is_some() {
+            // What must be understood, is not: RFC 7515, section 4.1.11.
+            return Err(TokenError::Invalid);
+        }
         let mut candidates = self.keys.iter().filter(|key| match (&header.kid, &key.id) {
             (Some(named), Some(id)) => named == id,
             _ => true,
@@ -172,19 +177,18 @@ impl Verifier {
         let span = |seconds| Duration::try_from_secs_f64(seconds).ok();
         let life = claims.iat.and_then(|iat| span(claims.exp - iat));
         let expires_at = span(claims.exp).and_then(|exp| UNIX_EPOCH.checked_add(exp));
+        let expires_at = expires_at.filter(|at| *at > SystemTime::now());
         let grant = Grant {
             subject: claims.sub,
             organization_id: claims.org,
             projects: claims.projects,
-            expires_at: expires_at
-                .and_then(|at| at.checked_add(LEEWAY))
-                .ok_or(TokenError::Invalid)?,
+            expires_at: expires_at.ok_or(TokenError::Invalid)?,
         };
         Ok((grant, life))
     }
 }
 
-/// The algorithm that a key is for; `None` where it is not supported.
+/// The algorithm that a key signs by; `None` where it does not, or by none that is supported.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     let (algorithm, name) = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
@@ -194,11 +198,14 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
             (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
         }
-        AlgorithmParameters::OctetKey(_) => (Algorithm::HS256, KeyAlgorithm::HS256),
+        AlgorithmParameters::OctetKey(key) if !key.value.is_empty() => {
+            (Algorithm::HS256, KeyAlgorithm::HS256)
+        }
         _ => return None,
     };
     let said = jwk.common.key_algorithm.as_ref();
-    said.is_none_or(|said| *said == name).then_some(algorithm)
+    let signs = jwk.common.public_key_use != Some(PublicKeyUse::Encryption);
+    (signs && said.is_none_or(|said| *said == name)).then_some(algorithm)
 }
 
 /// The token in `Authorization: Bearer`, else `X-Auth-Token`, else the cookie `runcast_token`.
@@ -219,5 +226,6 @@ fn token_in(headers: &HeaderMap) -> Option<&str> {
             .find_map(|pair| pair.trim().strip_prefix("runcast_token="))
     };
     let x_auth_token = http::HeaderName::from_static("x-auth-token");
-    bearer.or_else(|| text(x_auth_token)).or_else(cookie)
+    let own = || text(x_auth_token).filter(|token| !token.is_empty());
+    bearer.or_else(own).or_else(cookie)
 }

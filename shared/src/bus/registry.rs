@@ -215,7 +215,7 @@ mod tests {
         let state = state.replace(r#""seq":0"#, r#""seq":1"#);
         let message = state.replacen(
             '{',
-            r#"{"organizationId":"o","projectId":"p","publishedAt":null,"#,
+            r#"{"organizationId":"o","projectId":"p","publishedAt":"2026-01-31T12:00:00.000Z","#,
             1,
         );
         registry.dispatch("job:r1:status", message.as_bytes());

@@ -1,6 +1,6 @@
 //! The status of tests and job runs: from a request to a stream or a problem.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,6 +10,7 @@ use axum::{
 };
 use http::StatusCode;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{Edge, asked::Asked, streaming};
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
 
 /// The most executions that one stream carries.
 const MAX_EXECUTIONS: usize = 50;
+
+/// How long Postgres may take to answer whether it is there.
+const READY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many connections to Postgres a process holds at most. One that serves one request at a time
 /// needs one: with two, a first request that comes while the first is being opened opens another.
@@ -100,12 +104,13 @@ async fn watch_many(State(app): State<Arc<App>>, asked: Asked) -> Result<Respons
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let (redis, postgres) = tokio::join!(app.edge.bus.ping(), app.log.ping());
-    match (redis, postgres) {
-        (Ok(()), Ok(())) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
-        (Err(_), Ok(())) => Err(Problem::unavailable("Redis cannot be reached.")),
-        (Ok(()), Err(_)) => Err(Problem::unavailable("Postgres cannot be reached.")),
-        (Err(_), Err(_)) => Err(Problem::unavailable(
+    let postgres = timeout(READY_PATIENCE, app.log.ping());
+    let (redis, postgres) = tokio::join!(app.edge.bus.ping(), postgres);
+    match (redis.is_ok(), matches!(postgres, Ok(Ok(())))) {
+        (true, true) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
+        (false, true) => Err(Problem::unavailable("Redis cannot be reached.")),
+        (true, false) => Err(Problem::unavailable("Postgres cannot be reached.")),
+        (false, false) => Err(Problem::unavailable(
             "Redis and Postgres cannot be reached.",
         )),
     }
@@ -174,14 +179,16 @@ fn watch_of(kind: Kind, organization_id: &Id, asked: &Asked) -> Result<Watch, Pr
             )));
         }
     }
-    match (asked.parameter("projectId"), ids.is_empty()) {
-        (Some(project_id), true) => Ok(Watch::Project {
+    let projects = asked.query.iter().filter(|(name, _)| name == "projectId");
+    let projects: Vec<_> = projects.map(|(_, value)| value).collect();
+    match (&projects[..], ids.is_empty()) {
+        ([project_id], true) => Ok(Watch::Project {
             kind,
             organization_id: organization_id.clone(),
             project_id: parse_id(project_id)?,
         }),
-        (None, false) => Ok(Watch::Executions { kind, ids }),
-        (None, true) | (Some(_), false) => Err(Problem::bad_request(format!(
+        ([], false) => Ok(Watch::Executions { kind, ids }),
+        _ => Err(Problem::bad_request(format!(
             "Say what to watch: 1 to {MAX_EXECUTIONS} times {name}, or one projectId."
         ))),
     }

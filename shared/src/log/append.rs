@@ -87,7 +87,7 @@ impl Log {
             .with_max_delay(Duration::from_millis(500))
             .with_jitter()
             .without_max_times();
-        let append = || self.append_once(submissions);
+        let append = || self.append_once(submissions, APPEND_TIMEOUT);
         let again = |error: &LogError| {
             let may_pass = matches!(error, LogError::Connect(_)) || error.is_worth_another_try();
             may_pass && Instant::now() < give_up_at
@@ -95,13 +95,21 @@ impl Log {
         append.retry(waits).when(again).await
     }
 
-    async fn append_once(&self, submissions: &[Submission<'_>]) -> Result<Appended, LogError> {
+    /// The same without waiting for a Postgres that is away, and within this time.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn append_once(
+        &self,
+        submissions: &[Submission<'_>],
+        within: Duration,
+    ) -> Result<Appended, LogError> {
         let connection = self.connection().await?;
         let transaction = append(&connection, submissions);
-        let error = match timeout(APPEND_TIMEOUT, transaction).await {
+        let error = match timeout(within, transaction).await {
             Ok(Ok(appended)) => return Ok(appended),
             Ok(Err(error)) => error,
-            Err(_) => LogError::TimedOut(APPEND_TIMEOUT),
+            Err(_) => LogError::TimedOut(within),
         };
         // Whatever failed, the transaction may be open: closing the connection ends it.
         drop(Object::take(connection));

@@ -12,7 +12,7 @@ use crate::{
         row::{id, seq, to_sql, word},
     },
     record::{Executions, NewEvent},
-    update::MAX_UPDATE_BYTES,
+    update::MAX_KEPT_BYTES,
 };
 
 /// What identifies a project's sequence.
@@ -201,7 +201,7 @@ pub(super) async fn reject(
 
 /// What Postgres can keep of a text: no NUL, and not too much.
 fn clean(text: &str) -> String {
-    let end = text.floor_char_boundary(MAX_UPDATE_BYTES);
+    let end = text.floor_char_boundary(MAX_KEPT_BYTES);
     text.get(..end)
         .unwrap_or_default()
         .replace('\0', "\u{fffd}")
