@@ -34,6 +34,8 @@ pub(crate) struct Spec {
     pub(crate) binary: PathBuf,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) memory_mb: u32,
+    /// Whether it is served at a function URL.
+    pub(crate) has_url: bool,
     /// How many invocations one process serves at once; 1 but with Managed Instances.
     pub(crate) concurrency: usize,
     /// The process group to start in.

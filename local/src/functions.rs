@@ -121,6 +121,7 @@ impl Functions {
             binary,
             variables,
             memory_mb: function.memory_mb,
+            has_url: function.role == Role::Stream,
             concurrency: managed.map_or(1, |concurrency| concurrency as usize),
             group: self.group,
         };

@@ -13,6 +13,7 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use shared::error::Problem;
 
 use crate::{
     buttons::{self, Buttons},
@@ -64,8 +65,9 @@ async fn call_url(
     request: Request,
 ) -> Response {
     let function = request.uri().path().split('/').nth(2).unwrap_or_default();
-    let Some(lambda) = gateway.lambda(function).cloned() else {
-        return StatusCode::NOT_FOUND.into_response();
+    let lambda = gateway.lambda(function).filter(|lambda| lambda.has_url());
+    let Some(lambda) = lambda.cloned() else {
+        return Problem::not_found().respond("-");
     };
     let (parts, body) = request.into_parts();
     let body = match read(body).await {

@@ -64,6 +64,11 @@ impl Lambda {
         self.0.spec.name
     }
 
+    /// Whether it is served at a function URL.
+    pub(crate) fn has_url(&self) -> bool {
+        self.0.spec.has_url
+    }
+
     /// Starts the one process of a managed function; others start when they are needed.
     pub(crate) async fn prepare(&self) -> Result<(), NoAnswer> {
         if self.is_managed() {

@@ -137,6 +137,8 @@ async fn a_bad_request_is_told_what_is_wrong() {
         ("/api/job-status/events?runId=", 400, "an id is"),
         (&many, 400, "at most 50"),
         ("/api/job-status/nothing", 404, "no such thing"),
+        ("/api/nothing/health", 404, "no such thing"),
+        ("/api/worker/health", 404, "no such thing"),
     ] {
         assert_problem(stack.get(path, None).await, status, says).await;
     }
