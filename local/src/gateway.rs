@@ -18,7 +18,7 @@ use shared::error::Problem;
 use crate::{
     buttons::{self, Buttons},
     dashboard, function_url,
-    invocation::NoAnswer,
+    invocation::{NoAnswer, new_request_id},
     lambda::Lambda,
     report::Report,
     same_origin,
@@ -67,7 +67,7 @@ async fn call_url(
     let function = request.uri().path().split('/').nth(2).unwrap_or_default();
     let lambda = gateway.lambda(function).filter(|lambda| lambda.has_url());
     let Some(lambda) = lambda.cloned() else {
-        return Problem::not_found().respond("-");
+        return Problem::not_found().respond(&new_request_id());
     };
     let (parts, body) = request.into_parts();
     let body = match read(body).await {

@@ -137,7 +137,7 @@ impl Invocation {
 }
 
 /// A UUID (RFC 9562, version 4).
-fn new_request_id() -> String {
+pub(crate) fn new_request_id() -> String {
     let random: u128 = rand::random();
     let bits = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
