@@ -7,6 +7,7 @@ lacks() {
     missing=1
 }
 command -v cargo >/dev/null || lacks "Rust 1.95" "install it from https://rustup.rs"
+command -v cc >/dev/null || lacks "a C compiler" "on Debian and Ubuntu: apt-get install build-essential"
 command -v npm >/dev/null && node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major > 20 || (major == 20 && minor >= 19) ? 0 : 1)' 2>/dev/null \
     || lacks "Node 20.19 or newer, with npm" "install it from https://nodejs.org"
 command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null \
