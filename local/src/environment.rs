@@ -1,7 +1,6 @@
 //! One execution environment: the real function's process, with its own Runtime API.
 
 use std::{
-    net::Ipv4Addr,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -11,7 +10,6 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    net::TcpListener,
     process::Command,
     sync::watch,
     time::{Instant, timeout},
@@ -20,6 +18,7 @@ use tokio::{
 use crate::{
     Error,
     invocation::{Invocation, NoAnswer},
+    listener::listen,
     process,
     runtime_api::RuntimeApi,
 };
@@ -57,7 +56,7 @@ impl Environment {
         let started = Instant::now();
         let arn = format!("arn:aws:lambda:local:000000000000:function:{}", spec.name);
         let api = RuntimeApi::new(arn);
-        let (pid, exited, last_line) = launch(spec, &api).await.map_err(failed)?;
+        let (pid, exited, last_line) = launch(spec, &api).map_err(failed)?;
         let environment = |init| Environment {
             pid,
             init,
@@ -137,8 +136,8 @@ impl Environment {
 
 type Launched = (Pid, watch::Receiver<Option<ExitStatus>>, Arc<Mutex<String>>);
 
-async fn launch(spec: &Spec, api: &Arc<RuntimeApi>) -> Result<Launched, Error> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+fn launch(spec: &Spec, api: &Arc<RuntimeApi>) -> Result<Launched, Error> {
+    let listener = listen(0)?;
     let address = listener.local_addr()?;
     let mut command = Command::new(&spec.binary);
     command

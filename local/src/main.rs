@@ -14,6 +14,7 @@ mod gateway;
 mod guard;
 mod invocation;
 mod lambda;
+mod listener;
 mod postgres;
 mod prelude;
 mod process;

@@ -17,7 +17,7 @@ pub(crate) async fn only(request: Request, next: Next) -> Response {
     if is_same_origin(request.headers()) {
         next.run(request).await
     } else {
-        let refusal = json!({"detail": "only the stack's own page may ask for this"});
+        let refusal = json!({"detail": "only the stack's own page may ask for this, and programs that call it 127.0.0.1 or localhost"});
         (StatusCode::FORBIDDEN, Json(refusal)).into_response()
     }
 }

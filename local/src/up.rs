@@ -3,7 +3,7 @@
 use std::{
     fs::{File, TryLockError},
     io::Write,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -13,10 +13,7 @@ use std::{
 use axum::serve::ListenerExt;
 use serde_json::json;
 use shared::config;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     Error,
@@ -25,6 +22,7 @@ use crate::{
     gateway::{self, Gateway},
     guard::Guard,
     lambda::Lambda,
+    listener::listen,
     process,
     report::Report,
     servers::{Addresses, Given, Servers},
@@ -131,8 +129,7 @@ impl Started {
 }
 
 async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
-    let listener = listener.map_err(|error| {
+    let listener = listen(options.port).map_err(|error| {
         format!(
             "port {} cannot be used ({error}): choose another with --port",
             options.port

@@ -22,6 +22,7 @@ pub struct Queues {
     settings: config::Queues,
     watched: Arc<Mutex<Watched>>,
     numbers: watch::Sender<Option<Arc<str>>>,
+    asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -52,6 +53,7 @@ impl Queues {
             settings,
             watched: Arc::default(),
             numbers: watch::channel(None).0,
+            asking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -60,6 +62,8 @@ impl Queues {
     /// # Errors
     /// Where it is not.
     pub async fn ping(&self) -> RedisResult<()> {
+        // One at a time: each makes a connection, and anyone may ask.
+        let _turn = self.asking.lock().await;
         reader::ping(&self.settings).await
     }
 

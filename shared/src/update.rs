@@ -8,7 +8,7 @@ use crate::execution::{Id, InvalidWord, Kind, Progress, Status, Timestamp};
 /// The largest update that is read, in bytes: what SQS takes as a message.
 pub const MAX_UPDATE_BYTES: usize = 1024 * 1024;
 
-/// How much of it is kept at most, in bytes, beside the error. It is sent with every event.
+/// How much of it is kept at most, in bytes, beside the error: it is sent with every later event.
 pub const MAX_KEPT_BYTES: usize = 128 * 1024;
 
 /// The longest `errorDetails` or `error` that is kept, in bytes; the rest is cut off with a mark.

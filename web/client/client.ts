@@ -156,6 +156,7 @@ class RuncastClient implements Client {
   }
 
   #lead(): void {
+    this.#registry?.close();
     this.#registry = new Registry({
       settings: this.#settings,
       topics: this.#topics,

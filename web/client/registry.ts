@@ -40,6 +40,8 @@ interface Held {
 export class Registry {
   readonly #owner: RegistryOwner;
   #held = new Set<Held>();
+  /** Whose merged streams the server refused: they stay apart. */
+  readonly #unmerged = new Set<Family>();
   #reconnects = 0;
   #latencyMs: number | null = null;
   /** How the last stream ended, which is how the client stands when there is none. */
@@ -106,6 +108,7 @@ export class Registry {
     const mine = [...this.#held].filter((held) => held.family === family);
     // A merge may take long, as where the server asks for a wait.
     if (mine.some((held) => held.replaces.length)) return;
+    if (this.#unmerged.has(family)) return;
     const topics: Topic[] = [];
     const merged = mine.filter((held) => {
       const live = held.topics.filter((topic) => this.#isLive(topic));
@@ -150,6 +153,11 @@ export class Registry {
       },
       onOver: (over) => {
         if (!isHeld()) return;
+        if (over.error && held.replaces.length) {
+          // Those that it was to replace go on.
+          this.#unmerged.add(family);
+          return this.#drop(held);
+        }
         // One id that is not ours costs all others their stream: find out which.
         const isSuspect = over.end === 'closed' || over.error?.status === 400 || over.error?.status === 404;
         if (isSuspect && held.topics.length > 1) this.#halve(held);
@@ -200,7 +208,8 @@ export class Registry {
   }
 
   #halve(held: Held): void {
-    this.#replace(held);
+    // What was to replace it carries that id, too.
+    for (const other of this.#held) if (other.replaces.includes(held)) this.#drop(other);
     this.#drop(held);
     this.#open(held.family, held.topics, Math.ceil(held.topics.length / 2));
   }

@@ -13,7 +13,7 @@ const DEAD_AFTER_HEARTBEATS = 2.5;
 /** The same when the page wakes up: the pings of its sleep would be there by now. */
 const DOUBTFUL_AFTER_HEARTBEATS = 1.25;
 /** And a request without an answer: the network that it went out on may be gone. */
-const DOUBTFUL_REQUEST_MS = 5_000;
+const DOUBTFUL_REQUEST_MS = 20_000;
 /** A stream that ends itself sooner than this does not deserve to be opened again without a wait. */
 const MIN_LIFE_MS = 1_000;
 

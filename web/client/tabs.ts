@@ -88,11 +88,11 @@ export class Tabs {
       this.#owner.onLead();
       return this.#left();
     };
-    this.#request(this.#name, lead, steal).catch(() => {
+    this.#request(this.#name, lead, steal).catch(({ name }: Error) => {
       if (this.#leaving.signal.aborted) return;
       // In an opaque origin, as of a sandboxed frame, locks are refused: there this tab works alone.
-      if (!leads) return this.#owner.onLead();
-      this.#owner.onLost();
+      if (name !== 'AbortError') return this.#owner.onLead();
+      if (leads) this.#owner.onLost();
       // One that has stolen still stands in line.
       if (!steal) this.#lead();
     });

@@ -34,7 +34,7 @@ export interface WatchOptions<S> {
   onState?: (state: S) => void;
   /**
    * What was told before no longer holds: the current states follow, also those that were told. So it is where the log
-   * was pruned or restored meanwhile; who collects the states of a project begins anew.
+   * was pruned or restored meanwhile; who collects the states of a project begins anew. Not called for several ids.
    */
   onReset?: () => void;
   /** Is called once, when no state can follow; not after `onError`. */

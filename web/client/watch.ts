@@ -47,13 +47,10 @@ export class Watching<S extends State> implements Watch<S> {
     for (const sink of this.#sinks) sink(state as S);
   }
 
-  /** What was known of one of its topics no longer holds. */
+  /** What was known of its topic no longer holds. */
   reset(): void {
-    const { onReset, onState } = this.#options;
-    if (!this.#begun || this.#over || !onReset) return;
-    call(onReset);
-    // That of the others does.
-    for (const state of this.#known()) call(() => onState?.(state));
+    // Of several, each state tells by itself which it replaces.
+    if (this.#begun && !this.#over && !this.topics[1]) call(() => this.#options.onReset?.());
   }
 
   /** Looks whether it is over. */

@@ -111,7 +111,7 @@ class JobsStore {
   }
 
   #show(unfinished: ReadonlyMap<string, JobState>): void {
-    this.#set({ running: unfinished, isAnyJobRunning: unfinished.size > 0, error: undefined });
+    this.#set({ ...this.#jobs, running: unfinished, isAnyJobRunning: unfinished.size > 0 });
   }
 
   #set(jobs: Jobs): void {

@@ -2,7 +2,12 @@
 
 mod batch;
 
-use std::{collections::HashSet, process::ExitCode, slice, time::Duration};
+use std::{
+    collections::HashSet,
+    process::ExitCode,
+    slice,
+    time::{Duration, Instant},
+};
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -17,9 +22,11 @@ use shared::{
 
 use crate::batch::Batch;
 
-/// How long one message may take where the batch has failed: ten of them end before Lambda ends the
-/// worker.
-const EACH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long one message may take where the batch has failed: longer than it waits for a lock.
+const EACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long all of them may take, but for the last: Lambda ends the worker after 30 s.
+const EACH_PATIENCE: Duration = Duration::from_secs(8);
 
 fn main() -> ExitCode {
     function::run(async |env| {
@@ -63,11 +70,12 @@ async fn commit_each<'a>(
     publisher: &Publisher,
     messages: impl Iterator<Item = (&'a str, &'a Submission<'static>)>,
 ) -> Vec<Option<Answer>> {
-    let mut answers = Vec::new();
+    let give_up_at = Instant::now() + EACH_PATIENCE;
+    let (mut answers, mut events) = (Vec::new(), Vec::new());
     let mut held_groups = HashSet::new();
     let mut is_away = false;
     for (group, message) in messages {
-        if is_away || held_groups.contains(group) {
+        if is_away || Instant::now() > give_up_at || held_groups.contains(group) {
             answers.push(None);
             continue;
         }
@@ -76,16 +84,18 @@ async fn commit_each<'a>(
             .await
         {
             Ok(appended) => {
-                publisher.publish(&appended.events).await;
+                events.extend(appended.events);
                 answers.extend(appended.answers.into_iter().map(Some));
             }
             Err(error) => {
                 tracing::error!(error = cause::chain(&error), "a message was not committed");
-                is_away = matches!(error, LogError::Connect(_));
+                // What Postgres itself refuses concerns this message; silence concerns all.
+                is_away = matches!(error, LogError::Connect(_) | LogError::TimedOut(_));
                 held_groups.insert(group);
                 answers.push(None);
             }
         }
     }
+    publisher.publish(&events).await;
     answers
 }

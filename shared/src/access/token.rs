@@ -125,6 +125,10 @@ impl Verifier {
             })
         });
         let keys: Vec<_> = keys.collect();
+        let unused = access.jwks.expose().keys.len() - keys.len();
+        if unused > 0 {
+            tracing::warn!(unused, "keys of AUTH_JWKS are of no use here");
+        }
         if keys.is_empty() {
             let takes = "holds no key that is of use; it takes RSA (RS256), EC P-256 (ES256), Ed25519 \
                          (EdDSA) and oct (HS256) keys";

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use deadpool_postgres::Object;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 
 use self::{
@@ -104,12 +104,15 @@ impl Log {
         submissions: &[Submission<'_>],
         within: Duration,
     ) -> Result<Appended, LogError> {
-        let connection = self.connection().await?;
+        let give_up_at = Instant::now() + within;
+        let timed_out = || LogError::TimedOut(within);
+        let connected = timeout_at(give_up_at, self.connection()).await;
+        let connection = connected.map_err(|_| timed_out())??;
         let transaction = append(&connection, submissions);
-        let error = match timeout(within, transaction).await {
+        let error = match timeout_at(give_up_at, transaction).await {
             Ok(Ok(appended)) => return Ok(appended),
             Ok(Err(error)) => error,
-            Err(_) => LogError::TimedOut(within),
+            Err(_) => timed_out(),
         };
         // Whatever failed, the transaction may be open: closing the connection ends it.
         drop(Object::take(connection));

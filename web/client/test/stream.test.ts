@@ -207,7 +207,7 @@ describe('a stream', () => {
     other.write(opening('s2') + frame(run(5, { runId: 'r2' })));
     await vi.waitFor(() => expect(told.toSorted()).toEqual(['r1:1', 'r2:5']));
     other.write(`event: reset\ndata: {}\n\n${frame(run(3, { runId: 'r2' }))}`);
-    await vi.waitFor(() => expect(told.slice(2)).toEqual(['reset', 'r1:1', 'r2:3']));
+    await vi.waitFor(() => expect(told.slice(2)).toEqual(['r2:3']));
   });
 
   it('has a cursor also where only an id came', async () => {
@@ -251,7 +251,7 @@ describe('a stream', () => {
       page.dispatchEvent(new Event('online'));
     };
     await server.next();
-    await wake(4_900);
+    await wake(19_900);
     expect(client.connection.snapshot.reconnects).toBe(0);
     await wake(200);
     await vi.waitFor(() => expect(client.connection.snapshot.reconnects).toBe(1));
