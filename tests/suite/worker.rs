@@ -120,6 +120,27 @@ async fn what_stands_in_the_way_of_a_batch_holds_up_its_group_alone() {
 }
 
 #[tokio::test]
+async fn a_locked_execution_holds_up_its_group_alone() {
+    let stack = Stack::start().await;
+    stack.publish("job", "locked", "running").await;
+    let postgres = stack.postgres().await;
+    let lock = "BEGIN; SELECT FROM executions WHERE id = 'locked' FOR UPDATE";
+    postgres.batch_execute(lock).await.unwrap();
+    let updates = [
+        update("job", "locked", "passed"),
+        update("job", "free", "running"),
+    ];
+    let answer = stack.invoke("worker", &sqs(&updates)).await;
+    let failures = json!([{"itemIdentifier": "m0"}]);
+    assert_eq!(answer, json!({"batchItemFailures": failures}));
+    postgres.batch_execute("ROLLBACK").await.unwrap();
+    let answer = stack.invoke("worker", &sqs(&updates)).await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let mut viewer = stack.watch("/api/job-status/events/locked").await;
+    assert_eq!(viewer.rest().await.0, [2]);
+}
+
+#[tokio::test]
 async fn workers_at_once_give_every_number_once_and_leave_no_hole() {
     let stack = Stack::start().await;
     let seed: u64 = rand::random();
