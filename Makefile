@@ -24,6 +24,7 @@ check: setup-check web/node_modules/.installed ## Format, lints, docs, licences 
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	npm --prefix web run check
+	cargo fetch --locked --quiet # what cargo-deny looks at: the crates of every platform
 	cargo deny --offline check bans licenses sources
 
 rehearse: setup-tests build ## Rehearse a deployment to AWS: build, lint, seeded mistakes, an emulator
