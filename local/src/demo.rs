@@ -17,7 +17,6 @@ use tokio::{
 
 use crate::{
     Error,
-    functions::variable,
     scene::{QUEUE, QUEUED, RUNNING, Stage},
 };
 
@@ -67,6 +66,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
 
 /// Starts the stack.
 fn up(port: u16, log: &NamedTempFile) -> Result<Child, Error> {
+    let env = config::Env::of_process();
     let mut up = Command::new(std::env::current_exe()?);
     // The queue of the scene, where nothing else was configured.
     for (name, value) in [
@@ -74,7 +74,7 @@ fn up(port: u16, log: &NamedTempFile) -> Result<Child, Error> {
         ("RUNNING_CAPACITY", RUNNING.to_string()),
         ("QUEUED_CAPACITY", QUEUED.to_string()),
     ] {
-        if variable(name).is_none() {
+        if env.get(name).is_none() {
             up.env(name, value);
         }
     }

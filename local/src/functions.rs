@@ -59,12 +59,6 @@ const FUNCTIONS: [Function; 5] = [
     },
 ];
 
-/// A variable of this process, as the functions read it: an empty one is not set.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    let value = std::env::var(name).ok()?.trim().to_owned();
-    (!value.is_empty()).then_some(value)
-}
-
 /// What the functions of a stack have in common.
 pub(crate) struct Functions {
     pub(crate) time_limit: Duration,

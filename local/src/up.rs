@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     Error,
     buttons::Buttons,
-    functions::{Functions, variable},
+    functions::Functions,
     gateway::{self, Gateway},
     guard::Guard,
     lambda::Lambda,
@@ -182,15 +182,13 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
 
 /// The stack's own key, and the variables by which the functions accept its tokens.
 fn access() -> Result<(Signer, Vec<(String, String)>), Error> {
-    let text = |name: &str, default: &str| variable(name).unwrap_or(default.to_owned());
+    let env = config::Env::of_process();
+    let text = |name: &str, default: &str| env.get(name).unwrap_or(default).to_owned();
     let issuer = text("AUTH_ISSUER", ISSUER);
     let audience = text("AUTH_AUDIENCE", AUDIENCE);
     let signer = Signer::new(issuer.clone(), audience.clone())?;
     let variables = [
-        (
-            "AUTH_JWKS",
-            signer.key_set(variable("AUTH_JWKS").as_deref()),
-        ),
+        ("AUTH_JWKS", signer.key_set(env.get("AUTH_JWKS"))),
         ("AUTH_ISSUER", issuer),
         ("AUTH_AUDIENCE", audience),
     ];

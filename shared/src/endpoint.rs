@@ -5,7 +5,6 @@ mod nodes;
 
 use std::{sync::Arc, time::Duration};
 
-use backon::ExponentialBuilder;
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, RedisError, RedisResult,
     aio::MultiplexedConnection,
@@ -14,15 +13,6 @@ use tokio::time::Instant;
 
 use self::nodes::{Node, Others};
 use crate::{cause, config};
-
-/// The waits between tries to reach Redis.
-pub(crate) fn backoff() -> ExponentialBuilder {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(2))
-        .with_jitter()
-        .without_max_times()
-}
 
 /// What a missing answer is.
 pub(crate) fn silence() -> RedisError {

@@ -172,12 +172,7 @@ impl Feed {
     }
 
     fn covers(&self, event: &Event) -> bool {
-        let Event {
-            organization_id,
-            project_id,
-            ..
-        } = event;
-        self.grant.covers(organization_id, project_id)
+        self.grant.covers(&event.organization_id, &event.project_id)
     }
 
     fn is_complete(&self) -> bool {

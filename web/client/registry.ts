@@ -107,8 +107,7 @@ export class Registry {
   #merge(family: Family): void {
     const mine = [...this.#held].filter((held) => held.family === family);
     // A merge may take long, as where the server asks for a wait.
-    if (mine.some((held) => held.replaces.length)) return;
-    if (this.#unmerged.has(family)) return;
+    if (this.#unmerged.has(family) || mine.some((held) => held.replaces.length)) return;
     const topics: Topic[] = [];
     const merged = mine.filter((held) => {
       const live = held.topics.filter((topic) => this.#isLive(topic));

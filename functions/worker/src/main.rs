@@ -57,14 +57,18 @@ async fn commit(log: &Log, publisher: &Publisher, batch: &Batch) -> Vec<Option<A
     };
     metrics::counter!("PostgresErrors").increment(1);
     tracing::error!(error = cause::chain(&error), "the batch was not committed");
-    match batch.messages() {
+    let mut answers = match batch.messages() {
         Some(messages) if !matches!(error, LogError::Connect(_)) => {
             commit_each(log, publisher, messages).await
         }
-        _ => vec![None; batch.submissions.len()],
-    }
+        _ => Vec::new(),
+    };
+    answers.resize(batch.submissions.len(), None);
+    answers
 }
 
+/// Commits messages one after the other, for as long as Postgres answers and time is left: what it
+/// does not come to has no answer.
 async fn commit_each<'a>(
     log: &Log,
     publisher: &Publisher,
@@ -73,9 +77,11 @@ async fn commit_each<'a>(
     let give_up_at = Instant::now() + EACH_PATIENCE;
     let (mut answers, mut events) = (Vec::new(), Vec::new());
     let mut held_groups = HashSet::new();
-    let mut is_away = false;
     for (group, message) in messages {
-        if is_away || Instant::now() > give_up_at || held_groups.contains(group) {
+        if Instant::now() > give_up_at {
+            break;
+        }
+        if held_groups.contains(group) {
             answers.push(None);
             continue;
         }
@@ -90,7 +96,9 @@ async fn commit_each<'a>(
             Err(error) => {
                 tracing::error!(error = cause::chain(&error), "a message was not committed");
                 // What Postgres itself refuses concerns this message; silence concerns all.
-                is_away = matches!(error, LogError::Connect(_) | LogError::TimedOut(_));
+                if matches!(error, LogError::Connect(_) | LogError::TimedOut(_)) {
+                    break;
+                }
                 held_groups.insert(group);
                 answers.push(None);
             }

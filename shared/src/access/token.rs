@@ -109,9 +109,11 @@ impl Verifier {
     /// # Errors
     /// Where none is of a kind that is supported.
     pub fn new(access: &config::Access) -> Result<Self, ConfigError> {
-        // Others, such as those for encryption, are not looked at: RFC 7517, section 5.
-        let keys = access.jwks.expose().keys.iter().filter_map(|jwk| {
-            let algorithm = algorithm(jwk)?;
+        let given = access.jwks.expose();
+        // Others, unknown or for encryption, cost these nothing: RFC 7517, section 5.
+        let keys = given.iter().filter_map(|key| {
+            let jwk = Jwk::deserialize(key).ok()?;
+            let algorithm = algorithm(&jwk)?;
             let mut validation = Validation::new(algorithm);
             validation.set_issuer(&[&access.issuer]);
             validation.set_audience(&[&access.audience]);
@@ -119,13 +121,13 @@ impl Verifier {
             validation.validate_nbf = true;
             validation.leeway = LEEWAY.as_secs();
             Some(Key {
-                id: jwk.common.key_id.clone(),
-                decoding: DecodingKey::from_jwk(jwk).ok()?,
+                decoding: DecodingKey::from_jwk(&jwk).ok()?,
+                id: jwk.common.key_id,
                 validation,
             })
         });
         let keys: Vec<_> = keys.collect();
-        let unused = access.jwks.expose().keys.len() - keys.len();
+        let unused = given.len() - keys.len();
         if unused > 0 {
             tracing::warn!(unused, "keys of AUTH_JWKS are of no use here");
         }

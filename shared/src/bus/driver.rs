@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::{Request, registry::Registry};
-use crate::endpoint::{Endpoint, backoff, silence};
+use crate::{
+    endpoint::{Endpoint, silence},
+    jitter::backoff,
+};
 
 /// How long Redis may say nothing at all after it was asked something, before it counts as dead.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);

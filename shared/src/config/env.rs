@@ -48,7 +48,9 @@ impl Env {
         concurrency.is_some_and(|text| text.parse().is_ok_and(|number: u32| number > 1))
     }
 
-    pub(super) fn get(&self, variable: &str) -> Option<&str> {
+    /// A variable's value, trimmed; an empty one is not set.
+    #[must_use]
+    pub fn get(&self, variable: &str) -> Option<&str> {
         let value = self.0.get(variable)?.trim();
         (!value.is_empty()).then_some(value)
     }

@@ -159,10 +159,7 @@ impl App {
 
 /// What `?runId=…&runId=…`, `?testId=…` or `?projectId=…` asks for.
 fn watch_of(kind: Kind, organization_id: &Id, asked: &Asked) -> Result<Watch, Problem> {
-    let name = match kind {
-        Kind::Job => "runId",
-        Kind::Test => "testId",
-    };
+    let name = kind.id_name();
     let mut ids: Vec<Id> = Vec::new();
     for (_, value) in asked
         .query

@@ -5,7 +5,7 @@ mod write;
 
 use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::Retryable;
 use deadpool_postgres::Object;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
@@ -17,6 +17,7 @@ use self::{
 use super::{Log, LogError};
 use crate::{
     execution::{Event, Kind, Timestamp},
+    jitter::backoff,
     record::{self, Execution, Executions, Outcome},
     update::{Invalid, Update, event_id_of},
 };
@@ -82,11 +83,7 @@ impl Log {
     /// Where it can't be written now; it may be sent again as it is.
     pub async fn append(&self, submissions: &[Submission<'_>]) -> Result<Appended, LogError> {
         let give_up_at = Instant::now() + APPEND_PATIENCE;
-        let waits = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(50))
-            .with_max_delay(Duration::from_millis(500))
-            .with_jitter()
-            .without_max_times();
+        let waits = backoff().with_max_delay(Duration::from_millis(500));
         let append = || self.append_once(submissions, APPEND_TIMEOUT);
         let again = |error: &LogError| {
             let may_pass = matches!(error, LogError::Connect(_)) || error.is_worth_another_try();

@@ -15,7 +15,8 @@ use tokio::{
 use super::statistics::{Counts, Statistics};
 use crate::{
     config,
-    endpoint::{Endpoint, backoff, silence},
+    endpoint::{Endpoint, silence},
+    jitter::backoff,
 };
 
 /// How often the numbers are counted at most.

@@ -127,17 +127,23 @@ it('a tab that comes later gets what is known, and errors reach it too', async (
   });
 });
 
-it('a tab that leads and is suspended is replaced, and follows when it goes on', async () => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-  onTestFinished(() => {
-    vi.useRealTimers();
-  });
+/** A tab that leads, whose channel can be suspended, and one that follows and has its answer. */
+async function leaderAndFollower() {
   const [channels, stream] = [suspendable(), scriptedStream()];
   const leader = tab(stream, ['a']);
   await vi.waitFor(() => expect(leader.seen).toEqual(['a:0']));
   const follower = tab(stream, ['a']);
   await vi.waitFor(() => expect(follower.seen).toEqual(['a:0']));
   await answered();
+  return { channels, stream, leader, follower };
+}
+
+it('a tab that leads and is suspended is replaced, and follows when it goes on', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const { channels, stream, leader, follower } = await leaderAndFollower();
 
   const [channel] = channels;
   if (channel) channel.isSuspended = true;
@@ -169,12 +175,7 @@ it('a page that wakes up learns whether the tab that leads is suspended', async 
   onTestFinished(() => {
     vi.useRealTimers();
   });
-  const [channels, stream] = [suspendable(), scriptedStream()];
-  const leader = tab(stream, ['a']);
-  await vi.waitFor(() => expect(leader.seen).toEqual(['a:0']));
-  const follower = tab(stream, ['a']);
-  await vi.waitFor(() => expect(follower.seen).toEqual(['a:0']));
-  await answered();
+  const { channels, stream, follower } = await leaderAndFollower();
   page.dispatchEvent(new Event('online'));
   expect(vi.getTimerCount()).toBe(2);
   await answered();
