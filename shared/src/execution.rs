@@ -11,11 +11,14 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use self::state::common;
 pub use self::{
     id::Id,
-    state::{JobState, Progress, State, TestCounts, TestState},
-    status::Status,
+    state::{
+        Attempt, Counted, JobState, Labels, Progress, ShardCounts, State, TestCounts, TestState,
+    },
     time::{Timestamp, duration_in_words},
+    status::Status,
 };
 
 /// What kind of execution: one run of a test, or one run of a job.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-use crate::execution::{Id, InvalidWord, Kind, Progress, Status, Timestamp};
+use crate::execution::{Id, InvalidWord, Kind, Labels, Progress, Status, Timestamp};
 
 /// The largest update that is read, in bytes: what SQS takes as a message.
 pub const MAX_UPDATE_BYTES: usize = 1024 * 1024;
@@ -14,38 +14,108 @@ pub const MAX_KEPT_BYTES: usize = 128 * 1024;
 /// The longest `errorDetails` or `error` that is kept, in bytes; the rest is cut off with a mark.
 pub const MAX_ERROR_BYTES: usize = 16 * 1024;
 
+/// The highest attempt.
+pub const MAX_ATTEMPT: u32 = 1000;
+
+/// The most shards of a run.
+pub const MAX_SHARDS: u32 = 1000;
+
 /// The largest number that JavaScript tells from the next: 2^53.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A valid update. Optional values that a producer leaves out keep what they were.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the contract's fields, named by themselves")]
+/// A valid update.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Update {
-    #[serde(deserialize_with = "event_id")]
+    /// What makes the same update sent twice one.
     pub event_id: String,
+    /// Test or job.
     pub kind: Kind,
+    /// The execution's id.
     pub id: Id,
+    /// Whose it is.
     pub organization_id: Id,
+    /// Where in the organization it is.
     pub project_id: Id,
-    #[serde(deserialize_with = "status")]
-    pub status: Status,
-    pub occurred_at: Option<Timestamp>,
-    pub job_id: Option<Id>,
+    /// What it tells.
+    pub report: Report,
+    /// The status ends the attempt, not the execution.
+    pub will_retry: bool,
+    /// Which attempt it is of, from 1 to [`MAX_ATTEMPT`]; absent: the current one.
+    pub attempt: Option<u32>,
+    /// Which part of the run tells it.
+    pub shard: Option<Shard>,
+    /// A test's: the job run that it is part of.
     pub run_id: Option<Id>,
-    #[serde(default, deserialize_with = "progress")]
-    pub progress: Option<Progress>,
-    pub started_at: Option<Timestamp>,
-    pub completed_at: Option<Timestamp>,
-    #[serde(default, deserialize_with = "milliseconds")]
-    pub duration_ms: Option<u64>,
-    #[serde(default, deserialize_with = "error_text")]
-    pub error_details: Option<String>,
-    pub artifact_paths: Option<Vec<String>>,
-    pub report_path: Option<String>,
-    pub s3_url: Option<String>,
-    #[serde(default, deserialize_with = "error_text")]
-    pub error: Option<String>,
+    /// When it happened, as the producer says.
+    pub occurred_at: Option<Timestamp>,
+    /// For how long the execution may be silent.
+    pub timeout_seconds: Patch<u32>,
+    /// The producer's word for its status was `flaky`.
+    pub says_flaky: bool,
+    /// What it says of the execution beside its status.
+    pub fields: Fields,
+}
+
+/// What an update tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// How the execution stands.
+    Status(Status),
+    /// That it lives, and nothing else.
+    Alive,
+}
+
+/// A part of a job run that reports for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which one, from 1.
+    pub index: u32,
+    /// Of how many, up to [`MAX_SHARDS`].
+    pub total: u32,
+}
+
+/// What becomes of one value of a state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Patch<T> {
+    /// The update leaves it out: it stays as it was.
+    #[default]
+    Keep,
+    /// The update says `null`: there is none any more.
+    Clear,
+    /// It is this now.
+    Set(T),
+}
+
+/// What an update says of an execution beside its status.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the contract's fields, named by themselves")]
+pub struct Fields {
+    pub job_id: Patch<Id>,
+    pub name: Patch<String>,
+    pub suite: Patch<String>,
+    pub file: Patch<String>,
+    pub line: Patch<u32>,
+    pub url: Patch<String>,
+    pub labels: Patch<Labels>,
+    pub rerun_of: Patch<Id>,
+    pub progress: Patch<Progress>,
+    pub started_at: Patch<Timestamp>,
+    pub completed_at: Patch<Timestamp>,
+    pub duration_ms: Patch<u64>,
+    pub error_details: Patch<String>,
+    pub artifact_paths: Patch<Vec<String>>,
+    pub report_path: Patch<String>,
+    pub s3_url: Patch<String>,
+    pub error: Patch<String>,
+}
+
+/// A value of an update that could not be read, or not kept as it was. The status counts all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Its path: `progress.completed`, `labels.branch`, `artifactPaths[3]`.
+    pub field: String,
+    /// What came (cut), what is taken, and what was done.
+    pub reason: String,
 }
 
 /// Why an update can never succeed.
