@@ -244,6 +244,19 @@ impl State {
         }
     }
 
+    /// The same of a state as JSON.
+    #[must_use]
+    pub fn open_tests_in(json: &str) -> u32 {
+        #[derive(Deserialize)]
+        struct Counted {
+            #[serde(default)]
+            tests: Option<TestCounts>,
+        }
+        let counted = serde_json::from_str::<Counted>(json).ok();
+        let tests = counted.and_then(|counted| counted.tests);
+        tests.map_or(0, |tests| tests.waiting + tests.running)
+    }
+
     /// This state as the JSON that clients get.
     #[must_use]
     #[expect(

@@ -57,7 +57,9 @@ impl FromStr for Status {
     /// Reads a producer's word: a status, or what a tool calls it (docs/events.md has the table), in
     /// any case, with or without `_`, `-` and spaces.
     fn from_str(word: &str) -> Result<Self, InvalidWord> {
-        let letters = word.chars().filter(|c| !matches!(c, '_' | '-') && !c.is_whitespace());
+        let letters = word
+            .chars()
+            .filter(|c| !matches!(c, '_' | '-') && !c.is_whitespace());
         let letters: String = letters.take(LONGEST_WORD).collect();
         Ok(match letters.to_ascii_lowercase().as_str() {
             "waiting" | "queued" | "pending" | "delayed" | "paused" | "created" | "retrying"
