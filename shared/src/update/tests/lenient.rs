@@ -456,13 +456,9 @@ fn a_link_is_one_that_a_browser_may_be_given() {
             "\"https://\"",
             "\"https:///7\"",
             "\"https://ci.example/a b\"",
-            r#""https://ci.example/\n""#.trim_end(),
             r#""https://ci.example/\u0007""#,
             "7",
-        ]
-        .into_iter()
-        // A line's end at the end is trimmed.
-        .filter(|json| !json.contains("\\n")),
+        ],
     );
     let long = format!("\"https://ci.example/{}\"", "x".repeat(2048));
     assert_eq!(warning("test", "url", &long).0.fields.url, Keep);

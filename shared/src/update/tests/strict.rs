@@ -114,7 +114,7 @@ fn what_is_no_object_is_refused_with_what_an_update_is() {
         ),
         (
             "{\n\"eventId\": \"e1\",\n\"kind\": job}",
-            "not JSON, at the end of \"kind\": j",
+            "not JSON, at the end of { \"eventId\": \"e1\", \"kind\": j",
         ),
         (
             r#"{"eventId":"e1","kind":"jo"#,
