@@ -17,16 +17,16 @@ use shared::{
     watch::Channel,
 };
 
-use crate::batch::Batch;
+use crate::batch::Invocation;
 
 #[path = "../../functions/worker/src/batch.rs"]
 mod batch;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(payload) = serde_json::from_slice(data) else {
+    let Ok(payload) = str::from_utf8(data) else {
         return;
     };
-    let Ok(batch) = Batch::read(payload) else {
+    let Ok(Invocation::Updates(batch)) = Invocation::read(payload) else {
         return;
     };
     let updates: Vec<Update> = batch
@@ -52,6 +52,9 @@ fuzz_target!(|data: &[u8]| {
         assert!(!duplicate || *second == Outcome::Duplicate);
     }
 
+    for submission in &batch.submissions {
+        assert!(submission.warnings.len() <= 21);
+    }
     let answers = vec![Some(Answer::Accepted); batch.submissions.len()];
     assert!(batch.answer(&answers).unwrap().is_object());
     let answers = vec![None; batch.submissions.len()];

@@ -10,7 +10,7 @@ use std::{
 };
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use shared::{
     cause,
     config::{Database, Redis},
@@ -20,7 +20,7 @@ use shared::{
     telemetry,
 };
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Invocation};
 
 /// How long one message may take where the batch has failed: longer than it waits for a lock.
 const EACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,15 +32,24 @@ fn main() -> ExitCode {
     function::run(async |env| {
         let (redis, database) = (Redis::from_env(&env)?, Database::from_env(&env)?);
         let (log, publisher) = (Log::new(&database, 1), Publisher::new(&redis));
-        let handle = |event: LambdaEvent<Value>| handle(&log, &publisher, event.payload);
+        // Not a `Value`: one that cannot be held would cost the whole batch.
+        let handle = |event: LambdaEvent<Box<RawValue>>| handle(&log, &publisher, event.payload);
         lambda_runtime::run(service_fn(handle)).await
     })
 }
 
-async fn handle(log: &Log, publisher: &Publisher, invocation: Value) -> Result<Value, Diagnostic> {
-    let batch = Batch::read(invocation).map_err(function::failure)?;
-    let answers = commit(log, publisher, &batch).await;
-    let answer = batch.answer(&answers);
+async fn handle(
+    log: &Log,
+    publisher: &Publisher,
+    payload: Box<RawValue>,
+) -> Result<Value, Diagnostic> {
+    let answer = match Invocation::read(payload.get()).map_err(function::failure)? {
+        Invocation::Updates(batch) => {
+            let answers = commit(log, publisher, &batch).await;
+            batch.answer(&answers)
+        }
+        Invocation::Sweep => Err("this version does not sweep".to_owned()),
+    };
     telemetry::flush();
     answer.map_err(function::failure)
 }
