@@ -19,7 +19,7 @@ use crate::{
     execution::{Event, Kind, Timestamp},
     jitter::backoff,
     record::{self, Execution, Executions, Outcome},
-    update::{Invalid, Update, event_id_of},
+    update::{Invalid, Update, Warning, event_id_of},
 };
 
 /// How long a transaction may take before its connection counts as dead.
@@ -36,14 +36,23 @@ pub struct Submission<'a> {
     pub body: Cow<'a, str>,
     /// What it says.
     pub update: Result<Update, Invalid>,
+    /// What it says that could not be read.
+    pub warnings: Vec<Warning>,
 }
 
 impl<'a> Submission<'a> {
     /// Reads an update from JSON.
     pub fn new(body: impl Into<Cow<'a, str>>) -> Self {
         let body = body.into();
-        let update = Update::parse(&body);
-        Submission { body, update }
+        let (update, warnings) = match Update::parse(&body, Timestamp::now()) {
+            Ok((update, warnings)) => (Ok(update), warnings),
+            Err(invalid) => (Err(invalid), Vec::new()),
+        };
+        Submission {
+            body,
+            update,
+            warnings,
+        }
     }
 
     /// Its `eventId`, where it has one.
