@@ -40,30 +40,30 @@ fn of_percent(percent: f64, value: &Value) -> Option<Progress> {
 
 /// What can be read of an object; none where there is something and nothing of it can.
 fn of_members(members: &Map<String, Value>, warnings: &mut Warnings) -> Option<Progress> {
-    let mut member = Members {
+    let mut sent = Sent {
         members,
         warnings,
         any_read: false,
         any_wrong: false,
     };
-    let completed = member.read("completed", "progress.completed", count);
-    let total = member.read("total", "progress.total", count);
-    let message = member.read("message", "progress.message", text);
-    (member.any_read || !member.any_wrong).then(|| Progress {
+    let completed = sent.read("completed", "progress.completed", count);
+    let total = sent.read("total", "progress.total", count);
+    let message = sent.read("message", "progress.message", text);
+    (sent.any_read || !sent.any_wrong).then(|| Progress {
         completed: completed.unwrap_or(0),
         total,
         message,
     })
 }
 
-struct Members<'a> {
+struct Sent<'a> {
     members: &'a Map<String, Value>,
     warnings: &'a mut Warnings,
     any_read: bool,
     any_wrong: bool,
 }
 
-impl Members<'_> {
+impl Sent<'_> {
     fn read<T>(&mut self, name: &str, path: &str, read: impl Fn(&Value) -> Read<T>) -> Option<T> {
         let value = self.members.get(name).filter(|value| !is_absent(value))?;
         match read(value) {
