@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use libfuzzer_sys::fuzz_target;
 use shared::{
-    execution::{Event, Id, Kind, Seq, State, Status, TestCounts},
+    execution::{Counted, Event, Id, Kind, Seq, State, Status, TestCounts},
     log::Answer,
     message,
     record::{self, Executions, KnownEvents, NewEvent, Outcome},
@@ -120,8 +120,10 @@ fn check_counts(executions: &Executions, updates: &[Update]) {
         let mut expected: Option<TestCounts> = None;
         for execution in executions.values() {
             if execution.run_id.as_ref() == Some(run_id) {
+                let flaky = matches!(&execution.state, State::Test(test) if test.flaky);
                 let status = execution.state.status();
-                expected.get_or_insert_default().shift(None, status);
+                let counted = Counted { status, flaky };
+                expected.get_or_insert_default().shift(None, counted);
             }
         }
         assert_eq!(counted, expected, "{run_id}: {updates:?}");
