@@ -1,6 +1,8 @@
 //! The forms in which updates come, and the answer that each expects.
 
+// The fuzz target has this file by its path, too.
 #[cfg(test)]
+#[path = "batch/tests.rs"]
 mod tests;
 
 use std::collections::BTreeMap;
