@@ -219,11 +219,7 @@ fn check_one(
     // What may not be silent for ever is looked at in time.
     let times = if *common!(state, stale) { 2 } else { 1 };
     if let Some(deadline) = execution.due(times, super::rules(0).stalled_after) {
-        prop_assert!(
-            execution
-                .look_at
-                .is_some_and(|look_at| look_at <= deadline)
-        );
+        prop_assert!(execution.look_at.is_some_and(|look_at| look_at <= deadline));
     }
     Ok(())
 }
