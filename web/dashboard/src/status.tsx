@@ -5,6 +5,7 @@ import {
   CircleDashed,
   LoaderCircle,
   type LucideIcon,
+  SkipForward,
   TriangleAlert,
   X,
 } from 'lucide-react';
@@ -18,6 +19,7 @@ const ICONS: Record<Status, LucideIcon> = {
   failed: X,
   error: TriangleAlert,
   cancelled: Ban,
+  skipped: SkipForward,
 };
 
 /** In the order in which counts are read: what went well, what did not, what is to come. */
@@ -27,6 +29,7 @@ export const STATUSES = [
   'failed',
   'error',
   'cancelled',
+  'skipped',
   'running',
   'waiting',
 ] as const;
