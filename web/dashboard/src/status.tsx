@@ -3,8 +3,10 @@ import {
   Check,
   CircleCheckBig,
   CircleDashed,
+  CircleQuestionMark,
   LoaderCircle,
   type LucideIcon,
+  Shuffle,
   SkipForward,
   TriangleAlert,
   X,
@@ -35,7 +37,8 @@ export const STATUSES = [
 ] as const;
 
 export function StatusIcon({ status, size = 15 }: { status: Status; size?: number }) {
-  const Icon = ICONS[status];
+  // A server that is newer than this page may have another.
+  const Icon = ICONS[status] ?? CircleQuestionMark;
   return (
     <Icon
       size={size}
@@ -73,6 +76,13 @@ export function Counts({ tests, isTerse = false }: { tests: TestCounts | null; i
           <span className={isTerse ? 'sr-only' : 'text-quiet'}>{status}</span>
         </li>
       ))}
+      {tests.flaky > 0 && (
+        <li title={`${tests.flaky} of them flaky`} className="inline-flex items-baseline gap-1">
+          <Shuffle size={14} aria-hidden className="hue self-center" data-status="flaky" />
+          <span>{tests.flaky}</span>
+          <span className={isTerse ? 'sr-only' : 'text-quiet'}>flaky</span>
+        </li>
+      )}
     </ul>
   );
 }
