@@ -5,6 +5,7 @@
 # Through its SQS FIFO queue instead, one update at a time:
 #   aws sqs send-message --queue-url "$QUEUE_URL" --message-body "$update" \
 #     --message-group-id "$kind:$id" --message-deduplication-id "$event_id"
+# The group of a test that names its run is "job:$run_id": they keep their order.
 set -euo pipefail
 
 answer=$(mktemp)

@@ -20,14 +20,32 @@ pub(crate) const RUNNING: usize = 4;
 /// How many may wait.
 pub(crate) const QUEUED: usize = 8;
 
+/// For how long a test of the scene may be silent, in seconds, and for how long one is.
+const SILENCE_ALLOWED: u64 = 8;
+const SILENCE: Duration = Duration::from_secs(11);
+
 /// How long an update is sent again and again, as SQS would.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A job of the scene.
 struct Job {
     id: &'static str,
+    name: &'static str,
     tests: &'static [&'static str],
+    incidents: &'static [(usize, Incident)],
     ending: Ending,
+    /// In how many parts it runs, one after the other.
+    shards: usize,
+}
+
+/// What happens to one of a job's tests.
+#[derive(Clone, Copy)]
+enum Incident {
+    /// It fails like this, and passes when it is tried again.
+    Flaky(&'static str),
+    Skipped,
+    /// Nothing is heard of it for a while.
+    Silent,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -42,6 +60,7 @@ enum Ending {
 const JOBS: [Job; 7] = [
     Job {
         id: "checkout",
+        name: "Checkout, end to end",
         tests: &[
             "cart-adds-up",
             "coupon-applies",
@@ -56,10 +75,19 @@ const JOBS: [Job; 7] = [
             "currency-rounds",
             "double-click-pays-once",
         ],
+        incidents: &[
+            (
+                3,
+                Incident::Flaky("TimeoutError: [data-test=declined] did not appear within 5000 ms"),
+            ),
+            (9, Incident::Skipped),
+        ],
         ending: Ending::Passed,
+        shards: 1,
     },
     Job {
         id: "api-regression",
+        name: "API regression",
         tests: &[
             "login",
             "login-over-sso",
@@ -76,13 +104,16 @@ const JOBS: [Job; 7] = [
             "etag-matches",
             "cors-preflight",
         ],
+        incidents: &[],
         ending: Ending::Failed(
             6,
             "AssertionError: expected status 200, got 503 (webhooks.spec.ts:48)",
         ),
+        shards: 1,
     },
     Job {
         id: "mobile-smoke",
+        name: "Mobile smoke test",
         tests: &[
             "launch",
             "sign-in",
@@ -91,10 +122,13 @@ const JOBS: [Job; 7] = [
             "rotate",
             "sign-out",
         ],
+        incidents: &[(3, Incident::Silent)],
         ending: Ending::Passed,
+        shards: 1,
     },
     Job {
         id: "visual-diff",
+        name: "Visual differences",
         tests: &[
             "home",
             "product",
@@ -107,10 +141,13 @@ const JOBS: [Job; 7] = [
             "narrow",
             "wide",
         ],
+        incidents: &[],
         ending: Ending::Cancelled(6),
+        shards: 1,
     },
     Job {
         id: "nightly-export",
+        name: "Nightly export",
         tests: &[
             "orders",
             "customers",
@@ -120,10 +157,13 @@ const JOBS: [Job; 7] = [
             "ledger",
             "audit-log",
         ],
+        incidents: &[],
         ending: Ending::Passed,
+        shards: 1,
     },
     Job {
         id: "search-relevance",
+        name: "Search relevance",
         tests: &[
             "typos",
             "synonyms",
@@ -133,12 +173,17 @@ const JOBS: [Job; 7] = [
             "empty-query",
             "ranking",
         ],
+        incidents: &[(3, Incident::Skipped)],
         ending: Ending::Passed,
+        shards: 1,
     },
     Job {
         id: "accessibility",
+        name: "Accessibility",
         tests: &["landmarks", "contrast", "focus-order", "names", "zoom-400"],
+        incidents: &[],
         ending: Ending::Passed,
+        shards: 2,
     },
 ];
 
@@ -182,7 +227,8 @@ impl Stage {
         for job in &JOBS {
             let run = self.run_id(job);
             self.send(vec![
-                json!({"kind": "job", "id": run, "status": "waiting", "jobId": job.id}),
+                json!({"kind": "job", "id": run, "status": "waiting", "jobId": job.id,
+                       "name": job.name, "labels": {"branch": "main", "commit": "3f9c2d1"}}),
             ])
             .await?;
             self.queue(&["LPUSH", &self.key("wait"), &run]).await;
@@ -211,55 +257,42 @@ impl Stage {
     }
 
     async fn run_tests(&self, job: &Job, run: &str) -> Result<&'static str, Error> {
-        let tests: Vec<_> = job
-            .tests
-            .iter()
-            .map(|test| format!("{run}-{test}"))
-            .collect();
-        let progress = |completed: usize, message: &str| {
-            json!({"kind": "job", "id": run, "status": "running", "progress":
-                   {"completed": completed, "total": tests.len(), "message": message}})
-        };
-        let waiting = tests.iter().map(|test| test_update(test, run, "waiting"));
-        self.send(
-            [progress(0, "Preparing")]
-                .into_iter()
-                .chain(waiting)
-                .collect(),
-        )
-        .await?;
-        for (index, test) in tests.iter().enumerate() {
-            let name = job.tests[index];
+        let last_test = job.tests.len() - 1;
+        let begun = (1..=job.shards).map(|shard| job.progress(run, shard, 0, "Preparing"));
+        let waiting = (0..=last_test).map(|index| job.test(run, index, "waiting"));
+        self.send(begun.chain(waiting).collect()).await?;
+        for (index, test) in job.tests.iter().enumerate() {
+            let shard = job.shard_of(index);
+            if let Some(skipped) = job.skipped(run, index) {
+                self.send(vec![skipped, job.progress(run, shard, index + 1, test)])
+                    .await?;
+                continue;
+            }
             self.send(vec![
-                test_update(test, run, "running"),
-                progress(index, name),
+                job.test(run, index, "running"),
+                job.progress(run, shard, index, test),
             ])
             .await?;
-            sleep(Duration::from_millis(rand::random_range(250..1400))).await;
+            a_while().await;
             if job.ending == Ending::Cancelled(index) {
-                let left = tests[index..]
-                    .iter()
-                    .map(|test| test_update(test, run, "cancelled"));
+                // It takes along the tests that have not ended.
                 let last = json!({"kind": "job", "id": run, "status": "cancelled",
                                   "errorDetails": "Stopped by ada@example.com"});
-                self.send(left.chain([last]).collect()).await?;
+                self.send(vec![last]).await?;
                 return Ok("cancelled");
             }
-            let mut ended = test_update(test, run, "passed");
-            if let Ending::Failed(failing, error) = job.ending
-                && failing == index
-            {
-                ended["status"] = json!("failed");
-                ended["error"] = json!(error);
+            self.play_incident(job, run, index).await?;
+            self.end_test(job, run, index).await?;
+            if index < last_test && job.shard_of(index + 1) != shard {
+                self.send(vec![job.part(run, shard, "passed")]).await?;
             }
-            self.send(vec![ended, progress(index + 1, name)]).await?;
         }
-        let mut last = json!({"kind": "job", "id": run, "status": "passed"});
+        let mut last = job.part(run, job.shards, "passed");
         if let Ending::Failed(failing, _) = job.ending {
             last["status"] = json!("failed");
             last["errorDetails"] = json!(format!(
                 "1 of {} tests failed: {}",
-                tests.len(),
+                job.tests.len(),
                 job.tests[failing]
             ));
             self.send(vec![last]).await?;
@@ -269,8 +302,64 @@ impl Stage {
         Ok("passed")
     }
 
+    /// What happens to a test before it ends.
+    async fn play_incident(&self, job: &Job, run: &str, index: usize) -> Result<(), Error> {
+        match job.incident(index) {
+            Some(Incident::Flaky(error)) => {
+                let mut failed = job.test(run, index, "failed");
+                failed["error"] = json!(error);
+                failed["willRetry"] = json!(true);
+                self.send(vec![failed]).await?;
+                a_while().await;
+                self.send(vec![job.test(run, index, "running")]).await?;
+                a_while().await;
+            }
+            Some(Incident::Silent) => {
+                let mut quiet = job.test(run, index, "running");
+                quiet["timeoutSeconds"] = json!(SILENCE_ALLOWED);
+                self.send(vec![quiet]).await?;
+                sleep(SILENCE).await;
+                let mut sign = job.test(run, index, "running");
+                if let Some(sign) = sign.as_object_mut() {
+                    sign.remove("status");
+                }
+                sign["alive"] = json!(true);
+                // Where Postgres was broken meanwhile, it may have been given up.
+                self.deliver(vec![sign]).await?;
+                a_while().await;
+            }
+            Some(Incident::Skipped) | None => {}
+        }
+        Ok(())
+    }
+
+    async fn end_test(&self, job: &Job, run: &str, index: usize) -> Result<(), Error> {
+        let mut ended = job.test(run, index, "passed");
+        if let Ending::Failed(failing, error) = job.ending
+            && failing == index
+        {
+            ended["status"] = json!("failed");
+            ended["error"] = json!(error);
+        }
+        let progress = job.progress(run, job.shard_of(index), index + 1, job.tests[index]);
+        if let Some(Incident::Silent) = job.incident(index) {
+            self.deliver(vec![ended]).await?;
+            return self.send(vec![progress]).await;
+        }
+        self.send(vec![ended, progress]).await
+    }
+
     /// Sends updates until the worker takes them.
-    async fn send(&self, mut updates: Vec<Value>) -> Result<(), Error> {
+    async fn send(&self, updates: Vec<Value>) -> Result<(), Error> {
+        let rejected = self.deliver(updates).await?;
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        Err(format!("the worker rejected {rejected:?}").into())
+    }
+
+    /// Sends updates until the worker answers; returns what it rejected.
+    async fn deliver(&self, mut updates: Vec<Value>) -> Result<Vec<Value>, Error> {
         for update in &mut updates {
             update["eventId"] = json!(new_event_id());
             update["organizationId"] = json!("demo");
@@ -284,7 +373,7 @@ impl Stage {
                 Err(error) => json!(error.to_string()),
             };
             match answer.get("rejected").and_then(Value::as_array) {
-                Some(rejected) if rejected.is_empty() => return Ok(()),
+                Some(rejected) => return Ok(rejected.clone()),
                 None if Instant::now() < give_up => sleep(Duration::from_millis(300)).await,
                 _ => return Err(format!("the worker answered {answer}").into()),
             }
@@ -313,6 +402,50 @@ impl Stage {
     }
 }
 
-fn test_update(id: &str, run_id: &str, status: &str) -> Value {
-    json!({"kind": "test", "id": id, "runId": run_id, "status": status})
+impl Job {
+    fn incident(&self, index: usize) -> Option<Incident> {
+        let mut incidents = self.incidents.iter();
+        let (_, incident) = incidents.find(|(of, _)| *of == index)?;
+        Some(*incident)
+    }
+
+    /// The part that a test is of, from 1.
+    fn shard_of(&self, index: usize) -> usize {
+        index * self.shards / self.tests.len() + 1
+    }
+
+    /// An update of the run, by one of its parts.
+    fn part(&self, run: &str, shard: usize, status: &str) -> Value {
+        let mut part = json!({"kind": "job", "id": run, "status": status});
+        if self.shards > 1 {
+            part["shard"] = json!({"index": shard, "total": self.shards});
+        }
+        part
+    }
+
+    /// How far a part is when so many of the run's tests have ended.
+    fn progress(&self, run: &str, shard: usize, ended: usize, message: &str) -> Value {
+        let of_shard = |index: &usize| self.shard_of(*index) == shard;
+        let total = (0..self.tests.len()).filter(of_shard).count();
+        let completed = (0..ended).filter(of_shard).count();
+        let mut part = self.part(run, shard, "running");
+        part["progress"] = json!({"completed": completed, "total": total, "message": message});
+        part
+    }
+
+    fn test(&self, run: &str, index: usize, status: &str) -> Value {
+        let test = self.tests[index];
+        json!({"kind": "test", "id": format!("{run}_{test}"), "runId": run, "status": status,
+               "name": test.replace('-', " "), "suite": self.id,
+               "file": format!("e2e/{}.spec.ts", self.id), "line": 14 * index + 9})
+    }
+
+    fn skipped(&self, run: &str, index: usize) -> Option<Value> {
+        let is_skipped = matches!(self.incident(index), Some(Incident::Skipped));
+        is_skipped.then(|| self.test(run, index, "skipped"))
+    }
+}
+
+async fn a_while() {
+    sleep(Duration::from_millis(rand::random_range(250..1400))).await;
 }

@@ -28,7 +28,7 @@ try {
   await fetch(`${url}/_local/scene`, { method: 'POST' });
   const light = await open({ width: 1280, height: 980 }, 'light');
   const phone = await open({ width: 360, height: 780 }, 'dark');
-  const run = await open({ width: 1280, height: 980 }, 'light', await runOf(page, 'api-regression'));
+  const run = await open({ width: 1280, height: 980 }, 'light', await runOf(page, 'API regression'));
   await page.locator('#running [data-status=failed]').first().waitFor({ timeout: 60_000 });
   await page.screenshot({ path: `${docs}/dashboard.png` });
   await shoot(light, 'light');

@@ -118,8 +118,8 @@ class RuncastClient implements Client {
 
   #topic(key: string): Topic {
     let topic = this.#topics.get(key);
-    // What has failed may be allowed by now.
-    if (!topic || topic.error || topic.end === 'closed') {
+    // What has failed may be allowed by now, and what was over may have been opened again.
+    if (!topic || topic.isOver) {
       topic = new Topic(key);
       this.#topics.set(key, topic);
     }

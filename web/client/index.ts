@@ -1,14 +1,18 @@
 export { createClient } from './client.ts';
 export { RuncastError } from './error.ts';
 export type {
+  Attempt,
   EndReason,
   JobState,
   Kind,
+  Labels,
   Problem,
   Progress,
   QueueCounts,
   QueueStats,
+  Shards,
   Status,
+  TerminalStatus,
   TestCounts,
   TestState,
 } from './schema.ts';

@@ -189,7 +189,8 @@ export class Registry {
       }
     });
     if (!wasSettled && cursor) this.#owner.schedule();
-    if (state && 'occurredAt' in state && state.occurredAt) {
+    // One that is stale was heard of long ago, and that was no time on its way.
+    if (state && 'occurredAt' in state && state.occurredAt && !state.stale) {
       const occurredAt = Date.parse(state.occurredAt);
       // What happened before the stream was opened says nothing about delivery.
       if (occurredAt >= held.stream.openedAt) {

@@ -265,10 +265,15 @@ export interface components {
     /** @enum {string} */
     Kind: 'job' | 'test';
     /**
-     * @description `waiting` and `running`; all others are terminal.
+     * @description `waiting` and `running`; all others are terminal: the first is final, until another attempt opens the execution again. Of two states the one with the higher `seq` counts.
      * @enum {string}
      */
-    Status: 'waiting' | 'running' | 'completed' | 'passed' | 'failed' | 'error' | 'cancelled';
+    Status: 'waiting' | 'running' | 'completed' | 'passed' | 'failed' | 'error' | 'cancelled' | 'skipped';
+    /**
+     * @description How an attempt ended; one that never did was `cancelled`.
+     * @enum {string}
+     */
+    TerminalStatus: 'completed' | 'passed' | 'failed' | 'error' | 'cancelled' | 'skipped';
     /**
      * Format: int64
      * @description The number of an execution's event: 1, 2, 3 … without holes; 0 before the first.
@@ -288,6 +293,27 @@ export interface components {
       /** @description What is being done, for a person. */
       message: string | null;
     };
+    /** @description What one likes to find an execution by: `branch`, `commit`, `pr`, `ci`; at most 16. */
+    Labels: {
+      [key: string]: string;
+    };
+    /** @description An attempt that ended before the present one. */
+    Attempt: {
+      attempt: number;
+      status: components['schemas']['TerminalStatus'];
+      /**
+       * Format: int64
+       * @description In milliseconds.
+       */
+      durationMs: number | null;
+      /** @description The first line of its error; at most 500 bytes. */
+      error: string | null;
+    };
+    /** @description How far the shards of a job run are: it ends with the last of them. */
+    Shards: {
+      total: number;
+      ended: number;
+    };
     /** @description How the tests of a job run stand. */
     TestCounts: {
       total: number;
@@ -298,6 +324,9 @@ export interface components {
       failed: number;
       error: number;
       cancelled: number;
+      skipped: number;
+      /** @description How many of them are flaky: each is counted by its status, too. */
+      flaky: number;
     };
     /** @description The whole current state of a job run: the data of an unnamed frame. */
     JobState: {
@@ -305,10 +334,29 @@ export interface components {
       kind: 'job';
       runId: components['schemas']['Id'];
       jobId: components['schemas']['Id'] | null;
+      /** @description For people. */
+      name: string | null;
+      /** @description Where it ran. */
+      url: string | null;
+      labels: components['schemas']['Labels'] | null;
+      /** @description The run that this one repeats. */
+      rerunOf: components['schemas']['Id'] | null;
       status: components['schemas']['Status'];
       seq: components['schemas']['Seq'];
+      /** @description Which try this is. */
+      attempt: number;
+      /** @description Those before it, the oldest first, at most the last 20. */
+      attempts: components['schemas']['Attempt'][];
+      /** @description It passed, or completed, after an attempt that failed. */
+      flaky: boolean;
+      /** @description Nothing was heard of it for as long as it may be silent. */
+      stale: boolean;
+      /** @description When it ends as `error`, if nothing is heard of it: as of this event, since signs of life that are no event move it on. Null where it has none. */
+      deadlineAt: components['schemas']['Timestamp'] | null;
       progress: components['schemas']['Progress'] | null;
       tests: components['schemas']['TestCounts'] | null;
+      /** @description Null where none was named. */
+      shards: components['schemas']['Shards'] | null;
       /** @description In a person's words, like `1m 5s`. */
       duration: string | null;
       /**
@@ -328,8 +376,29 @@ export interface components {
       /** @constant */
       kind: 'test';
       testId: components['schemas']['Id'];
+      /** @description The job run that it is part of. */
+      runId: components['schemas']['Id'] | null;
+      /** @description For people. */
+      name: string | null;
+      suite: string | null;
+      /** @description Where it stands. */
+      file: string | null;
+      line: number | null;
+      /** @description Where it ran. */
+      url: string | null;
+      labels: components['schemas']['Labels'] | null;
       status: components['schemas']['Status'];
       seq: components['schemas']['Seq'];
+      /** @description Which try this is. */
+      attempt: number;
+      /** @description Those before it, the oldest first, at most the last 20. */
+      attempts: components['schemas']['Attempt'][];
+      /** @description It passed, or completed, after an attempt that failed. */
+      flaky: boolean;
+      /** @description Nothing was heard of it for as long as it may be silent. */
+      stale: boolean;
+      /** @description When it ends as `error`, if nothing is heard of it: as of this event, since signs of life that are no event move it on. Null where it has none. */
+      deadlineAt: components['schemas']['Timestamp'] | null;
       progress: components['schemas']['Progress'] | null;
       /** @description In a person's words, like `1m 5s`. */
       duration: string | null;
@@ -379,7 +448,7 @@ export interface components {
     };
     /** @enum {string} */
     EndReason: 'complete' | 'rotate' | 'expired' | 'closed';
-    /** @description The data of `event: end`, a stream's last frame: `complete` (every execution on it is terminal), `rotate` (reconnect), `expired` (the token ran out: renew it, reconnect), `closed` (asked to, or what was waited for is not the caller's). */
+    /** @description The data of `event: end`, a stream's last frame: `complete` (every execution on it is terminal; that of a job run waits for its tests, at most 10 s), `rotate` (reconnect), `expired` (the token ran out: renew it, reconnect), `closed` (asked to, or what was waited for is not the caller's). */
     End: {
       reason: components['schemas']['EndReason'];
     };
@@ -402,18 +471,24 @@ export interface components {
       /** @constant */
       status: 'ready';
     };
+    /** @description Where `completed` is left out, it is 0. */
     ProgressUpdate: {
       /** @description A fraction is cut off. */
-      completed: number;
+      completed?: number;
       total?: number | null;
       message?: string | null;
     };
+    ShardUpdate: {
+      /** @description 1, 2, 3 … up to `total`. */
+      index: number;
+      total: number;
+    };
     /**
      * Format: date-time
-     * @description RFC 3339, with any offset, from year 0 to 9999 in UTC. A space for its `T` is taken, too, and a second 60 is the end of the 59th.
+     * @description RFC 3339, with any offset. A space for its `T` is taken, too, a second 60 as the end of the 59th, and a number of milliseconds since 1970.
      */
     TimeUpdate: string | null;
-    /** @description One status update of one execution. What it leaves out stays as it was. */
+    /** @description One status update of one execution. What it leaves out stays as it was; null, or an empty string, clears it. `eventId`, `kind`, `id`, `organizationId`, `projectId` and `status` are strict: an update without them, or with bad ones, is rejected. All others are lenient: a number in a string is read, `progress` may be a number from 0 to 100, as percent; what cannot be read is left out with a warning, and the status counts. */
     Update: {
       /** @description The same one twice, for one execution, is one event. */
       eventId: string;
@@ -421,11 +496,39 @@ export interface components {
       id: components['schemas']['Id'];
       organizationId: components['schemas']['Id'];
       projectId: components['schemas']['Id'];
-      /** @description A status or one of its aliases, in any case: queued, pending, delayed, paused (waiting); active, started, in_progress, stalled (running); done (completed); success, succeeded, ok (passed); failure (failed); errored, timeout, timed_out (error); canceled, aborted (cancelled). */
-      status: string;
+      /** @description A status, or what a tool calls it, in any case, with or without `_`, `-` and spaces: queued, pending, delayed, paused, created, retrying, waiting-children, prioritized (waiting); active, started, in_progress, stalled (running); done, neutral (completed); pass, success, succeeded, ok, expected, xpassed, flaky (passed); fail, failure, unexpected (failed); errored, timeout, timed_out, broken (error); canceled, aborted, interrupted (cancelled); skip, ignored, disabled, todo, xfailed (skipped). The word `flaky` also marks the state. Left out only beside `alive`. */
+      status?: string;
+      /** @description True, instead of a status: a sign of life and nothing else. It is no event, unless it takes `stale` back. */
+      alive?: boolean | null;
+      /** @description Which try it is about; where absent, the present one. A higher one opens the execution again, a lower one is rejected. */
+      attempt?: number | null;
+      /** @description Beside a terminal status: this ends the attempt, not the execution. */
+      willRetry?: boolean | null;
+      /** @description For how long this attempt may be silent: then it is stale, and after twice as long it ends as `error`. */
+      timeoutSeconds?: number | null;
+      /** @description For people; 512 bytes at most. */
+      name?: string | null;
+      /** @description A test's; 512 bytes at most. */
+      suite?: string | null;
+      /** @description A test's; 512 bytes at most. */
+      file?: string | null;
+      /** @description A test's. */
+      line?: number | null;
+      /** @description An http or https link to where it ran. */
+      url?: string | null;
+      /** @description At most 16; keys of at most 64 bytes, values of at most 256. */
+      labels?: {
+        [key: string]: string;
+      } | null;
       occurredAt?: components['schemas']['TimeUpdate'];
+      /** @description A job run's. */
       jobId?: components['schemas']['Id'] | null;
+      /** @description A test's: the job run that it is part of. The first one named holds; an update that names another is rejected. */
       runId?: components['schemas']['Id'] | null;
+      /** @description A job run's: the run that it repeats. */
+      rerunOf?: components['schemas']['Id'] | null;
+      /** @description A job run's: the status is that of this part of it. The run goes on until each has ended, and then takes the worst of their statuses. */
+      shard?: components['schemas']['ShardUpdate'] | null;
       progress?: components['schemas']['ProgressUpdate'] | null;
       startedAt?: components['schemas']['TimeUpdate'];
       completedAt?: components['schemas']['TimeUpdate'];
@@ -439,7 +542,7 @@ export interface components {
       /** @description Text; any other JSON is kept as its text. */
       error?: unknown;
     };
-    /** @description What a message on an execution's Redis channels has beside the members of its state. */
+    /** @description What a message on an execution's Redis channels has beside the members of its state (`JobState`, `TestState`): on `{kind}:{id}:complete` where its status is terminal, else on `{kind}:{id}:status`. Who is not of its organization ignores it. */
     MessageEnvelope: {
       organizationId: components['schemas']['Id'];
       projectId: components['schemas']['Id'];
@@ -461,11 +564,19 @@ export interface components {
       eventId: string | null;
       reason: string;
     };
+    /** @description A field that could not be read and was left out. */
+    Warning: {
+      /** @description The update's. */
+      index: number;
+      field: string;
+      reason: string;
+    };
     /** @description What a direct invocation of the worker answers. */
     InvocationAnswer: {
       accepted: number;
       duplicates: number;
       rejected: components['schemas']['Rejection'][];
+      warnings: components['schemas']['Warning'][];
     };
     /** @description What the worker answers to SQS: the messages that go back to the queue. */
     BatchAnswer: {
@@ -693,9 +804,13 @@ export interface components {
 export type Id = components['schemas']['Id'];
 export type Kind = components['schemas']['Kind'];
 export type Status = components['schemas']['Status'];
+export type TerminalStatus = components['schemas']['TerminalStatus'];
 export type Seq = components['schemas']['Seq'];
 export type Timestamp = components['schemas']['Timestamp'];
 export type Progress = components['schemas']['Progress'];
+export type Labels = components['schemas']['Labels'];
+export type Attempt = components['schemas']['Attempt'];
+export type Shards = components['schemas']['Shards'];
 export type TestCounts = components['schemas']['TestCounts'];
 export type JobState = components['schemas']['JobState'];
 export type TestState = components['schemas']['TestState'];
@@ -709,12 +824,14 @@ export type Problem = components['schemas']['Problem'];
 export type Health = components['schemas']['Health'];
 export type Ready = components['schemas']['Ready'];
 export type ProgressUpdate = components['schemas']['ProgressUpdate'];
+export type ShardUpdate = components['schemas']['ShardUpdate'];
 export type TimeUpdate = components['schemas']['TimeUpdate'];
 export type Update = components['schemas']['Update'];
 export type MessageEnvelope = components['schemas']['MessageEnvelope'];
 export type ProjectMessageEnvelope = components['schemas']['ProjectMessageEnvelope'];
 export type Invocation = components['schemas']['Invocation'];
 export type Rejection = components['schemas']['Rejection'];
+export type Warning = components['schemas']['Warning'];
 export type InvocationAnswer = components['schemas']['InvocationAnswer'];
 export type BatchAnswer = components['schemas']['BatchAnswer'];
 export type BatchItemFailure = components['schemas']['BatchItemFailure'];
@@ -774,7 +891,7 @@ export interface operations {
       query?: {
         /** @description The testIds. */
         testId?: components['schemas']['Id'][];
-        /** @description A project of the caller's organization: first the executions not finished and the 20 that finished last, then every event. */
+        /** @description A project of the caller's organization: first the executions not finished (of more than 500, those that changed last) and the 20 that finished last, then every event. */
         projectId?: components['schemas']['Id'];
         /** @description The same, where a header cannot be set. */
         lastEventId?: components['parameters']['LastEventIdInQuery'];
@@ -831,7 +948,7 @@ export interface operations {
       query?: {
         /** @description The runIds. */
         runId?: components['schemas']['Id'][];
-        /** @description A project of the caller's organization: first the executions not finished and the 20 that finished last, then every event. */
+        /** @description A project of the caller's organization: first the executions not finished (of more than 500, those that changed last) and the 20 that finished last, then every event. */
         projectId?: components['schemas']['Id'];
         /** @description The same, where a header cannot be set. */
         lastEventId?: components['parameters']['LastEventIdInQuery'];

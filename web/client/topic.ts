@@ -5,6 +5,12 @@ import type { State, WatchEnd } from './types.ts';
 /** How many finished executions of a project are remembered for who comes later: more than the server begins with. */
 const MAX_FINISHED = 50;
 
+/** For how long the server waits for the tests of a run that has ended, in milliseconds. */
+const SETTLE_MS = 10_000;
+
+/** What has ended may have been opened again since: the event that says so comes right behind, in milliseconds. */
+const QUIET_MS = 500;
+
 /** What a topic can be; each but `job` and `test` has a stream of its own. */
 export type Family =
   | 'job'
@@ -68,8 +74,19 @@ export class Topic {
     this.position = update.position ?? this.position;
     this.end ??= update.end;
     this.error ??= update.error;
-    if (this.#isOne && news.some(isFinished)) this.end ??= 'complete';
     return news;
+  }
+
+  /**
+   * For how long, in milliseconds, it has to be silent to count as over; `undefined` where it has not ended. A stream
+   * that carries others, too, only says when all of them are over.
+   */
+  get quietMs(): number | undefined {
+    if (!this.#isOne || this.family.endsWith('history')) return undefined;
+    const [state] = this.states.values();
+    if (!state || !isFinished(state)) return undefined;
+    const tests = 'tests' in state ? state.tests : null;
+    return tests && tests.waiting + tests.running > 0 ? SETTLE_MS : QUIET_MS;
   }
 
   /** Whether it is about one thing, and not about all executions of a project. */

@@ -13,6 +13,8 @@ export class Watching<S extends State> implements Watch<S> {
   /** States are delivered from the next microtask on, so that the caller has the watch before its first state. */
   #begun = false;
   #over = false;
+  /** Runs while all that it watches has ended, and the streams have not said that nothing follows. */
+  #quiet: ReturnType<typeof setTimeout> | undefined;
   #error: RuncastError | undefined;
   #unsubscribe: (() => void) | undefined;
 
@@ -53,12 +55,18 @@ export class Watching<S extends State> implements Watch<S> {
     if (this.#begun && !this.#over && !this.topics[1]) call(() => this.#options.onReset?.());
   }
 
-  /** Looks whether it is over. */
-  settle(): void {
+  /** Looks whether it is over; `isQuiet`: nothing came for long enough. */
+  settle(isQuiet = false): void {
     if (!this.#begun || this.#over) return;
+    clearTimeout(this.#quiet);
     const failed = this.topics.find((topic) => topic.error);
-    const isComplete = this.topics.every((topic) => topic.end);
-    if (!failed && !isComplete) return;
+    const open = this.topics.filter((topic) => !topic.end);
+    if (!failed && open[0] && !isQuiet) {
+      const waits = open.map((topic) => topic.quietMs ?? Number.POSITIVE_INFINITY);
+      const wait = Math.max(...waits);
+      if (wait < Number.POSITIVE_INFINITY) this.#quiet = setTimeout(() => this.settle(true), wait);
+      return;
+    }
     if (failed?.error) {
       const { status, message, problem } = failed.error;
       this.#error = new RuncastError(status, message, problem);
@@ -74,6 +82,7 @@ export class Watching<S extends State> implements Watch<S> {
   readonly close = (): void => {
     if (this.#over) return;
     this.#over = true;
+    clearTimeout(this.#quiet);
     this.#unsubscribe?.();
     this.#options.signal?.removeEventListener('abort', this.close);
     this.#release();

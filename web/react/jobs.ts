@@ -21,6 +21,9 @@ export interface Jobs {
   readonly error: RuncastError | undefined;
 }
 
+/** How many of the runs that ended are remembered by their attempt. */
+const MAX_ENDED = 500;
+
 const noJobs: Jobs = { running: new Map(), isAnyJobRunning: false, error: undefined };
 
 /** The job runs of a project as an external store. It outlives its components, to know what it has told. */
@@ -30,6 +33,8 @@ class JobsStore {
   readonly #listeners = new Set<() => void>();
   readonly #completions = new Set<(run: JobState) => void>();
   #jobs = noJobs;
+  /** The attempts that were seen to have ended, by run; the last of them stands last. */
+  readonly #ended = new Map<string, number>();
   /** Ends what is watched. */
   #watching: AbortController | undefined;
 
@@ -51,7 +56,7 @@ class JobsStore {
     };
   };
 
-  /** Calls back with each run that finishes; returns what ends that. */
+  /** Calls back with each run that finishes, again where it was opened again; returns what ends that. */
   readonly onComplete = (complete: (run: JobState) => void): (() => void) => {
     this.#completions.add(complete);
     return () => {
@@ -81,10 +86,12 @@ class JobsStore {
    * watched may not be among those that the project's stream begins with.
    */
   #ask(signal: AbortSignal): void {
-    for (const id of this.#jobs.running.keys()) {
+    for (const [id, asked] of this.#jobs.running) {
       const watch = this.#client.watchJobRun(id, {
         onState: (run) => {
           watch.close();
+          // The project's stream may have told more meanwhile.
+          if (this.#jobs.running.get(id) !== asked) return;
           if (isTerminal(run.status)) this.#take(run);
           // The log does not have it any more.
           else if (run.seq === 0) this.#forget(id);
@@ -96,10 +103,18 @@ class JobsStore {
   }
 
   #take(run: JobState): void {
-    if (isTerminal(run.status)) {
-      // If not: finished when first seen, or told before.
-      if (this.#forget(run.runId)) for (const complete of [...this.#completions]) call(() => complete(run));
-    } else this.#show(new Map(this.#jobs.running).set(run.runId, run));
+    const { runId, attempt } = run;
+    if (!isTerminal(run.status)) {
+      this.#show(new Map(this.#jobs.running).set(runId, run));
+      return;
+    }
+    const before = this.#ended.get(runId) ?? Number.POSITIVE_INFINITY;
+    this.#ended.delete(runId);
+    this.#ended.set(runId, attempt);
+    for (const id of [...this.#ended.keys()].slice(0, -MAX_ENDED)) this.#ended.delete(id);
+    // If not: finished when first seen, or told before. A later attempt may have begun and ended unseen.
+    const isNews = this.#forget(runId) || attempt > before;
+    if (isNews) for (const complete of [...this.#completions]) call(() => complete(run));
   }
 
   /** Returns whether it was there. */
@@ -137,7 +152,8 @@ export interface JobProviderProps {
   projectId: string;
   /**
    * Is called once for each run that finishes, in this tab: also where it finished while the connection was lost or
-   * nothing was mounted, but not for one that was finished when it was first seen.
+   * nothing was mounted, but not for one that was finished when it was first seen. One that is opened again and
+   * finishes again is told once more.
    */
   onComplete?: (run: JobState) => void;
   children?: ReactNode;

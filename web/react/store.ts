@@ -1,4 +1,11 @@
-import type { RuncastError, Watch, WatchEnd, WatchOptions } from '../client/index.ts';
+import {
+  isTerminal,
+  type RuncastError,
+  type Status,
+  type Watch,
+  type WatchEnd,
+  type WatchOptions,
+} from '../client/index.ts';
 
 /** What a hook gets; never mutated. */
 export interface Watched<S> {
@@ -8,9 +15,16 @@ export interface Watched<S> {
   readonly error: RuncastError | undefined;
   /** Why no other state can follow. */
   readonly end: WatchEnd | undefined;
+  /** Whether the execution has ended, by its newest state: not any more, where another attempt has opened it again. */
+  readonly isComplete: boolean;
 }
 
-export const nothing: Watched<never> = { state: undefined, error: undefined, end: undefined };
+export const nothing: Watched<never> = {
+  state: undefined,
+  error: undefined,
+  end: undefined,
+  isComplete: false,
+};
 
 /** A watch as an external store: it runs while somebody is subscribed. */
 export class WatchStore<S> {
@@ -44,7 +58,9 @@ export class WatchStore<S> {
         const shown = this.#snapshot.state as { seq?: number } | undefined;
         const { seq } = state as { seq?: number };
         if (seq !== undefined && seq === shown?.seq && !this.#snapshot.error) return;
-        this.#set({ state, error: undefined, end: undefined });
+        const { status } = state as { status?: Status };
+        const isComplete = status !== undefined && isTerminal(status);
+        this.#set({ state, error: undefined, end: undefined, isComplete });
       },
       onEnd: (end) => this.#set({ ...this.#snapshot, end }),
       onError: (error) => this.#set({ ...this.#snapshot, error }),

@@ -3,6 +3,9 @@ import { isTerminal } from '../client/index.ts';
 import { idOf } from '../client/topic.ts';
 import { jobState, queueStats, testState } from './states.ts';
 
+/** For how long the stream of a run that has ended waits for its tests, in milliseconds. */
+const SETTLE_MS = 10_000;
+
 /** How many finished executions a project's stream begins with. */
 const MAX_FINISHED = 20;
 
@@ -98,9 +101,11 @@ export class ScriptedStream {
       events.forEach((event, index) => {
         const after = isProject ? positions[0] : positions[ids.indexOf(idOf(event))];
         if (after !== undefined && (isProject ? index + 1 : event.seq) > after && connection) {
-          this.#send(connection, event, index + 1, events.slice(0, index + 1));
+          this.#send(connection, event, index + 1);
         }
       });
+      // An end that was taken back is none.
+      this.#complete(connection, events);
     } else this.#begin(connection, kind, events, cursor !== null);
     return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
   };
@@ -178,7 +183,8 @@ export class ScriptedStream {
     for (const connection of [...this.#connections]) {
       const isWatched = connection.isProject || connection.ids.includes(idOf(state));
       if (connection.name === `${state.kind}-status` && isWatched) {
-        this.#send(connection, state, events.length, events);
+        this.#send(connection, state, events.length);
+        this.#complete(connection, events);
       }
     }
     return state;
@@ -208,19 +214,23 @@ export class ScriptedStream {
     this.#complete(connection, events);
   }
 
-  #send(connection: Connection, state: ExecutionState, projectSeq: number, events: ExecutionState[]): void {
+  #send(connection: Connection, state: ExecutionState, projectSeq: number): void {
     connection.positions[connection.ids.indexOf(idOf(state))] = state.seq;
     const cursor = connection.isProject ? projectSeq : connection.positions.join();
     this.#write(connection, `id: ${cursor}\ndata: ${JSON.stringify(state)}\n\n`);
-    this.#complete(connection, events);
   }
 
-  #complete(connection: Connection, events: ExecutionState[]): void {
-    const isOver = (id: string) => {
-      const last = events.findLast((event) => idOf(event) === id);
-      return last && isTerminal(last.status);
-    };
-    if (this.#isSilent || !connection.ids.length || !connection.ids.every(isOver)) return;
+  /** Ends a stream on which all is over: at once, or, where tests of its runs go on, when they have had their time. */
+  #complete(connection: Connection, events: ExecutionState[], isLate = false): void {
+    const last = connection.ids.map((id) => events.findLast((event) => idOf(event) === id));
+    if (this.#isSilent || !last.length || !last.every((event) => event && isTerminal(event.status))) return;
+    if (!isLate && last.some(hasOpenTests)) {
+      setTimeout(() => {
+        const now = this.#events.filter((event) => `${event.kind}-status` === connection.name);
+        this.#complete(connection, now, true);
+      }, SETTLE_MS);
+      return;
+    }
     this.#write(connection, 'event: end\ndata: {"reason":"complete"}\n\n');
     connection.finish();
   }
@@ -230,6 +240,9 @@ export class ScriptedStream {
     connection.controller.enqueue(new TextEncoder().encode(frames));
   }
 }
+
+const hasOpenTests = (state: ExecutionState | undefined): boolean =>
+  state?.kind === 'job' && !!state.tests && state.tests.waiting + state.tests.running > 0;
 
 /** A network that does what a test says. */
 export const scriptedStream = (): ScriptedStream => new ScriptedStream();

@@ -23,14 +23,21 @@ def invoke(updates):
     return body
 
 
+def group_of(update):
+    """What keeps its order: an execution's updates, a run's with those of the tests that name it."""
+    if update["kind"] == "test" and update.get("runId"):
+        return f"job:{update['runId']}"
+    return f"{update['kind']}:{update['id']}"
+
+
 def enqueue(updates, queue_url):
-    """Sends each update to the queue, in order within its execution."""
+    """Sends each update to the queue, in order within its group."""
     client = boto3.client("sqs")
     for update in updates:
         client.send_message(
             QueueUrl=queue_url,
             MessageBody=json.dumps(update),
-            MessageGroupId=f"{update['kind']}:{update['id']}",
+            MessageGroupId=group_of(update),
             MessageDeduplicationId=update["eventId"],
         )
 

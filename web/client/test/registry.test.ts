@@ -152,8 +152,10 @@ it('what is over leaves the stream when it is opened again', async () => {
   await vi.waitFor(() => expect(seen).toHaveLength(2));
   stream.job({ runId: 'a', status: 'passed' });
   await vi.waitFor(() => expect(ended).toEqual(['a']));
-  stream.end('rotate');
-  await vi.waitFor(() => expect(urls(stream).at(-1)).toBe('/api/job-status/events?runId=b'));
+  await vi.waitFor(() => {
+    stream.end('rotate');
+    expect(urls(stream).at(-1)).toBe('/api/job-status/events?runId=b');
+  });
   expect(cursors(stream).at(-1)).toBe('0');
   stream.job({ runId: 'b', status: 'failed' });
   await vi.waitFor(() => expect(ended).toEqual(['a', 'b']));

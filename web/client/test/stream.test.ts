@@ -64,6 +64,8 @@ describe('what comes over the wire', () => {
       'event: end',
       'data: {"reason":"complete"}',
       '',
+      // Whether a CR at the end is a line's whole end, only the next character tells.
+      '',
       '',
     ].join(newline);
 

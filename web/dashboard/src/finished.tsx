@@ -1,4 +1,5 @@
 import { isTerminal, type JobState } from 'runcast-client';
+import { Marks } from './life.tsx';
 import type { Snapshot } from './live.ts';
 import { Panel } from './panel.tsx';
 import { hrefOfRun } from './route.ts';
@@ -29,13 +30,17 @@ function FinishedRun({ run }: { run: JobState }) {
       </span>
       <span className="order-1 min-w-0 sm:order-none">
         <a href={hrefOfRun(run.runId)} className="cover block truncate font-medium">
-          {run.runId}
+          {run.name ?? run.runId}
         </a>
+        {run.name && <span className="block truncate text-[13px] text-quiet">{run.runId}</span>}
         {run.errorDetails && (
           <span className="mt-0.5 line-clamp-2 block text-[13px] break-words text-quiet">
             {run.errorDetails}
           </span>
         )}
+        <span className="mt-1 block empty:hidden">
+          <Marks state={run} />
+        </span>
       </span>
       <span className="order-3 sm:order-none">
         <Counts tests={run.tests} isTerse />

@@ -45,7 +45,7 @@ export interface Snapshot {
   generation: number;
 }
 
-/** Gets each run that ended while this page watched, once. */
+/** Gets each run that ended while this page watched, once; again, where it was opened again. */
 export type OnFinish = (run: JobState) => void;
 
 /** What happens, as it happens: the one store of the page. */
@@ -70,8 +70,8 @@ export class Live {
   readonly #finishListeners = new Set<OnFinish>();
   readonly #runs = new Map<string, JobState>();
   readonly #tests = new Map<string, TestState>();
-  /** Runs that had ended before a reset. */
-  readonly #ended = new Set<string>();
+  /** Runs that had ended before a reset, with their attempt. */
+  readonly #ended = new Map<string, number>();
   /** Changes that are not shown yet. */
   #changes: Partial<Snapshot> = {};
   #isScheduled = false;
@@ -158,7 +158,7 @@ export class Live {
   }
 
   #forgetRuns(): void {
-    for (const [id, { status }] of this.#runs) if (isTerminal(status)) this.#ended.add(id);
+    for (const [id, { status, attempt }] of this.#runs) if (isTerminal(status)) this.#ended.set(id, attempt);
     this.#runs.clear();
     this.#change({ runs: [] });
   }
@@ -171,19 +171,24 @@ export class Live {
   #takeRun(run: JobState): void {
     const before = this.#runs.get(run.runId);
     if (before && before.seq >= run.seq) return;
-    this.#measure(run.occurredAt);
+    this.#measure(run);
     remember(this.#runs, run.runId, run, before, MOST_RUNS);
     this.#change({ runs: [] });
-    const isNews = before
-      ? !isTerminal(before.status)
-      : this.#isLive(run.occurredAt) && !this.#ended.has(run.runId);
-    if (isTerminal(run.status) && isNews) for (const listener of this.#finishListeners) listener(run);
+    if (isTerminal(run.status) && this.#isNews(run, before))
+      for (const listener of this.#finishListeners) listener(run);
+  }
+
+  /** Whether nobody was told of the end of this attempt. */
+  #isNews(run: JobState, before: JobState | undefined): boolean {
+    if (before && !isTerminal(before.status)) return true;
+    const told = before?.attempt ?? this.#ended.get(run.runId);
+    return told === undefined ? this.#isLive(run.occurredAt) : run.attempt > told;
   }
 
   #takeTest(test: TestState): void {
     const before = this.#tests.get(test.testId);
     if (before && before.seq >= test.seq) return;
-    this.#measure(test.occurredAt);
+    this.#measure(test);
     remember(this.#tests, test.testId, test, before, MOST_TESTS);
     this.#change({ tests: [] });
   }
@@ -197,8 +202,9 @@ export class Live {
     return !!occurredAt && Date.parse(occurredAt) >= this.#openedAt;
   }
 
-  #measure(occurredAt: string | null): void {
-    if (!occurredAt || !this.#isLive(occurredAt)) return;
+  #measure({ occurredAt, stale }: JobState | TestState): void {
+    // That nothing was heard of it for long is no news that was long on its way.
+    if (!occurredAt || stale || !this.#isLive(occurredAt)) return;
     const now = Date.now();
     const point = { at: now, values: [Math.max(0, now - Date.parse(occurredAt))] };
     this.#change({ latency: [...this.#latest('latency'), point].slice(-PLOTTED) });
@@ -236,7 +242,8 @@ function remember<S extends JobState | TestState>(
   before: S | undefined,
   most: number,
 ): void {
-  if (isTerminal(state.status) && !(before && isTerminal(before.status))) states.delete(id);
+  const isOver = isTerminal(state.status);
+  if (before ? isOver !== isTerminal(before.status) : isOver) states.delete(id);
   states.set(id, state);
   if (states.size <= most) return;
   for (const [oldest, { status }] of states) {

@@ -1,7 +1,8 @@
 import { ArrowLeft } from 'lucide-react';
-import { useEffect, useState } from 'react';
+import { type ReactNode, useEffect, useState } from 'react';
 import type { JobState, RuncastError } from 'runcast-client';
 import { Duration } from './duration.tsx';
+import { Attempts, Marks, RanAt, RerunOf } from './life.tsx';
 import type { Live, Snapshot } from './live.ts';
 import { Empty, Skeleton } from './panel.tsx';
 import { RunProgress } from './progress.tsx';
@@ -16,7 +17,7 @@ export function RunPage({ runId, live, snapshot }: { runId: string; live: Live; 
   const run = events.at(-1);
   return (
     <>
-      <section aria-labelledby="run" className="grid gap-4">
+      <section aria-labelledby="run" className="grid grid-cols-1 gap-4">
         <a
           href="#/"
           className="inline-flex items-center gap-1.5 justify-self-start text-[13px] text-quiet hover:text-text"
@@ -25,7 +26,7 @@ export function RunPage({ runId, live, snapshot }: { runId: string; live: Live; 
         </a>
         <div className="flex flex-wrap items-baseline gap-x-4 gap-y-1">
           <h2 id="run" className="min-w-0 text-2xl font-semibold tracking-tight break-words">
-            {runId}
+            {run?.name ?? runId}
           </h2>
           {run && <StatusLabel status={run.status} />}
           {run && <Duration state={run} />}
@@ -82,23 +83,31 @@ function useHistory(live: Live, runId: string) {
 }
 
 function Facts({ run }: { run: JobState }) {
-  const facts = [
+  const facts: [string, ReactNode][] = [
+    ['Run', run.name && run.runId],
     ['Job', run.jobId],
     ['Started', clock(run.startedAt, true)],
     ['Ended', clock(run.completedAt, true)],
     ['Artifacts', run.artifactPaths?.join(', ')],
-  ].filter(([, value]) => value);
+    ['Repeats', run.rerunOf && <RerunOf runId={run.rerunOf} />],
+    ['Ran at', run.url && <RanAt url={run.url} />],
+  ];
   return (
-    <div className="card grid gap-4 p-4">
+    <div className={`card grid grid-cols-1 gap-4 p-4 ${run.stale ? 'stale' : ''}`}>
       <dl className="flex flex-wrap gap-x-8 gap-y-2 text-sm">
-        {facts.map(([name, value]) => (
-          <div key={name} className="min-w-0">
-            <dt className="text-xs text-quiet">{name}</dt>
-            <dd className="break-words">{value}</dd>
-          </div>
-        ))}
+        {facts.map(
+          ([name, value]) =>
+            value && (
+              <div key={name} className="max-w-full min-w-0">
+                <dt className="text-xs text-quiet">{name}</dt>
+                <dd className="break-words">{value}</dd>
+              </div>
+            ),
+        )}
       </dl>
+      <Marks state={run} />
       <RunProgress run={run} />
+      <Attempts state={run} />
       {run.errorDetails && (
         <p className="hue-border rounded-lg border px-3 py-2 text-sm break-words" data-status={run.status}>
           {run.errorDetails}

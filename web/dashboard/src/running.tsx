@@ -1,5 +1,6 @@
 import { isTerminal, type JobState } from 'runcast-client';
 import { Duration } from './duration.tsx';
+import { Marks } from './life.tsx';
 import type { Snapshot } from './live.ts';
 import { Empty, Panel, Skeleton } from './panel.tsx';
 import { RunProgress } from './progress.tsx';
@@ -46,13 +47,15 @@ export function Running({ snapshot, hasScenes }: { snapshot: Snapshot; hasScenes
 
 function RunCard({ run }: { run: JobState }) {
   return (
-    <li className="card relative grid content-start gap-3 p-4">
+    <li className={`card relative grid content-start gap-3 p-4 ${run.stale ? 'stale' : ''}`}>
       <div className="flex items-start gap-3">
         <div className="min-w-0 flex-1">
           <a href={hrefOfRun(run.runId)} className="cover block truncate font-semibold">
-            {run.runId}
+            {run.name ?? run.runId}
           </a>
-          <span className="block truncate text-[13px] text-quiet">{run.jobId ?? 'no job'}</span>
+          <span className="block truncate text-[13px] text-quiet">
+            {[run.jobId, run.name && run.runId].filter(Boolean).join(' · ') || 'no job'}
+          </span>
         </div>
         <div className="grid justify-items-end">
           <StatusLabel status={run.status} />
@@ -60,6 +63,7 @@ function RunCard({ run }: { run: JobState }) {
         </div>
       </div>
       <RunProgress run={run} />
+      <Marks state={run} />
     </li>
   );
 }

@@ -3,8 +3,11 @@ import {
   Check,
   CircleCheckBig,
   CircleDashed,
+  CircleQuestionMark,
   LoaderCircle,
   type LucideIcon,
+  Shuffle,
+  SkipForward,
   TriangleAlert,
   X,
 } from 'lucide-react';
@@ -18,6 +21,7 @@ const ICONS: Record<Status, LucideIcon> = {
   failed: X,
   error: TriangleAlert,
   cancelled: Ban,
+  skipped: SkipForward,
 };
 
 /** In the order in which counts are read: what went well, what did not, what is to come. */
@@ -27,12 +31,14 @@ export const STATUSES = [
   'failed',
   'error',
   'cancelled',
+  'skipped',
   'running',
   'waiting',
 ] as const;
 
 export function StatusIcon({ status, size = 15 }: { status: Status; size?: number }) {
-  const Icon = ICONS[status];
+  // A server that is newer than this page may have another.
+  const Icon = ICONS[status] ?? CircleQuestionMark;
   return (
     <Icon
       size={size}
@@ -70,6 +76,13 @@ export function Counts({ tests, isTerse = false }: { tests: TestCounts | null; i
           <span className={isTerse ? 'sr-only' : 'text-quiet'}>{status}</span>
         </li>
       ))}
+      {tests.flaky > 0 && (
+        <li title={`${tests.flaky} of them flaky`} className="inline-flex items-baseline gap-1">
+          <Shuffle size={14} aria-hidden className="hue self-center" data-status="flaky" />
+          <span>{tests.flaky}</span>
+          <span className={isTerse ? 'sr-only' : 'text-quiet'}>flaky</span>
+        </li>
+      )}
     </ul>
   );
 }

@@ -1,15 +1,16 @@
 import { useMemo } from 'react';
-import type { JobState, TestState } from 'runcast-client';
+import { isTerminal, type JobState, type TestState } from 'runcast-client';
 import { Duration } from './duration.tsx';
+import { Attempts, Marks, RanAt } from './life.tsx';
 import { Empty, Panel } from './panel.tsx';
 import { StatusLabel } from './status.tsx';
 
 /** The tests of a run, as far as this page has seen them. */
 export function Tests({ run, tests }: { run: JobState; tests: readonly TestState[] }) {
-  const { shown, isByName } = useMemo(() => testsOf(run, tests), [run, tests]);
+  const { shown, isOwn } = useMemo(() => testsOf(run, tests), [run, tests]);
   const total = run.tests?.total ?? 0;
   return (
-    <Panel title="Tests" count={isByName ? total : undefined}>
+    <Panel title="Tests" count={isOwn ? total : undefined}>
       {shown.length ? (
         <>
           <ul
@@ -20,22 +21,10 @@ export function Tests({ run, tests }: { run: JobState; tests: readonly TestState
             aria-label="Tests of the run"
           >
             {shown.map((test) => (
-              <li
-                key={test.testId}
-                className="grid grid-cols-[minmax(0,1fr)_auto_auto] items-baseline gap-x-3 px-4 py-2.5"
-              >
-                <span className="truncate text-sm font-medium" title={test.testId}>
-                  {isByName ? test.testId.slice(run.runId.length + 1) : test.testId}
-                </span>
-                <Duration state={test} />
-                <StatusLabel status={test.status} />
-                {test.error && (
-                  <span className="col-span-full text-[13px] break-words text-quiet">{test.error}</span>
-                )}
-              </li>
+              <Test key={test.testId} test={test} runId={run.runId} />
             ))}
           </ul>
-          <p className="mt-2 text-xs text-quiet">{caption(isByName, shown.length, total)}</p>
+          <p className="mt-2 text-xs text-quiet">{caption(isOwn, shown.length, total)}</p>
         </>
       ) : (
         <Empty>
@@ -48,28 +37,76 @@ export function Tests({ run, tests }: { run: JobState; tests: readonly TestState
   );
 }
 
+function Test({ test, runId }: { test: TestState; runId: string }) {
+  const at = [test.suite, test.file && [test.file, test.line].filter(Boolean).join(':')].filter(Boolean);
+  return (
+    <li
+      className={`grid grid-cols-[minmax(0,1fr)_auto_auto] items-baseline gap-x-3 px-4 py-2.5 ${test.stale ? 'stale' : ''}`}
+    >
+      <span
+        className="truncate text-sm font-medium"
+        title={test.name ? `${test.name} (${test.testId})` : test.testId}
+      >
+        {test.name ?? shortened(test.testId, runId)}
+      </span>
+      <Duration state={test} />
+      <StatusLabel status={test.status} />
+      <div className="col-span-full grid gap-1 empty:hidden">
+        {at.length > 0 && <span className="text-[13px] break-words text-quiet">{at.join(' · ')}</span>}
+        {test.error && <span className="text-[13px] break-words text-quiet">{test.error}</span>}
+        <Marks state={test} />
+        <Attempts state={test} />
+        {test.url && (
+          <span className="flex min-w-0 text-[13px]">
+            <RanAt url={test.url} />
+          </span>
+        )}
+      </div>
+    </li>
+  );
+}
+
+/** Without the run's id, where it is named after it. */
+const shortened = (testId: string, runId: string): string =>
+  /^[-_]./.test(testId.slice(runId.length)) && testId.startsWith(runId)
+    ? testId.slice(runId.length + 1)
+    : testId;
+
 /**
- * A test's state does not name its run. Those called after the run (`<runId>-…`) are taken for its own; where there are
- * none, the project's tests of the same time are shown, and said to be just that.
+ * Those that name the run, as servers since 0.2 tell, or are called after it (`<runId>-…`); where there are none, the
+ * project's tests of the same time are shown, and said to be just that.
  */
-function testsOf(run: JobState, tests: readonly TestState[]): { shown: TestState[]; isByName: boolean } {
-  const named = tests.filter((test) => test.testId.startsWith(`${run.runId}-`));
-  if (named.length) return { shown: named.sort(byStanding), isByName: true };
-  if (!run.tests?.total) return { shown: [], isByName: false };
+function testsOf(run: JobState, tests: readonly TestState[]): { shown: TestState[]; isOwn: boolean } {
+  const namesIt = ({ runId, testId }: TestState) =>
+    runId ? runId === run.runId : testId.startsWith(`${run.runId}-`);
+  const named = tests.filter(namesIt);
+  if (named.length) return { shown: named.sort(byStanding), isOwn: true };
+  if (!run.tests?.total) return { shown: [], isOwn: false };
   const [from, to] = [run.startedAt ?? '', run.completedAt ?? '9'];
   const meanwhile = tests.filter(
     ({ startedAt, completedAt }) => (startedAt ?? to) <= to && (completedAt ?? '9') >= from,
   );
-  return { shown: meanwhile.sort(byStanding), isByName: false };
+  return { shown: meanwhile.sort(byStanding), isOwn: false };
 }
 
 /** What runs first, then what went wrong, what waits, and the rest. */
-const STANDING = ['running', 'failed', 'error', 'waiting', 'cancelled', 'completed', 'passed'];
+const STANDING = [
+  'running',
+  'failed',
+  'error',
+  'flaky',
+  'waiting',
+  'cancelled',
+  'skipped',
+  'completed',
+  'passed',
+];
+const standing = ({ status, flaky }: TestState): number =>
+  STANDING.indexOf(flaky && isTerminal(status) ? 'flaky' : status);
 const byStanding = (a: TestState, b: TestState): number =>
-  STANDING.indexOf(a.status) - STANDING.indexOf(b.status) ||
-  (b.startedAt ?? '').localeCompare(a.startedAt ?? '');
+  standing(a) - standing(b) || (b.startedAt ?? '').localeCompare(a.startedAt ?? '');
 
-function caption(isByName: boolean, shown: number, total: number): string {
-  if (!isByName) return `The project’s tests of the same time; ${total} of them are this run’s.`;
+function caption(isOwn: boolean, shown: number, total: number): string {
+  if (!isOwn) return `The project’s tests of the same time; ${total} of them are this run’s.`;
   return shown < total ? `${shown} of ${total}: those that this page has seen.` : '';
 }

@@ -1,4 +1,5 @@
 import { isTerminal, type JobState, type TestCounts } from 'runcast-client';
+import { ordinal } from './life.tsx';
 import { Panel } from './panel.tsx';
 import { done } from './progress.tsx';
 import { STATUSES, StatusIcon } from './status.tsx';
@@ -18,7 +19,7 @@ export function Timeline({ events }: { events: readonly JobState[] }) {
       >
         {[...events].reverse().map((event, index) => {
           const before = events[events.length - 2 - index];
-          const isTurn = event.status !== before?.status;
+          const isTurn = event.status !== before?.status || event.attempt !== before.attempt;
           return (
             <li
               key={event.seq}
@@ -56,11 +57,26 @@ export function Timeline({ events }: { events: readonly JobState[] }) {
 /** What an event changed, in words. */
 function describe(state: JobState, before: JobState | undefined): string {
   if (state.seq === 0) return 'not reported yet';
-  if (state.status !== before?.status) {
-    return [state.status, state.errorDetails].filter(Boolean).join(': ');
-  }
-  const words = [progress(state, before), tests(state.tests, before.tests)].filter(Boolean);
+  const said = [state.status, state.errorDetails].filter(Boolean).join(': ');
+  if (state.attempt > (before?.attempt ?? 1)) return `${ordinal(state.attempt)} attempt: ${said}`;
+  if (state.status !== before?.status) return said;
+  const words = [
+    silence(state, before),
+    progress(state, before),
+    tests(state.tests, before.tests),
+    shards(state, before),
+    (state.artifactPaths?.length ?? 0) > (before.artifactPaths?.length ?? 0) && 'artifacts came',
+  ].filter(Boolean);
   return words.join(' · ') || 'updated';
+}
+
+function silence({ stale: now }: JobState, { stale: before }: JobState): string {
+  if (now === before) return '';
+  return now ? 'nothing is heard of it' : 'it is heard of again';
+}
+
+function shards({ shards: now }: JobState, { shards: before }: JobState): string {
+  return now && now.ended !== before?.ended ? `${now.ended} of ${now.total} shards ended` : '';
 }
 
 function progress({ progress: now }: JobState, { progress: before }: JobState): string {
@@ -70,5 +86,9 @@ function progress({ progress: now }: JobState, { progress: before }: JobState): 
 
 function tests(now: TestCounts | null, before: TestCounts | null): string {
   const changes = STATUSES.filter((status) => (now?.[status] ?? 0) > (before?.[status] ?? 0));
-  return changes.map((status) => `${(now?.[status] ?? 0) - (before?.[status] ?? 0)} ${status}`).join(', ');
+  const flaky = (now?.flaky ?? 0) - (before?.flaky ?? 0);
+  return [
+    ...changes.map((status) => `${(now?.[status] ?? 0) - (before?.[status] ?? 0)} ${status}`),
+    ...(flaky > 0 ? [`${flaky} flaky`] : []),
+  ].join(', ');
 }

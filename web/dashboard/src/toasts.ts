@@ -9,29 +9,34 @@ export function useToasts(live: Live, runs: readonly JobState[]): void {
   useEffect(() => {
     // On a phone they would cover the page for as long as anything runs.
     if (!matchMedia('(min-width: 640px)').matches) return;
-    for (const { runId, status } of runs) {
-      if (status !== 'running' || shown.current.has(runId)) continue;
-      shown.current.add(runId);
-      toast.loading(`${runId} is running`, { id: runId, duration: Number.POSITIVE_INFINITY });
+    for (const run of runs) {
+      const { runId, name, status } = run;
+      if (status !== 'running' || shown.current.has(attemptOf(run))) continue;
+      shown.current.add(attemptOf(run));
+      toast.loading(`${name ?? runId} is running`, { id: runId, duration: Number.POSITIVE_INFINITY });
     }
   }, [runs]);
   useEffect(
     () =>
       live.onFinish((run) => {
-        shown.current.add(run.runId);
+        shown.current.add(attemptOf(run));
         finish(run);
       }),
     [live],
   );
 }
 
-function finish({ runId, status, duration, errorDetails }: JobState): void {
+/** Each attempt is told of. */
+const attemptOf = ({ runId, attempt }: JobState): string => `${runId} ${attempt}`;
+
+function finish({ runId, name, status, duration, errorDetails }: JobState): void {
+  const title = name ?? runId;
   const description = [`${status}${duration ? ` after ${duration}` : ''}`, errorDetails]
     .filter(Boolean)
     .join(': ');
   // A toast that was replaced keeps what it had: the loading one would stay for ever.
   const options = { id: runId, description, duration: 6000 };
-  if (status === 'passed' || status === 'completed') toast.success(runId, options);
-  else if (status === 'cancelled') toast.info(runId, options);
-  else toast.error(runId, options);
+  if (status === 'passed' || status === 'completed') toast.success(title, options);
+  else if (status === 'cancelled' || status === 'skipped') toast.info(title, options);
+  else toast.error(title, options);
 }

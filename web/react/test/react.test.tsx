@@ -186,6 +186,52 @@ it('a run that finished long before a remount is told, and counts as running no 
   await waitFor(() => expect(stream.open).toBe(1));
 });
 
+it('a run that is opened again is told once more when it ends again, and what is added later is not', async () => {
+  const { stream, wrapper } = network();
+  stream.job({ runId: 'seen', status: 'failed' });
+  stream.job({ runId: 'a', status: 'running' });
+  const done: string[] = [];
+  const { mount, shown } = mountable(wrapper, (run) =>
+    done.push(`${run.runId} ${run.attempt} ${run.status}`),
+  );
+  await waitFor(() => expect(shown().isAnyJobRunning).toBe(true));
+  act(() => void stream.job({ runId: 'a', status: 'failed' }));
+  act(() => void stream.job({ runId: 'a', status: 'failed', artifactPaths: ['trace.zip'] }));
+  await waitFor(() => expect(done).toEqual(['a 1 failed']));
+  act(() => void stream.job({ runId: 'a', status: 'running', attempt: 2 }));
+  await waitFor(() => expect(shown().isAnyJobRunning).toBe(true));
+  act(() => void stream.job({ runId: 'a', status: 'passed', attempt: 2 }));
+  // One that had ended when it was first seen, and whose second attempt nobody saw begin.
+  act(() => void stream.job({ runId: 'seen', status: 'passed', attempt: 2 }));
+  await waitFor(() => expect(done).toEqual(['a 1 failed', 'a 2 passed', 'seen 2 passed']));
+  expect(shown().isAnyJobRunning).toBe(false);
+
+  act(() => mount(false));
+  await waitFor(() => expect(stream.open).toBe(0));
+  stream.job({ runId: 'a', status: 'running', attempt: 3 });
+  stream.job({ runId: 'a', status: 'cancelled', attempt: 3 });
+  act(() => mount(true));
+  await waitFor(() => expect(done.slice(3)).toEqual(['a 3 cancelled']));
+});
+
+it('isComplete follows the newest state', async () => {
+  const { stream, wrapper } = network();
+  stream.job({ runId: 'other', status: 'running' });
+  stream.job({ runId: 'r', status: 'running' });
+  const { result } = renderHook(() => [useJobRun('r'), useJobRun('other'), useQueueStats()] as const, {
+    wrapper,
+  });
+  await waitFor(() => expect(result.current[0].state?.seq).toBe(1));
+  await waitFor(() => expect(result.current[2].state).toBeDefined());
+  expect(result.current.map(({ isComplete }) => isComplete)).toEqual([false, false, false]);
+  act(() => void stream.job({ runId: 'r', status: 'error' }));
+  await waitFor(() => expect(result.current[0].isComplete).toBe(true));
+  act(() => void stream.job({ runId: 'r', status: 'running', attempt: 2 }));
+  await waitFor(() => expect(result.current[0].isComplete).toBe(false));
+  act(() => void stream.job({ runId: 'r', status: 'skipped', attempt: 2 }));
+  await waitFor(() => expect(result.current[0]).toMatchObject({ isComplete: true, end: 'complete' }));
+});
+
 it('runs that a reset has made unknown are running no more', async () => {
   const { stream, wrapper } = network();
   stream.job({ runId: 'a', status: 'running' });
