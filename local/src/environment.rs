@@ -35,6 +35,8 @@ pub(crate) struct Spec {
     pub(crate) memory_mb: u32,
     /// Whether it is served at a function URL.
     pub(crate) has_url: bool,
+    /// Whether its invocations are neither told nor booked: the stack's own, every second.
+    pub(crate) is_quiet: bool,
     /// How many invocations one process serves at once; 1 but with Managed Instances.
     pub(crate) concurrency: usize,
     /// The process group to start in.
@@ -162,7 +164,11 @@ fn launch(spec: &Spec, api: &Arc<RuntimeApi>) -> Result<Launched, Error> {
         .env("_HANDLER", "bootstrap")
         .env("TZ", ":UTC")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(if spec.is_quiet {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        })
         .stderr(Stdio::piped())
         .process_group(spec.group);
     if spec.concurrency > 1 {

@@ -73,13 +73,13 @@ pub(crate) struct Functions {
 
 impl Functions {
     /// Migrates the schema, then makes every function ready. What there is by then is in `lambdas`,
-    /// also where one fails.
+    /// also where one fails. Returns the one that sweeps.
     pub(crate) async fn start(
         &self,
         servers: &Servers,
         queue_prefix: &str,
         lambdas: &mut Vec<Lambda>,
-    ) -> Result<(), Error> {
+    ) -> Result<Lambda, Error> {
         for function in FUNCTIONS.iter().filter(|it| it.role == Role::Migrate) {
             let migrate = self.lambda(function, &servers.owner)?;
             lambdas.push(migrate.clone());
@@ -98,10 +98,32 @@ impl Functions {
             lambda.prepare().await?;
             lambdas.push(lambda);
         }
-        Ok(())
+        let sweeper = self.sweeper(&worker)?;
+        lambdas.push(sweeper.clone());
+        Ok(sweeper)
+    }
+
+    /// A worker of the stack's own, for its schedule: what it does is in no report.
+    fn sweeper(&self, servers: &Addresses) -> Result<Lambda, Error> {
+        let worker = FUNCTIONS.iter().find(|it| it.role == Role::Worker);
+        let worker = worker.ok_or("there is no worker")?;
+        let spec = Spec {
+            name: "sweep",
+            is_quiet: true,
+            ..self.spec(worker, servers)?
+        };
+        Ok(Lambda::new(spec, self.time_limit, 1, Report::default()))
     }
 
     fn lambda(&self, function: &Function, servers: &Addresses) -> Result<Lambda, Error> {
+        let spec = self.spec(function, servers)?;
+        let is_managed = spec.concurrency > 1;
+        let environments = if is_managed { 1 } else { self.max_environments };
+        let report = self.report.clone();
+        Ok(Lambda::new(spec, self.time_limit, environments, report))
+    }
+
+    fn spec(&self, function: &Function, servers: &Addresses) -> Result<Spec, Error> {
         let binary = std::env::current_exe()?.with_file_name(function.name);
         if !binary.exists() {
             let binary = binary.display();
@@ -110,7 +132,7 @@ impl Functions {
         let managed = self.managed.filter(|_| function.role == Role::Stream);
         let mut variables = self.variables.clone();
         variables.extend(servers.variables());
-        let spec = Spec {
+        Ok(Spec {
             name: function.name,
             binary,
             variables,
@@ -118,15 +140,13 @@ impl Functions {
             has_url: function.role == Role::Stream,
             concurrency: managed.map_or(1, |concurrency| concurrency as usize),
             group: self.group,
-        };
-        let environments = managed.map_or(self.max_environments, |_| 1);
-        let report = self.report.clone();
-        Ok(Lambda::new(spec, self.time_limit, environments, report))
+            is_quiet: false,
+        })
     }
 }
 
 /// Invokes a function of the stack's own, and fails where it does.
-async fn invoke(lambda: &Lambda, payload: &Value) -> Result<(), Error> {
+pub(crate) async fn invoke(lambda: &Lambda, payload: &Value) -> Result<(), Error> {
     let answer = lambda.invoke(payload.to_string().into()).await?;
     let is_error = answer.is_error;
     let body = collect(answer.body).await?;

@@ -64,6 +64,11 @@ impl Lambda {
         self.0.spec.name
     }
 
+    /// Whether it is the stack's own, which nobody else invokes.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.spec.is_quiet
+    }
+
     /// Whether it is served at a function URL.
     pub(crate) fn has_url(&self) -> bool {
         self.0.spec.has_url
@@ -123,7 +128,9 @@ impl Lambda {
         let (invocation, answer) = Invocation::new(payload, SystemTime::now() + limit);
         let invocation = Arc::new(invocation);
         let request_id = invocation.request_id.clone();
-        eprintln!("START RequestId: {request_id} Version: $LATEST");
+        if !self.0.spec.is_quiet {
+            eprintln!("START RequestId: {request_id} Version: $LATEST");
+        }
         if !self.is_managed() {
             held.environment.thaw();
         }
@@ -172,7 +179,9 @@ impl Lambda {
             held.init,
             memory,
         );
-        eprintln!("END RequestId: {request_id}\n{}", ended.line());
+        if !self.0.spec.is_quiet {
+            eprintln!("END RequestId: {request_id}\n{}", ended.line());
+        }
         // Whoever sees it frozen finds it booked.
         self.0.report.ended(ended);
         self.release(&held);

@@ -22,6 +22,7 @@ mod report;
 mod runtime_api;
 mod same_origin;
 mod scene;
+mod schedule;
 mod server;
 mod servers;
 mod signer;

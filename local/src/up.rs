@@ -25,6 +25,7 @@ use crate::{
     listener::listen,
     process,
     report::Report,
+    schedule,
     servers::{Addresses, Given, Servers},
     signer::{Signer, TokenRequest},
 };
@@ -160,13 +161,17 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
         report: Report::default(),
         variables,
     };
-    functions
-        .start(servers, &queues.prefix, &mut started.lambdas)
-        .await?;
+    let lambdas = &mut started.lambdas;
+    let sweeper = functions.start(servers, &queues.prefix, lambdas).await?;
 
     announce(&url, &servers.owner, &signer)?;
     let gateway = Arc::new(Gateway {
-        lambdas: started.lambdas.clone(),
+        lambdas: started
+            .lambdas
+            .iter()
+            .filter(|it| !it.is_quiet())
+            .cloned()
+            .collect(),
         report: functions.report,
         signer,
         buttons: Buttons::new(&url, servers.clone(), queues.prefix),
@@ -176,7 +181,10 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
     // Bytes are passed on the moment they arrive.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     eprintln!("runcast: ready at {url}");
-    axum::serve(listener, service).await?;
+    tokio::select! {
+        served = axum::serve(listener, service).into_future() => served?,
+        never = schedule::sweep(&sweeper) => match never {},
+    }
     Ok(())
 }
 
@@ -205,6 +213,7 @@ fn check(variables: &[(String, String)], servers: &Addresses) -> Result<config::
     config::Database::from_env(&env)?;
     config::Streams::from_env(&env)?;
     config::Limits::from_env(&env)?;
+    config::stalled_after(&env)?;
     shared::access::token::Verifier::new(&config::Access::from_env(&env)?)?;
     Ok(config::Queues::from_env(&env)?)
 }

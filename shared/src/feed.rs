@@ -394,7 +394,8 @@ impl Source for Feed {
             if let Some(frame) = self.ready.pop_front() {
                 return Next::Frame(frame);
             }
-            if self.is_complete() {
+            // A page may have ended where an attempt did, and not all of them.
+            if self.is_complete() && !self.cursor.must_read() {
                 return Next::Complete;
             }
             if self.cursor.must_read() && self.read_not_before <= Instant::now() {

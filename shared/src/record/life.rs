@@ -31,7 +31,11 @@ impl Execution {
             Report::Alive if !self.is_open() => return Err(self.ended()),
             Report::Alive => {
                 self.set_timeout(update);
-                self.hear(rules.now)
+                let was_stale = self.hear(rules.now);
+                if was_stale {
+                    self.occurred(rules.now);
+                }
+                was_stale
             }
             Report::Status(status) => {
                 if !self.is_reported() {
