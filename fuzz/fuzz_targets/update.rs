@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use libfuzzer_sys::fuzz_target;
 use shared::{
-    execution::{Event, Id, Kind, Seq, State, Status, TestCounts},
+    execution::{Counted, Event, Id, Kind, Seq, State, Status, TestCounts},
     log::Answer,
     message,
     record::{self, Executions, KnownEvents, NewEvent, Outcome},
@@ -17,16 +17,16 @@ use shared::{
     watch::Channel,
 };
 
-use crate::batch::Batch;
+use crate::batch::Invocation;
 
 #[path = "../../functions/worker/src/batch.rs"]
 mod batch;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(payload) = serde_json::from_slice(data) else {
+    let Ok(payload) = str::from_utf8(data) else {
         return;
     };
-    let Ok(batch) = Batch::read(payload) else {
+    let Ok(Invocation::Updates(batch)) = Invocation::read(payload) else {
         return;
     };
     let updates: Vec<Update> = batch
@@ -52,6 +52,9 @@ fuzz_target!(|data: &[u8]| {
         assert!(!duplicate || *second == Outcome::Duplicate);
     }
 
+    for submission in &batch.submissions {
+        assert!(submission.warnings.len() <= 21);
+    }
     let answers = vec![Some(Answer::Accepted); batch.submissions.len()];
     assert!(batch.answer(&answers).unwrap().is_object());
     let answers = vec![None; batch.submissions.len()];
@@ -117,8 +120,10 @@ fn check_counts(executions: &Executions, updates: &[Update]) {
         let mut expected: Option<TestCounts> = None;
         for execution in executions.values() {
             if execution.run_id.as_ref() == Some(run_id) {
+                let flaky = matches!(&execution.state, State::Test(test) if test.flaky);
                 let status = execution.state.status();
-                expected.get_or_insert_default().shift(None, status);
+                let counted = Counted { status, flaky };
+                expected.get_or_insert_default().shift(None, counted);
             }
         }
         assert_eq!(counted, expected, "{run_id}: {updates:?}");

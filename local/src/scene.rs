@@ -380,8 +380,7 @@ impl Stage {
         }
     }
 
-    /// Does to the queue what `BullMQ` would, and tells of it as `BullMQ` does. While Redis is away,
-    /// nothing happens to the queue.
+    /// Does to the queue what `BullMQ` would. While Redis is away, nothing happens to the queue.
     async fn queue(&self, command: &[&str]) {
         let Some(redis) = &self.redis else {
             return;
@@ -389,13 +388,8 @@ impl Stage {
         let Ok(mut connection) = redis.get_multiplexed_async_connection().await else {
             return;
         };
-        let mut change = redis::pipe();
-        change.cmd(command[0]).arg(&command[1..]);
-        change
-            .cmd("XADD")
-            .arg(self.key("events"))
-            .arg(&["MAXLEN", "~", "100", "*", "event", "changed"]);
-        let _ = change.exec_async(&mut connection).await;
+        let mut change = redis::cmd(command[0]);
+        let _ = change.arg(&command[1..]).exec_async(&mut connection).await;
     }
 
     fn run_id(&self, job: &Job) -> String {

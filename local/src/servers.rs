@@ -9,11 +9,10 @@ use crate::{Error, guard::Guard, postgres::Postgres, valkey::Valkey};
 
 /// What the streaming functions may do in Redis: listen, pass a close beacon on, keep the limits'
 /// keys by scripts, and count what is in the queues, whose keys are added.
-const STREAM_RULES: [&str; 24] = [
+const STREAM_RULES: [&str; 23] = [
     "+llen",
+    "+lindex",
     "+zcard",
-    "+xread",
-    "+xrevrange",
     "+subscribe",
     "+unsubscribe",
     "&test:*",

@@ -23,7 +23,12 @@ use self::{
     redirect::{Call, Redirects},
     registry::Registry,
 };
-use crate::{config, endpoint::Endpoint, execution::Event, watch::Channel};
+use crate::{
+    config,
+    endpoint::Endpoint,
+    execution::{Event, Id},
+    watch::Channel,
+};
 
 /// How long a subscriber waits for Redis before it goes on without.
 const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(1);
@@ -77,13 +82,15 @@ impl Bus {
         }
     }
 
-    /// Subscribes; returns once Redis has acknowledged it, or is found to be away.
+    /// Subscribes to channels that carry this organization's events among others; returns once Redis
+    /// has acknowledged it, or is found to be away.
     pub async fn subscribe(
         &self,
+        organization_id: &Id,
         channels: Vec<(Channel, usize)>,
         close: Option<Channel>,
     ) -> Subscription {
-        let (listener, signals) = self.registry.add(channels, close);
+        let (listener, signals) = self.registry.add(organization_id, channels, close);
         let mut subscription = Subscription {
             acknowledgement: Some(self.synchronize()),
             live: false,

@@ -19,6 +19,8 @@
 //! | `STREAM_HEARTBEAT_SECONDS` | 15 | silence before a ping |
 //! | `FALLBACK_POLL_SECONDS` | 15 | how often a healthy stream reads the log to make sure |
 //! | `FALLBACK_POLL_DEGRADED_SECONDS` | 1 | the same while Redis is away |
+//! | `SETTLE_SECONDS` | 10 | how long the stream of a run that has ended waits for its tests' ends |
+//! | `STALLED_AFTER_SECONDS` | 21600 | how long a running execution may be silent that says nothing of it; 0: for ever |
 //! | `STREAMS_PER_SUBJECT` | 20 | how many streams one subject holds at once |
 //! | `CONNECTS_PER_MINUTE` | 120 | how often one subject connects, or one address fails to |
 //! | `QUEUE_NAMES` | none | `BullMQ` queues, comma separated |
@@ -111,10 +113,12 @@ pub struct Streams {
     pub poll: Duration,
     /// How often a stream reads the log while Redis is away.
     pub poll_degraded: Duration,
+    /// How long the stream of a run that has ended waits for the ends of its tests.
+    pub settle: Duration,
 }
 
 impl Streams {
-    /// Reads `STREAM_*` and `FALLBACK_*`.
+    /// Reads `STREAM_*`, `FALLBACK_*` and `SETTLE_SECONDS`.
     ///
     /// # Errors
     /// Where one has a value it does not take.
@@ -124,8 +128,20 @@ impl Streams {
             heartbeat: env.seconds("STREAM_HEARTBEAT_SECONDS", 15, (1, 300))?,
             poll: env.seconds("FALLBACK_POLL_SECONDS", 15, (1, 900))?,
             poll_degraded: env.seconds("FALLBACK_POLL_DEGRADED_SECONDS", 1, (1, 900))?,
+            settle: env.seconds("SETTLE_SECONDS", 10, (0, 900))?,
         })
     }
+}
+
+/// For how many seconds a running execution may be silent whose producer says nothing of it, from
+/// `STALLED_AFTER_SECONDS`; `None`: for ever.
+///
+/// # Errors
+/// Where it has a value it does not take.
+pub fn stalled_after(env: &Env) -> Result<Option<u32>, ConfigError> {
+    let span = env.seconds("STALLED_AFTER_SECONDS", 21_600, (0, 31_536_000))?;
+    let seconds = u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
+    Ok((seconds > 0).then_some(seconds))
 }
 
 /// How much one caller may do.

@@ -11,9 +11,12 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use self::state::common;
 pub use self::{
     id::Id,
-    state::{JobState, Progress, State, TestCounts, TestState},
+    state::{
+        Attempt, Counted, JobState, Labels, Progress, ShardCounts, State, TestCounts, TestState,
+    },
     status::Status,
     time::{Timestamp, duration_in_words},
 };
@@ -90,6 +93,17 @@ impl fmt::Display for Seq {
     }
 }
 
+/// What names an execution: two organizations may use one id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Test or job.
+    pub kind: Kind,
+    /// The execution's id.
+    pub id: Id,
+    /// Whose it is.
+    pub organization_id: Id,
+}
+
 /// One status update of one execution, as it is in the log and on the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -107,10 +121,24 @@ pub struct Event {
     pub project_seq: Seq,
     /// How the execution stands after it.
     pub status: Status,
+    /// Of a run: how many of its tests have not ended.
+    pub open_tests: u32,
     /// The execution's whole [`State`] after it, as JSON.
     pub data: Arc<str>,
     /// When the worker told Redis; `None` where the log told of it.
     pub published_at: Option<Timestamp>,
+}
+
+impl Event {
+    /// The name of its execution.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key {
+            kind: self.kind,
+            id: self.id.clone(),
+            organization_id: self.organization_id.clone(),
+        }
+    }
 }
 
 /// A word that is not what the contract allows in its place; displays what is allowed.

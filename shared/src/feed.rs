@@ -17,7 +17,7 @@ use crate::{
     cause,
     config::Streams,
     cursor::{Cursor, Verdict},
-    execution::{Event, Seq, State},
+    execution::{Event, Seq, State, Status},
     jitter::{jittered, within},
     log::{After, Head, Log, LogError, States},
     stream::{Frame, Next, Source, Stats},
@@ -38,8 +38,8 @@ pub struct Feed {
     settings: Streams,
     subscription: Subscription,
     cursor: Cursor,
-    /// Which tracks have come to their end.
-    ended: Vec<bool>,
+    /// How far each track is from its end.
+    ends: Vec<End>,
     ready: VecDeque<Frame>,
     reading: Option<Reading>,
     forbidden: bool,
@@ -66,6 +66,41 @@ pub enum Opened {
     Feed(Box<Feed>),
     /// Everything was over at the client's cursor.
     NothingLeft,
+}
+
+/// How far a track is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It has not ended.
+    Open,
+    /// The run has ended, tests of it have not: it goes on until they have, at most until then.
+    Settling(Instant),
+    /// Nothing will follow, unless it is opened again.
+    Over,
+}
+
+impl End {
+    /// The end of a track by its execution, which has been over for so long.
+    fn of(status: Status, open_tests: u32, over_for: Duration, settle: Duration) -> Self {
+        if !status.is_terminal() {
+            return End::Open;
+        }
+        match settle.checked_sub(over_for) {
+            Some(left) if open_tests > 0 && !left.is_zero() => End::Settling(Instant::now() + left),
+            _ => End::Over,
+        }
+    }
+
+    /// What becomes of it by a later event: who settles, goes on doing so.
+    fn then(self, event: &Event, settle: Duration) -> Self {
+        match (
+            self,
+            End::of(event.status, event.open_tests, Duration::ZERO, settle),
+        ) {
+            (End::Settling(until), End::Settling(_)) => End::Settling(until),
+            (_, end) => end,
+        }
+    }
 }
 
 type Reading = Pin<Box<dyn Future<Output = Result<Read, LogError>> + Send>>;
@@ -108,7 +143,7 @@ impl Feed {
         let mut feed = Feed {
             log: log.clone(),
             cursor: Cursor::new(vec![Seq::ZERO; tracks]),
-            ended: vec![false; tracks],
+            ends: vec![End::Open; tracks],
             watch,
             grant,
             settings: settings.clone(),
@@ -176,7 +211,22 @@ impl Feed {
     }
 
     fn is_complete(&self) -> bool {
-        matches!(self.watch, Watch::Executions { .. }) && self.ended.iter().all(|ended| *ended)
+        self.over_at()
+            .is_some_and(|over_at| over_at <= Instant::now())
+    }
+
+    /// When everything will be over, should nothing more come; `None` where something goes on.
+    fn over_at(&self) -> Option<Instant> {
+        if matches!(self.watch, Watch::Project { .. }) {
+            return None;
+        }
+        let now = Instant::now();
+        let ends = self.ends.iter().map(|end| match end {
+            End::Open => None,
+            End::Settling(until) => Some(*until),
+            End::Over => Some(now),
+        });
+        ends.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
     fn schedule_poll(&mut self) {
@@ -259,11 +309,14 @@ impl Feed {
         for (track, event) in &after.events {
             self.offer(*track, event);
         }
-        let tracks = self.ended.iter_mut().zip(&after.heads);
-        for ((ended, head), position) in tracks.zip(self.cursor.positions()) {
-            *ended |= head
-                .as_ref()
-                .is_some_and(|head| head.ended && head.seq == position);
+        let tracks = self.ends.iter_mut().zip(&after.heads);
+        for ((end, head), position) in tracks.zip(self.cursor.positions()) {
+            if let Some(head) = head.as_ref().filter(|head| head.seq == position)
+                && !matches!(end, End::Settling(_))
+            {
+                let settle = self.settings.settle;
+                *end = End::of(head.status, head.open_tests, head.ended_for, settle);
+            }
         }
         self.cursor.finish_read(after.whole);
     }
@@ -276,8 +329,8 @@ impl Feed {
             self.forbidden = true;
             return;
         }
-        if let Some(ended) = self.ended.get_mut(track) {
-            *ended |= event.status.is_terminal();
+        if let Some(end) = self.ends.get_mut(track) {
+            *end = end.then(event, self.settings.settle);
         }
         self.ready.push_back(Frame::State {
             id: Some(self.cursor.to_string()),
@@ -293,14 +346,23 @@ impl Feed {
         self.forbidden |= !states.events.iter().all(|(_, event)| self.covers(event));
         let mut data = Vec::with_capacity(states.events.len());
         match &self.watch {
-            Watch::Executions { kind, ids } => {
+            Watch::Executions { kind, ids, .. } => {
                 for (index, id) in ids.iter().enumerate() {
                     match events.next_if(|(track, _)| *track == index) {
                         Some((_, event)) => {
-                            self.ended[index] = event.status.is_terminal();
+                            let over_for = states.ended_for.get(index).copied();
+                            self.ends[index] = End::of(
+                                event.status,
+                                event.open_tests,
+                                over_for.unwrap_or_default(),
+                                self.settings.settle,
+                            );
                             data.push(event.data.clone());
                         }
-                        None => data.push(State::unreported(*kind, id.clone()).to_json()),
+                        None => {
+                            self.ends[index] = End::Open;
+                            data.push(State::unreported(*kind, id.clone()).to_json());
+                        }
                     }
                 }
             }
@@ -344,6 +406,9 @@ impl Source for Feed {
             } else {
                 self.poll_at
             };
+            let wake_at = self
+                .over_at()
+                .map_or(wake_at, |over_at| over_at.min(wake_at));
             tokio::select! {
                 signal = self.subscription.recv() => match signal {
                     Signal::Event(track, event) if self.covers(&event) => {

@@ -94,7 +94,8 @@ impl Edge {
         let stream_id = stream::new_id();
         let close = Channel::Close(stream_id.clone());
         let (mut subscription, admitted) = tokio::join!(
-            self.bus.subscribe(channels, Some(close)),
+            self.bus
+                .subscribe(&grant.organization_id, channels, Some(close)),
             self.limits.admit(grant, &stream_id)
         );
         match admitted {

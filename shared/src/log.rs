@@ -21,7 +21,7 @@ use tokio_postgres::{
 };
 
 pub use self::{
-    append::{Answer, Appended, Submission},
+    append::{Answer, Appended, Submission, Sweep},
     read::{After, Head, States},
 };
 use crate::config;

@@ -1,7 +1,6 @@
 //! What is published in Redis of an event: its data, and whose it is.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::{
     execution::{Event, Id, Seq, State, Timestamp},
@@ -39,31 +38,32 @@ pub fn write(event: &Event, channel: &Channel) -> String {
 pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Message {
+    struct Envelope {
         organization_id: Id,
         project_id: Id,
         #[serde(default)]
         project_seq: Seq,
         published_at: Timestamp,
-        #[serde(flatten)]
-        state: Map<String, Value>,
     }
-    let message: Message = serde_json::from_slice(message).ok()?;
-    let state = State::deserialize(&message.state).ok()?;
-    // Nothing is missing, nothing more is there: what is sent on is what was told.
-    if serde_json::to_value(&state).ok()? != Value::Object(message.state) {
+    let envelope: Envelope = serde_json::from_slice(message).ok()?;
+    let state: State = serde_json::from_slice(message).ok()?;
+    let data = state.to_json();
+    // As `write` made it of this state: nothing is missing, nothing more is there.
+    let rest = message.strip_prefix(data.strip_suffix('}')?.as_bytes())?;
+    if !rest.starts_with(b",\"organizationId\":") {
         return None;
     }
     let event = Event {
         kind: state.kind(),
         id: state.id().clone(),
         seq: state.seq(),
-        project_seq: message.project_seq,
+        project_seq: envelope.project_seq,
         status: state.status(),
-        data: state.to_json(),
-        organization_id: message.organization_id,
-        project_id: message.project_id,
-        published_at: Some(message.published_at),
+        open_tests: state.open_tests(),
+        data,
+        organization_id: envelope.organization_id,
+        project_id: envelope.project_id,
+        published_at: Some(envelope.published_at),
     };
     let number = match channel {
         Channel::Project { .. } => event.project_seq,
@@ -81,11 +81,18 @@ mod tests {
     fn a_message_without_a_number_of_its_channel_or_not_whole_is_not_an_event() {
         let state = State::unreported(Kind::Job, "r".parse().unwrap()).to_json();
         let of =
-            r#"{"organizationId":"o","projectId":"p","publishedAt":"2026-01-31T12:00:00.000Z","#;
-        let unnumbered = state.replacen('{', of, 1);
+            r#","organizationId":"o","projectId":"p","publishedAt":"2026-01-31T12:00:00.000Z"}"#;
+        let ends_with = |end: &str| format!("{}{end}", state.strip_suffix('}').unwrap());
+        let unnumbered = ends_with(of);
         let numbered = unnumbered.replace(r#""seq":0"#, r#""seq":1"#);
         let partly = numbered.replace(r#""jobId":null,"#, "");
-        let in_project = numbered.replacen('{', r#"{"projectSeq":7,"#, 1);
+        let more = numbered.replace(r#""jobId":null,"#, r#""jobId":null,"extra":1,"#);
+        let other = numbered.replace(r#""jobId":null"#, r#""jobId":7"#);
+        let in_project = numbered.replacen(
+            r#""projectId":"p","#,
+            r#""projectId":"p","projectSeq":7,"#,
+            1,
+        );
         let project = Watch::Project {
             kind: Kind::Job,
             organization_id: "o".parse().unwrap(),
@@ -93,12 +100,15 @@ mod tests {
         };
         let execution = Watch::Executions {
             kind: Kind::Job,
+            organization_id: "o".parse().unwrap(),
             ids: vec!["r".parse().unwrap()],
         };
         for (watch, message, is_event) in [
             (&execution, &unnumbered, false),
             (&execution, &numbered, true),
             (&execution, &partly, false),
+            (&execution, &more, false),
+            (&execution, &other, false),
             (&project, &numbered, false),
             (&project, &in_project, true),
         ] {

@@ -1,34 +1,31 @@
 //! What a batch of updates does to the executions it names, without any I/O: the log locks the
 //! rows, this decides, the log writes.
 
+mod execution;
+mod fields;
+mod life;
+mod shards;
+mod sweep;
+
 use std::collections::{BTreeMap, HashSet};
 
 use thiserror::Error;
 
+pub use self::{
+    execution::{Execution, Private},
+    sweep::{Swept, sweep},
+};
 use crate::{
-    execution::{Event, Id, Kind, Seq, State, Status, Timestamp, duration_in_words},
+    execution::{
+        Counted, Event, Id, JobState, Key, Kind, State, Status, TestState, Timestamp, common,
+    },
     update::Update,
 };
-
-/// An execution as the log has it. `seq` 0: nobody has reported it yet.
-#[derive(Clone, Debug)]
-pub struct Execution {
-    /// Whose it is; binding once it was reported.
-    pub organization_id: Id,
-    /// Where in the organization it is.
-    pub project_id: Id,
-    /// The job run that a test is part of.
-    pub run_id: Option<Id>,
-    /// Its last event's number in its project.
-    pub project_seq: Seq,
-    /// Its whole state.
-    pub state: State,
-}
 
 /// What became of one update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is in the log now.
+    /// It counts, and is in the log now where it says anything new.
     Accepted,
     /// Its `eventId` was in the log already.
     Duplicate,
@@ -37,24 +34,79 @@ pub enum Outcome {
 }
 
 /// Why a valid update can never succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Rejection {
-    /// The execution has another owner.
-    #[error("the execution belongs to another organization or project")]
+    /// The execution is in another project.
+    #[error("the execution belongs to another project of the organization")]
     NotTheirs,
-    /// The job run that the test names has another owner.
-    #[error("the job run that it names belongs to another organization or project")]
+    /// The job run that the test names is in another project.
+    #[error("the job run that it names belongs to another project of the organization")]
     RunNotTheirs,
-    /// The first terminal status is final.
-    #[error("the execution has already ended; its first terminal status is final")]
-    AlreadyEnded,
+    /// The test belongs to another run.
+    #[error(
+        "the test belongs to the run {first}, which it named first, not to {now}; give each run's \
+         test an id of its own, such as {now}_{test}"
+    )]
+    OtherRun {
+        /// The test.
+        test: Id,
+        /// Its run.
+        first: Id,
+        /// What the update names.
+        now: Id,
+    },
+    /// The first terminal status of an attempt is final.
+    #[error(
+        "it has already ended as {}; the first terminal status of an attempt is final, a higher \
+         attempt opens it again", .0.as_str()
+    )]
+    AlreadyEnded(Status),
+    /// The same of a shard of a run that goes on.
+    #[error("its shard {index} has already ended as {}; its first terminal status is final", .status.as_str())]
+    ShardEnded {
+        /// Which one.
+        index: u32,
+        /// How it ended.
+        status: Status,
+    },
+    /// The end is told again, and nothing with it.
+    #[error("it has already ended as {}, and this adds nothing", .0.as_str())]
+    NothingNew(Status),
+    /// The sweep ended it.
+    #[error(
+        "it was given up, as nothing was heard of it for {0} s; a higher attempt opens it again"
+    )]
+    GivenUp(u32),
+    /// It is of an attempt that is over.
+    #[error("attempt {named} is over: the execution is in attempt {current}")]
+    EarlierAttempt {
+        /// What the update names.
+        named: u32,
+        /// The present one.
+        current: u32,
+    },
+    /// A sign of life of something unknown.
+    #[error("nobody has reported it yet: a sign of life counts after a status")]
+    NeverReported,
+    /// A sign of life of an attempt that no status has opened.
+    #[error("attempt {0} has not begun: a sign of life counts after a status of it")]
+    NotOpened(u32),
 }
 
-/// Executions by kind and id.
-pub type Executions = BTreeMap<(Kind, Id), Execution>;
+/// What updates are judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The present.
+    pub now: Timestamp,
+    /// For how many seconds a running execution may be silent whose producer says nothing of it.
+    pub stalled_after: Option<u32>,
+}
 
-/// Which events the log has: kind, id and event id.
-pub type KnownEvents = HashSet<(Kind, Id, String)>;
+/// Executions by name.
+pub type Executions = BTreeMap<Key, Execution>;
+
+/// Which events the log has.
+pub type KnownEvents = HashSet<(Key, String)>;
 
 /// An event to be written, with the id that makes it one.
 #[derive(Clone, Debug)]
@@ -67,359 +119,210 @@ pub struct NewEvent {
     pub event: Event,
 }
 
-/// Applies `updates` in order to `executions`, which holds every one that they name and the job
-/// runs of their tests. Returns the new events, in order, and an outcome for each update.
+/// Applies `updates` in order to `executions`, which holds every one that they name, the job runs of
+/// their tests, and the open tests of runs that they may end. Returns the new events, in order, and
+/// an outcome for each update.
 pub fn apply(
     updates: &[Update],
     executions: &mut Executions,
     known: &mut KnownEvents,
-    now: Timestamp,
+    rules: &Rules,
 ) -> (Vec<NewEvent>, Vec<Outcome>) {
-    let mut events = Vec::with_capacity(updates.len());
-    let mut apply = |update| apply_one(update, executions, known, now, &mut events);
+    let mut record = Record {
+        executions,
+        rules,
+        events: Vec::with_capacity(updates.len()),
+    };
+    let mut apply = |update| record.apply(update, known);
     let outcomes = updates
         .iter()
         .map(|update| apply(update).unwrap_or_else(Outcome::Rejected))
         .collect();
-    (events, outcomes)
+    record.end_stragglers();
+    (record.events, outcomes)
 }
 
-fn apply_one(
-    update: &Update,
-    executions: &mut Executions,
-    known: &mut KnownEvents,
-    now: Timestamp,
-    events: &mut Vec<NewEvent>,
-) -> Result<Outcome, Rejection> {
-    let key = (update.kind, update.id.clone());
-    let mut execution = executions
-        .get(&key)
-        .cloned()
-        .unwrap_or_else(|| Execution::unreported(update));
-    let before = execution.reported_status();
-    execution.claim(update).ok_or(Rejection::NotTheirs)?;
-    let event_key = (update.kind, update.id.clone(), update.event_id.clone());
-    if known.contains(&event_key) {
-        return Ok(Outcome::Duplicate);
-    }
-    if execution.state.status().is_terminal() {
-        return Err(Rejection::AlreadyEnded);
-    }
-    // As its run has counted it: a test may be reported before anyone says of which run it is.
-    let counted = before.filter(|_| execution.run_id.is_some());
-    if update.kind == Kind::Test && execution.run_id.is_none() {
-        execution.run_id.clone_from(&update.run_id);
-    }
-    let occurred_at = update.occurred_at.unwrap_or(now);
-    execution.merge(update, occurred_at);
-
-    let run = execution.run_id.clone().map(|id| (Kind::Job, id));
-    let run = run.filter(|_| counted != Some(update.status));
-    let mut run = run.map(|key| {
-        let run = executions.get(&key).cloned();
-        let run = run.unwrap_or_else(|| Execution::unreported_run(update, key.1.clone()));
-        (key, run)
-    });
-    if let Some((_, run)) = &mut run {
-        run.claim(update).ok_or(Rejection::RunNotTheirs)?;
-    }
-
-    events.push(execution.event(update.event_id.clone(), occurred_at));
-    executions.insert(key, execution);
-    if let Some((key, mut run)) = run {
-        if run.count_test(counted, update.status, occurred_at) {
-            // No producer's own: theirs have no space.
-            let event_id = format!("test {} {}", update.id, update.event_id);
-            events.push(run.event(event_id, occurred_at));
-        }
-        executions.insert(key, run);
-    }
-    known.insert(event_key);
-    Ok(Outcome::Accepted)
+/// A batch at work.
+struct Record<'a> {
+    executions: &'a mut Executions,
+    rules: &'a Rules,
+    events: Vec<NewEvent>,
 }
 
-impl Execution {
-    fn unreported(update: &Update) -> Self {
-        Execution {
-            organization_id: update.organization_id.clone(),
-            project_id: update.project_id.clone(),
-            run_id: None,
-            project_seq: Seq::ZERO,
-            state: State::unreported(update.kind, update.id.clone()),
-        }
-    }
-
-    fn unreported_run(update: &Update, run_id: Id) -> Self {
-        Execution {
-            state: State::unreported(Kind::Job, run_id),
-            ..Self::unreported(update)
-        }
-    }
-
-    fn reported_status(&self) -> Option<Status> {
-        (self.state.seq() > Seq::ZERO).then(|| self.state.status())
-    }
-
-    /// Checks that the execution is the sender's; one that nobody has reported becomes it.
-    fn claim(&mut self, update: &Update) -> Option<()> {
-        if self.reported_status().is_none() {
-            self.organization_id.clone_from(&update.organization_id);
-            self.project_id.clone_from(&update.project_id);
-        }
-        let same =
-            self.organization_id == update.organization_id && self.project_id == update.project_id;
-        same.then_some(())
-    }
-
-    /// Lays an update over the state: what it leaves out stays as it was.
-    fn merge(&mut self, update: &Update, occurred_at: Timestamp) {
-        /// The fields that both kinds have.
-        macro_rules! merge_common {
-            ($state:expr) => {{
-                $state.status = update.status;
-                $state.seq = $state.seq.next();
-                $state.occurred_at = Some(occurred_at);
-                keep(&mut $state.progress, update.progress.as_ref());
-                keep(&mut $state.started_at, update.started_at.as_ref());
-                keep(&mut $state.completed_at, update.completed_at.as_ref());
-                if update.status == Status::Running {
-                    $state.started_at.get_or_insert(occurred_at);
-                }
-                if update.status.is_terminal() {
-                    $state.completed_at.get_or_insert(occurred_at);
-                }
-                let measured = $state.started_at.zip($state.completed_at);
-                let measured = measured.map(|(start, end)| (end.0 - start.0).num_milliseconds());
-                let measured = measured.and_then(|span| u64::try_from(span).ok());
-                keep(
-                    &mut $state.duration_ms,
-                    update.duration_ms.or(measured).as_ref(),
-                );
-                $state.duration = $state.duration_ms.map(duration_in_words);
-            }};
-        }
-        match &mut self.state {
-            State::Job(job) => {
-                merge_common!(job);
-                keep(&mut job.job_id, update.job_id.as_ref());
-                keep(&mut job.error_details, update.error_details.as_ref());
-                keep(&mut job.artifact_paths, update.artifact_paths.as_ref());
-            }
-            State::Test(test) => {
-                merge_common!(test);
-                keep(&mut test.report_path, update.report_path.as_ref());
-                keep(&mut test.s3_url, update.s3_url.as_ref());
-                keep(&mut test.error, update.error.as_ref());
-            }
-        }
-    }
-
-    /// Counts a test's change of status. Returns whether that is an event of this run: a run that
-    /// has ended has none any more, but its counts stay right for who comes later.
-    fn count_test(&mut self, before: Option<Status>, after: Status, at: Timestamp) -> bool {
-        let State::Job(job) = &mut self.state else {
-            return false;
+impl Record<'_> {
+    fn apply(&mut self, update: &Update, known: &mut KnownEvents) -> Result<Outcome, Rejection> {
+        let mut execution = match self.executions.get(&update.key()) {
+            Some(execution) => execution.clone(),
+            None => Execution::unreported(update),
         };
-        let mut tests = job.tests.unwrap_or_default();
-        tests.shift(before, after);
-        job.tests = Some(tests);
-        if job.status.is_terminal() {
-            return false;
+        execution.claim(update).ok_or(Rejection::NotTheirs)?;
+        let event_key = (execution.key(), update.event_id.clone());
+        if known.contains(&event_key) {
+            return Ok(Outcome::Duplicate);
         }
-        job.seq = job.seq.next();
-        job.occurred_at = Some(at);
-        true
+        // As its run has counted it: a test may be reported before anyone says of which run it is.
+        let is_counted = execution.is_reported() && execution.state.run_id().is_some();
+        let counted = is_counted.then(|| execution.counted());
+        let has_joined = execution.join(update)?;
+        let mut run = match execution.run_key() {
+            Some(key) => Some(self.run_of(update, key)?),
+            None => None,
+        };
+        let is_event = match execution.take(update, self.rules) {
+            Err(Rejection::NothingNew(_)) if has_joined => true,
+            taken => taken? || has_joined,
+        };
+
+        let occurred_at = update.occurred_at.unwrap_or(self.rules.now);
+        if execution.ends_its_tests() {
+            self.end_tests(&mut execution);
+        }
+        if is_event {
+            execution.advance(self.rules.stalled_after);
+            self.tell(&execution, update.event_id.clone(), occurred_at);
+            known.insert(event_key);
+        }
+        if let Some(run) = &mut run {
+            let was_stale = run.is_open() && run.hear(self.rules.now);
+            if run.is_open() {
+                run.schedule(self.rules.stalled_after);
+            }
+            self.count(run, counted, &execution, was_stale);
+        }
+        for execution in [Some(execution), run].into_iter().flatten() {
+            self.executions.insert(execution.key(), execution);
+        }
+        Ok(Outcome::Accepted)
     }
 
-    fn event(&self, event_id: String, occurred_at: Timestamp) -> NewEvent {
+    /// The run of a test.
+    fn run_of(&self, update: &Update, key: Key) -> Result<Execution, Rejection> {
+        let mut run = match self.executions.get(&key) {
+            Some(run) => run.clone(),
+            None => Execution::unreported_as(update, Kind::Job, key.id),
+        };
+        run.claim(update).ok_or(Rejection::RunNotTheirs)?;
+        Ok(run)
+    }
+
+    /// Counts how a test stands; where that, or anything else, is new, it is an event of its run.
+    fn count(
+        &mut self,
+        run: &mut Execution,
+        counted: Option<Counted>,
+        test: &Execution,
+        is_event: bool,
+    ) {
+        let after = test.counted();
+        let is_counted = test.is_reported() && counted != Some(after);
+        if is_counted {
+            run.count(counted, after);
+        }
+        if !is_counted && !is_event {
+            return;
+        }
+        run.advance(self.rules.stalled_after);
+        let occurred_at = common!(&test.state, occurred_at).unwrap_or(self.rules.now);
+        run.occurred(occurred_at);
+        // No producer's own: theirs have no space.
+        let (id, seq) = (test.state.id(), test.state.seq());
+        self.tell(
+            run,
+            format!("of {id} {seq} {}", run.state.seq()),
+            occurred_at,
+        );
+    }
+
+    /// Ends the tests of a run that has been cancelled, or broke, and counts them.
+    fn end_tests(&mut self, run: &mut Execution) -> bool {
+        let run_key = run.key();
+        let is_its = |test: &&mut Execution| {
+            test.is_reported() && test.is_open() && test.run_key().as_ref() == Some(&run_key)
+        };
+        let mut ended = Vec::new();
+        for test in self.executions.values_mut().filter(is_its) {
+            let counted = test.counted();
+            test.end(Status::Cancelled, None, self.rules.now);
+            test.advance(self.rules.stalled_after);
+            run.count(Some(counted), test.counted());
+            ended.push(NewEvent::of(
+                test,
+                format!("with its run {}", test.state.seq()),
+                self.rules.now,
+            ));
+        }
+        let any = !ended.is_empty();
+        self.events.extend(ended);
+        any
+    }
+
+    /// Ends tests that came to a run after it had taken its tests along, or that another worker had
+    /// locked then.
+    fn end_stragglers(&mut self) {
+        let runs: Vec<Key> = self
+            .executions
+            .values()
+            .filter(|run| run.ends_its_tests())
+            .map(Execution::key)
+            .collect();
+        for key in runs {
+            let Some(mut run) = self.executions.get(&key).cloned() else {
+                continue;
+            };
+            if self.end_tests(&mut run) {
+                run.advance(self.rules.stalled_after);
+                run.occurred(self.rules.now);
+                let event_id = format!("with its tests {}", run.state.seq());
+                self.tell(&run, event_id, self.rules.now);
+                self.executions.insert(key, run);
+            }
+        }
+    }
+
+    fn tell(&mut self, execution: &Execution, event_id: String, occurred_at: Timestamp) {
+        self.events
+            .push(NewEvent::of(execution, event_id, occurred_at));
+    }
+}
+
+impl NewEvent {
+    fn of(execution: &Execution, event_id: String, occurred_at: Timestamp) -> Self {
         NewEvent {
             event_id,
             occurred_at,
-            event: self.last_event(),
-        }
-    }
-
-    /// The event that made the present state.
-    #[must_use]
-    pub fn last_event(&self) -> Event {
-        Event {
-            kind: self.state.kind(),
-            id: self.state.id().clone(),
-            organization_id: self.organization_id.clone(),
-            project_id: self.project_id.clone(),
-            seq: self.state.seq(),
-            project_seq: self.project_seq,
-            status: self.state.status(),
-            data: self.state.to_json(),
-            published_at: None,
+            event: execution.last_event(),
         }
     }
 }
 
-fn keep<T: Clone>(old: &mut Option<T>, new: Option<&T>) {
-    if let Some(new) = new {
-        *old = Some(new.clone());
+impl Execution {
+    /// Checks that the execution is in the sender's project; one that nobody has reported becomes its.
+    fn claim(&mut self, update: &Update) -> Option<()> {
+        if !self.is_reported() {
+            self.project_id.clone_from(&update.project_id);
+        }
+        (self.project_id == update.project_id).then_some(())
+    }
+
+    /// Makes a test part of the run that it names. Returns whether it was not before.
+    fn join(&mut self, update: &Update) -> Result<bool, Rejection> {
+        let (State::Test(test), Some(named)) = (&mut self.state, &update.run_id) else {
+            return Ok(false);
+        };
+        match &test.run_id {
+            Some(first) if first == named => Ok(false),
+            Some(first) => Err(Rejection::OtherRun {
+                test: test.test_id.clone(),
+                first: first.clone(),
+                now: named.clone(),
+            }),
+            None => {
+                test.run_id = Some(named.clone());
+                Ok(true)
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn update(json: &str) -> Update {
-        let owner = r#""organizationId":"o","projectId":"p","#;
-        Update::parse(&format!("{{{owner}{}", &json[1..])).unwrap()
-    }
-
-    fn record(executions: &mut Executions, updates: &[Update]) -> (Vec<NewEvent>, Vec<Outcome>) {
-        let now = serde_json::from_str("\"2026-01-31T12:00:00Z\"").unwrap();
-        apply(updates, executions, &mut KnownEvents::new(), now)
-    }
-
-    #[test]
-    fn the_first_terminal_status_is_final() {
-        let updates = [
-            update(r#"{"eventId":"1","kind":"test","id":"t","status":"passed"}"#),
-            update(r#"{"eventId":"2","kind":"test","id":"t","status":"running"}"#),
-            update(r#"{"eventId":"3","kind":"test","id":"t","status":"failed"}"#),
-        ];
-        let (events, outcomes) = record(&mut Executions::new(), &updates);
-        assert_eq!(events.len(), 1);
-        assert_eq!(events[0].event.status, Status::Passed);
-        let ended = Outcome::Rejected(Rejection::AlreadyEnded);
-        assert_eq!(outcomes, [Outcome::Accepted, ended.clone(), ended]);
-    }
-
-    #[test]
-    fn the_same_event_twice_in_a_batch_is_one() {
-        let once = update(r#"{"eventId":"1","kind":"test","id":"t","status":"running"}"#);
-        let (events, outcomes) = record(&mut Executions::new(), &[once.clone(), once]);
-        assert_eq!(events.len(), 1);
-        assert_eq!(outcomes, [Outcome::Accepted, Outcome::Duplicate]);
-    }
-
-    #[test]
-    fn what_an_update_leaves_out_stays_as_it_was() {
-        let updates = [
-            update(
-                r#"{"eventId":"1","kind":"job","id":"r","status":"running","jobId":"j","occurredAt":"2026-01-31T11:00:00Z","progress":{"completed":1}}"#,
-            ),
-            update(
-                r#"{"eventId":"2","kind":"job","id":"r","status":"passed","occurredAt":"2026-01-31T11:01:05Z"}"#,
-            ),
-        ];
-        let (events, _) = record(&mut Executions::new(), &updates);
-        let state: serde_json::Value = serde_json::from_str(&events[1].event.data).unwrap();
-        assert_eq!(state["jobId"], "j");
-        assert_eq!(state["progress"]["completed"], 1);
-        assert_eq!(state["startedAt"], "2026-01-31T11:00:00.000Z");
-        assert_eq!(state["duration"], "1m 5s");
-    }
-
-    #[test]
-    fn nobody_guesses_when_an_execution_began_that_was_not_seen_running() {
-        let ended = r#"{"eventId":"1","kind":"job","id":"r","status":"passed"}"#;
-        let (events, _) = record(&mut Executions::new(), &[update(ended)]);
-        let state: serde_json::Value = serde_json::from_str(&events[0].event.data).unwrap();
-        assert!(state["startedAt"].is_null() && state["durationMs"].is_null());
-        assert_eq!(state["completedAt"], "2026-01-31T12:00:00.000Z");
-    }
-
-    #[test]
-    fn a_tests_change_of_status_is_an_event_of_its_run() {
-        let updates = [
-            update(r#"{"eventId":"1","kind":"test","id":"a","status":"running","runId":"r"}"#),
-            update(r#"{"eventId":"2","kind":"test","id":"a","status":"running"}"#),
-            update(r#"{"eventId":"3","kind":"test","id":"b","status":"waiting","runId":"r"}"#),
-            update(r#"{"eventId":"4","kind":"test","id":"a","status":"passed"}"#),
-            update(r#"{"eventId":"5","kind":"job","id":"r","status":"completed"}"#),
-            update(r#"{"eventId":"6","kind":"test","id":"b","status":"failed"}"#),
-        ];
-        let mut executions = Executions::new();
-        let (events, outcomes) = record(&mut executions, &updates);
-        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Accepted));
-        let runs: Vec<_> = events
-            .iter()
-            .filter(|new| new.event.kind == Kind::Job)
-            .map(|new| (new.event.seq.0, new.event.status))
-            .collect();
-        let (waiting, completed) = (Status::Waiting, Status::Completed);
-        assert_eq!(
-            runs,
-            [(1, waiting), (2, waiting), (3, waiting), (4, completed)]
-        );
-        let State::Job(run) = &executions[&(Kind::Job, "r".parse().unwrap())].state else {
-            panic!("a job run");
-        };
-        let tests = run.tests.unwrap();
-        assert_eq!((tests.total, tests.passed, tests.failed), (2, 1, 1));
-    }
-
-    #[test]
-    fn a_test_that_joins_its_run_late_is_counted_whole() {
-        let updates = [
-            update(r#"{"eventId":"1","kind":"test","id":"a","status":"running"}"#),
-            update(r#"{"eventId":"2","kind":"test","id":"a","status":"running","runId":"r"}"#),
-            update(r#"{"eventId":"3","kind":"test","id":"a","status":"passed"}"#),
-        ];
-        let mut executions = Executions::new();
-        let (events, _) = record(&mut executions, &updates);
-        assert_eq!(events.len(), 5, "both later ones are events of the run");
-        let State::Job(run) = &executions[&(Kind::Job, "r".parse().unwrap())].state else {
-            panic!("a job run");
-        };
-        let tests = run.tests.unwrap();
-        assert_eq!((tests.total, tests.running, tests.passed), (1, 0, 1));
-    }
-
-    #[test]
-    fn a_test_cannot_join_anothers_run_with_a_status_that_it_has() {
-        let mut executions = Executions::new();
-        let mut run = update(r#"{"eventId":"1","kind":"job","id":"r","status":"running"}"#);
-        run.organization_id = "x".parse().unwrap();
-        let updates = [
-            run,
-            update(r#"{"eventId":"2","kind":"test","id":"a","status":"running"}"#),
-            update(r#"{"eventId":"3","kind":"test","id":"a","status":"running","runId":"r"}"#),
-            update(r#"{"eventId":"4","kind":"test","id":"a","status":"passed"}"#),
-        ];
-        let (_, outcomes) = record(&mut executions, &updates);
-        let not_theirs = Outcome::Rejected(Rejection::RunNotTheirs);
-        assert_eq!(outcomes[2..], [not_theirs, Outcome::Accepted]);
-    }
-
-    #[test]
-    fn no_producers_event_id_is_that_of_a_tests_event_of_its_run() {
-        let updates = [
-            update(r#"{"eventId":"test:a:1","kind":"job","id":"r","status":"running"}"#),
-            update(r#"{"eventId":"1","kind":"test","id":"a","status":"passed","runId":"r"}"#),
-        ];
-        let (events, _) = record(&mut Executions::new(), &updates);
-        assert_eq!(events.len(), 3);
-        let names: HashSet<_> = events
-            .iter()
-            .map(|new| (new.event.kind, &new.event_id))
-            .collect();
-        assert_eq!(names.len(), 3, "the log would refuse one name twice");
-    }
-
-    #[test]
-    fn another_projects_execution_is_refused() {
-        let mut executions = Executions::new();
-        let first = update(r#"{"eventId":"1","kind":"job","id":"r","status":"running"}"#);
-        let mut theirs = first.clone();
-        theirs.event_id = "2".to_owned();
-        theirs.project_id = "q".parse().unwrap();
-        let mut test = theirs.clone();
-        (test.kind, test.run_id) = (Kind::Test, Some(test.id.clone()));
-        // Nor is anything told of its events.
-        let mut guessed = theirs.clone();
-        guessed.event_id = "1".to_owned();
-        let (_, outcomes) = record(&mut executions, &[first, theirs, test, guessed]);
-        let not_theirs = Outcome::Rejected(Rejection::NotTheirs);
-        assert_eq!(outcomes[1], not_theirs);
-        assert_eq!(outcomes[2], Outcome::Rejected(Rejection::RunNotTheirs));
-        assert_eq!(outcomes[3], not_theirs);
-        assert_eq!(executions.len(), 1);
-    }
-}
+mod tests;

@@ -9,6 +9,8 @@ pub enum Watch {
     Executions {
         /// Tests or jobs.
         kind: Kind,
+        /// Whose they are: others may use the same ids.
+        organization_id: Id,
         /// Their ids, each once.
         ids: Vec<Id>,
     },
@@ -33,6 +35,19 @@ impl Watch {
         }
     }
 
+    /// Whose executions it follows.
+    #[must_use]
+    pub fn organization_id(&self) -> &Id {
+        match self {
+            Watch::Executions {
+                organization_id, ..
+            }
+            | Watch::Project {
+                organization_id, ..
+            } => organization_id,
+        }
+    }
+
     /// The number of an event in the sequence that this watch follows.
     #[must_use]
     pub fn seq_of(&self, event: &Event) -> Seq {
@@ -46,7 +61,7 @@ impl Watch {
     #[must_use]
     pub fn channels(&self) -> Vec<(Channel, usize)> {
         match self {
-            Watch::Executions { kind, ids } => {
+            Watch::Executions { kind, ids, .. } => {
                 let both = |(track, id): (usize, &Id)| {
                     [Lifecycle::Status, Lifecycle::Complete].map(|lifecycle| {
                         let id = id.clone();

@@ -105,7 +105,7 @@ async fn a_refused_update_fails_the_command_and_says_why() {
     let stack = Stack::start().await;
     let output = stack.runcast(&["publish", "job", "r", "flying"]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("unknown status; send waiting, running,"));
+    assert!(text(&output.stdout).contains("is not a status; send waiting, running,"));
 }
 
 #[tokio::test]

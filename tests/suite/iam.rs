@@ -65,7 +65,9 @@ async fn redis_is_shown_a_new_token_on_each_connection_and_before_one_is_too_old
     redis.iam.as_mut().unwrap().reauthenticate_after = Duration::from_secs(3);
     let bus = Bus::new(&redis, Duration::from_secs(5));
     let close = Channel::Close("0123456789abcdef0123456789abcdef".parse().unwrap());
-    let mut subscription = bus.subscribe(Vec::new(), Some(close.clone())).await;
+    let organization_id = "demo".parse().unwrap();
+    let subscribed = bus.subscribe(&organization_id, Vec::new(), Some(close.clone()));
+    let mut subscription = subscribed.await;
     assert!(subscription.is_live());
     let seen = until(&front, "it is shown again", |seen| seen.tokens.len() == 2).await;
     assert_eq!(seen.connections, 1, "{seen:?}");

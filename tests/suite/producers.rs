@@ -6,8 +6,11 @@ use std::{
 };
 
 use integration::{
-    PATIENCE, checkout, eventually, free_port,
+    PATIENCE,
+    bull::Bull,
+    checkout, eventually, free_port,
     stack::{Stack, update},
+    viewer::Viewer,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -290,14 +293,13 @@ fn forward(folder: &Path, stack: &Stack) -> Child {
         })
 }
 
-/// Waits until the forwarder has come to the last event that it forwards.
+/// Waits until the forwarder has come to the last event.
 async fn all_is_forwarded(stack: &Stack) {
     let mut redis = stack.redis().await;
-    let mut events = redis::cmd("XRANGE");
-    let events = events.arg(&["bull:imports:events", "-", "+"]);
+    let mut events = redis::cmd("XREVRANGE");
+    let events = events.arg(&["bull:imports:events", "+", "-", "COUNT", "1"]);
     let events: Vec<(String, Vec<String>)> = events.query_async(&mut redis).await.unwrap();
-    let is_end = |fields: &[String]| ["completed", "failed"].contains(&fields[1].as_str());
-    let last = events.iter().rfind(|(_, fields)| is_end(fields)).unwrap();
+    let last = events.first().unwrap();
     eventually("all is forwarded", async || {
         let mut get = redis::cmd("GET");
         let get = get.arg("runcast:forwarded:imports");
@@ -354,8 +356,12 @@ async fn a_bullmq_services_jobs_are_runs_whose_whole_life_is_seen() {
     let seen: Vec<_> = bad.iter().map(|state| state["status"].clone()).collect();
     assert_eq!(seen, ["waiting", "running", "waiting", "running", "failed"]);
     assert_eq!(bad[4]["errorDetails"], "nothing to import");
+    let attempts: Vec<_> = bad.iter().map(|state| state["attempt"].clone()).collect();
+    assert_eq!(attempts, [1, 1, 2, 2, 2]);
+    assert_eq!(bad[2]["attempts"][0]["status"], "failed");
+    assert_eq!(bad[2]["attempts"][0]["error"], "nothing to import");
     // A colon is not in an id, and progress that is no count is none.
-    assert_eq!(scheduled[0]["runId"], "imports-repeat_nightly_1");
+    assert_eq!(scheduled[0]["runId"], "imports-repeat_3anightly_3a1");
     let seen: Vec<_> = scheduled.iter().map(parts).collect();
     let expected = ["waiting", "running", "running", "completed"];
     assert_eq!(seen, expected.map(|status| (json!(status), Value::Null)));
@@ -373,4 +379,182 @@ async fn a_bullmq_services_jobs_are_runs_whose_whole_life_is_seen() {
     drop(again);
     let count = "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM rejected_updates)";
     assert_eq!(stack.number(count).await, 15);
+}
+
+/// A queue whose jobs are forwarded, and what a viewer of the project sees of them.
+struct Forwarded {
+    stack: Stack,
+    bull: Bull,
+    viewer: Viewer,
+    folder: tempfile::TempDir,
+    forwarder: Child,
+}
+
+impl Forwarded {
+    async fn start() -> Self {
+        let stack = Stack::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        Forwarded {
+            bull: Bull::start(&stack.redis_url, "bull"),
+            viewer: stack.watch("/api/job-status/events?projectId=demo").await,
+            forwarder: forward(folder.path(), &stack),
+            folder,
+            stack,
+        }
+    }
+
+    async fn run(&mut self, command: &str) {
+        self.bull.run("imports", command).await;
+    }
+
+    async fn add(&mut self, job_id: &str, mut options: Value) {
+        options["jobId"] = json!(job_id);
+        let order = json!({"queue": "imports", "do": "add", "options": options});
+        self.bull.order(&order).await;
+    }
+
+    /// Ends the forwarder, once it has written down how far it came.
+    async fn leave(&mut self) {
+        all_is_forwarded(&self.stack).await;
+        self.forwarder.kill().await.unwrap();
+    }
+
+    /// Reads until a run has this status; returns its state.
+    async fn until(&mut self, run: &str, status: &str) -> Value {
+        loop {
+            let state = self.viewer.state().await;
+            if state["runId"] == run && state["status"] == status {
+                return state;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_goes_before_its_end_is_cancelled() {
+    let mut queue = Forwarded::start().await;
+    for command in ["remove", "drain", "clean", "obliterate"] {
+        queue.add(command, json!({})).await;
+        let run = format!("imports-{command}");
+        queue.until(&run, "waiting").await;
+        let order = json!({"queue": "imports", "do": command, "state": "wait"});
+        queue.bull.order(&order).await;
+        queue.until(&run, "cancelled").await;
+    }
+    // Also while nobody forwards.
+    queue.add("away", json!({"delay": 3_600_000})).await;
+    queue.until("imports-away", "waiting").await;
+    queue.leave().await;
+    queue.run("obliterate").await;
+    queue.forwarder = forward(queue.folder.path(), &queue.stack);
+    queue.until("imports-away", "cancelled").await;
+    let rejected = "SELECT count(*) FROM rejected_updates";
+    assert_eq!(queue.stack.number(rejected).await, 0);
+}
+
+#[tokio::test]
+async fn what_ended_is_not_cancelled_when_it_goes() {
+    let mut queue = Forwarded::start().await;
+    for command in ["complete", "fail"] {
+        queue
+            .add(
+                command,
+                json!({"removeOnComplete": true, "removeOnFail": true}),
+            )
+            .await;
+        queue.run("take").await;
+        queue.run(command).await;
+    }
+    queue.until("imports-complete", "completed").await;
+    queue.until("imports-fail", "failed").await;
+    // What it was told too late to see, it finds: events that are gone, of jobs that are there.
+    queue.add("missed", json!({})).await;
+    queue.until("imports-missed", "waiting").await;
+    queue.leave().await;
+    queue.run("take").await;
+    queue.run("fail").await;
+    let mut redis = queue.stack.redis().await;
+    let trim = redis::cmd("XTRIM")
+        .arg(&["bull:imports:events", "MAXLEN", "0"])
+        .to_owned();
+    trim.exec_async(&mut redis).await.unwrap();
+    queue.forwarder = forward(queue.folder.path(), &queue.stack);
+    let missed = queue.until("imports-missed", "failed").await;
+    assert_eq!(missed["errorDetails"], "it broke");
+    let cancelled = "SELECT count(*) FROM events WHERE status = 'cancelled'";
+    assert_eq!(queue.stack.number(cancelled).await, 0);
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_others_and_one_that_stalled_are_waiting() {
+    let mut queue = Forwarded::start().await;
+    queue.run("flow").await;
+    queue.until("imports-parent", "waiting").await;
+    queue.run("take").await;
+    queue.run("complete").await;
+    queue.until("imports-child", "completed").await;
+    queue.run("die").await;
+    queue.until("imports-parent", "running").await;
+    queue.run("stall").await;
+    queue.until("imports-parent", "waiting").await;
+    queue.run("take").await;
+    queue.run("complete").await;
+    queue.until("imports-parent", "completed").await;
+}
+
+#[tokio::test]
+async fn no_two_jobs_are_one_run() {
+    let mut queue = Forwarded::start().await;
+    let long = "x".repeat(300);
+    let longer = "x".repeat(301);
+    for job_id in ["a:b:c", "a_b_c", "a-b-c", "ä", &long, &longer] {
+        queue.add(job_id, json!({})).await;
+    }
+    let mut runs = Vec::new();
+    for _ in 0..6 {
+        let state = queue.viewer.state().await;
+        runs.push(state["runId"].as_str().unwrap().to_owned());
+    }
+    let escaped = [
+        "imports-a_3ab_3ac",
+        "imports-a_5fb_5fc",
+        "imports-a-b-c",
+        "imports-_c3_a4",
+    ];
+    assert_eq!(runs[..4], escaped);
+    assert_ne!(runs[4], runs[5]);
+    assert_eq!((runs[4].len(), runs[5].len()), (123, 123));
+}
+
+#[tokio::test]
+async fn a_job_that_is_tried_again_is_its_runs_next_attempt() {
+    let mut queue = Forwarded::start().await;
+    let attempt = |state: &Value| state["attempt"].as_u64().unwrap();
+    queue.add("again", json!({"attempts": 2})).await;
+    // By BullMQ, …
+    queue.run("take").await;
+    queue.until("imports-again", "running").await;
+    queue.run("fail").await;
+    let state = queue.until("imports-again", "waiting").await;
+    assert_eq!(attempt(&state), 2);
+    assert_eq!(state["attempts"][0]["error"], "it broke");
+    queue.run("take").await;
+    queue.run("fail").await;
+    let state = queue.until("imports-again", "failed").await;
+    assert_eq!(attempt(&state), 2);
+    // … after its end, …
+    queue.run("retry all").await;
+    let state = queue.until("imports-again", "waiting").await;
+    assert_eq!(attempt(&state), 3);
+    queue.run("take").await;
+    queue.run("complete").await;
+    let state = queue.until("imports-again", "completed").await;
+    assert_eq!(attempt(&state), 3);
+    // … and as a new job.
+    queue.run("clean").await;
+    queue.add("again", json!({})).await;
+    let state = queue.until("imports-again", "waiting").await;
+    assert_eq!(attempt(&state), 4);
+    let rejected = "SELECT count(*) FROM rejected_updates";
+    assert_eq!(queue.stack.number(rejected).await, 0);
 }

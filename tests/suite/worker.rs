@@ -46,7 +46,7 @@ async fn an_answer_says_what_became_of_each_update() {
         rejected[0]["reason"]
             .as_str()
             .unwrap()
-            .contains("unknown status")
+            .contains("is not a status")
     );
     assert_eq!(rejected[3]["eventId"], Value::Null);
     let kept = "SELECT count(*) FROM rejected_updates WHERE reason <> '' AND body <> ''";

@@ -1,9 +1,55 @@
-//! The two forms in which updates come, and the answer that each expects.
+//! The forms in which updates come, and the answer that each expects.
+
+// The fuzz target has this file by its path, too.
+#[cfg(test)]
+#[path = "batch/tests.rs"]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use shared::log::{Answer, Submission};
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
+use shared::{
+    log::{Answer, Submission},
+    update::{Update, legible},
+};
+
+/// How many of one update's warnings are logged.
+const MAX_LOGGED: usize = 3;
+
+/// What the worker is invoked for.
+#[derive(Debug)]
+pub(crate) enum Invocation {
+    /// Updates to commit.
+    Updates(Batch),
+    /// `{"sweep":true}`: to look for executions that have gone silent.
+    Sweep,
+}
+
+impl Invocation {
+    /// Reads an invocation's payload.
+    pub(crate) fn read(payload: &str) -> Result<Self, String> {
+        const FORM: &str = "send {\"updates\":[…]}, or an SQS event";
+        let payload = legible(payload);
+        if !payload.trim_start().starts_with('{') {
+            return Err(format!("not an object; {FORM}"));
+        }
+        // Each member as its text: what cannot be read in one update must not cost the others.
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(&payload)
+            .map_err(|error| format!("not JSON ({error}); {FORM}"))?;
+        let member = |name| members.get(name).map(|raw| raw.get());
+        let batch = match (member("Records"), member("updates"), member("sweep")) {
+            (Some(_), ..) => Batch::of_queue(&payload),
+            (None, Some(updates), _) => Batch::direct(updates),
+            (None, None, Some("true")) if members.len() == 1 => return Ok(Invocation::Sweep),
+            _ => Err("not a batch of updates".to_owned()),
+        };
+        batch
+            .map(Invocation::Updates)
+            .map_err(|error| format!("{error}; {FORM}"))
+    }
+}
 
 /// Updates, in order.
 #[derive(Debug)]
@@ -27,58 +73,35 @@ struct Message {
     group: String,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Invocation {
-    Queue(Records),
-    Direct { updates: Vec<Value> },
-}
-
-/// An SQS event; without its records it would be taken for empty.
-#[derive(Deserialize)]
-struct Records {
-    #[serde(rename = "Records")]
-    records: Value,
-}
-
 impl Batch {
-    /// Reads an invocation's payload.
-    pub(crate) fn read(payload: Value) -> Result<Self, String> {
-        let form = "send {\"updates\":[…]}, or an SQS event";
-        if !payload.is_object() {
-            // serde would take a list of its fields, too.
-            return Err(format!("not an object; {form}"));
-        }
-        match serde_json::from_value(payload) {
-            Ok(Invocation::Direct { updates }) => Ok(Batch {
-                submissions: updates
-                    .iter()
-                    .map(|update| Submission::new(update.to_string()))
-                    .collect(),
-                source: Source::Direct,
-            }),
-            Ok(Invocation::Queue(Records { records })) => {
-                let event: SqsEvent = serde_json::from_value(json!({"Records": records}))
-                    .map_err(|error| format!("not an SQS event ({error}); {form}"))?;
-                let messages = event.records.into_iter().map(|message| {
-                    let id = message.message_id.ok_or("a record has no messageId")?;
-                    let submission = Submission::new(message.body.unwrap_or_default());
-                    let group = message.attributes.get("MessageGroupId").cloned();
-                    let group = group.unwrap_or_else(|| group_of(&submission));
-                    Ok((Message { id, group }, submission))
-                });
-                let messages: Result<Vec<_>, &str> = messages.collect();
-                let (messages, submissions) = messages
-                    .map_err(|error| format!("{error}; {form}"))?
-                    .into_iter()
-                    .unzip();
-                Ok(Batch {
-                    submissions,
-                    source: Source::Queue(messages),
-                })
-            }
-            Err(_) => Err(format!("not a batch of updates; {form}")),
-        }
+    fn direct(updates: &str) -> Result<Self, String> {
+        let updates: Vec<&RawValue> = serde_json::from_str(updates)
+            .map_err(|_| "not a batch of updates: updates is no list".to_owned())?;
+        let updates = updates.into_iter();
+        Ok(Batch {
+            submissions: updates
+                .map(|update| Submission::new(update.get().to_owned()))
+                .collect(),
+            source: Source::Direct,
+        })
+    }
+
+    fn of_queue(payload: &str) -> Result<Self, String> {
+        let event: SqsEvent =
+            serde_json::from_str(payload).map_err(|error| format!("not an SQS event ({error})"))?;
+        let messages = event.records.into_iter().map(|message| {
+            let id = message.message_id.ok_or("a record has no messageId")?;
+            let submission = Submission::new(message.body.unwrap_or_default());
+            let group = message.attributes.get("MessageGroupId").cloned();
+            let group = group.unwrap_or_else(|| group_of(&submission));
+            Ok((Message { id, group }, submission))
+        });
+        let messages: Vec<_> = messages.collect::<Result<_, &str>>()?;
+        let (messages, submissions) = messages.into_iter().unzip();
+        Ok(Batch {
+            submissions,
+            source: Source::Queue(messages),
+        })
     }
 
     /// The messages of a queue, each with its group; `None` where it was no queue, which takes no
@@ -95,27 +118,9 @@ impl Batch {
     /// was rejected is recorded, and acknowledged: SQS would bring it back, and in the end drag its
     /// group's healthy followers into the dead-letter queue.
     pub(crate) fn answer(&self, answers: &[Option<Answer>]) -> Result<Value, String> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Rejected<'a> {
-            index: usize,
-            event_id: Option<String>,
-            reason: &'a str,
-        }
-        let mut rejected = Vec::new();
-        for (index, (answer, submission)) in answers.iter().zip(&self.submissions).enumerate() {
-            if let Some(Answer::Rejected(reason)) = answer {
-                let event_id = submission.event_id();
-                // The reason may quote the payload: it is in `rejected_updates`.
-                tracing::warn!(event_id, "an update was rejected");
-                rejected.push(Rejected {
-                    index,
-                    event_id,
-                    reason,
-                });
-            }
-        }
+        let rejected = self.rejected(answers);
         metrics::counter!("RejectedUpdates").increment(rejected.len() as u64);
+        let warnings = self.warnings(answers);
         let count = |wanted| {
             answers
                 .iter()
@@ -143,8 +148,70 @@ impl Batch {
                 "accepted": count(Answer::Accepted),
                 "duplicates": count(Answer::Duplicate),
                 "rejected": rejected,
+                "warnings": warnings,
             })),
         }
+    }
+
+    fn rejected<'a>(&'a self, answers: &'a [Option<Answer>]) -> Vec<Rejected<'a>> {
+        let mut rejected = Vec::new();
+        for (index, (answer, submission)) in answers.iter().zip(&self.submissions).enumerate() {
+            if let Some(Answer::Rejected(reason)) = answer {
+                let event_id = submission.event_id();
+                // The reason may quote the payload: it is in `rejected_updates`.
+                tracing::warn!(event_id, "an update was rejected");
+                rejected.push(Rejected {
+                    index,
+                    event_id,
+                    reason,
+                });
+            }
+        }
+        rejected
+    }
+
+    /// What was left out of the updates that are in the log now.
+    fn warnings(&self, answers: &[Option<Answer>]) -> Vec<Warned<'_>> {
+        let mut warned = Vec::new();
+        for (index, (answer, submission)) in answers.iter().zip(&self.submissions).enumerate() {
+            let (Some(Answer::Accepted), Ok(update)) = (answer, &submission.update) else {
+                continue;
+            };
+            log_warnings(update, submission);
+            warned.extend(submission.warnings.iter().map(|warning| Warned {
+                index,
+                field: &warning.field,
+                reason: &warning.reason,
+            }));
+        }
+        warned
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rejected<'a> {
+    index: usize,
+    event_id: Option<String>,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Warned<'a> {
+    index: usize,
+    field: &'a str,
+    reason: &'a str,
+}
+
+fn log_warnings(update: &Update, submission: &Submission<'_>) {
+    for warning in submission.warnings.iter().take(MAX_LOGGED) {
+        tracing::warn!(
+            kind = %update.kind,
+            id = %update.id,
+            field = warning.field,
+            reason = warning.reason,
+            "a value was not kept as it came"
+        );
     }
 }
 

@@ -10,17 +10,17 @@ use std::{
 };
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use serde_json::Value;
+use serde_json::{Value, json, value::RawValue};
 use shared::{
     cause,
-    config::{Database, Redis},
+    config::{self, Database, Redis},
     function,
     log::{Answer, Log, LogError, Submission},
     publish::Publisher,
     telemetry,
 };
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Invocation};
 
 /// How long one message may take where the batch has failed: longer than it waits for a lock.
 const EACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,82 +28,128 @@ const EACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long all of them may take, but for the last: Lambda ends the worker after 30 s.
 const EACH_PATIENCE: Duration = Duration::from_secs(8);
 
+/// How long a sweep goes on at most, while there is more to look at.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the invocations of one process share.
+struct Worker {
+    log: Log,
+    publisher: Publisher,
+    /// See [`config::stalled_after`].
+    stalled_after: Option<u32>,
+}
+
 fn main() -> ExitCode {
     function::run(async |env| {
         let (redis, database) = (Redis::from_env(&env)?, Database::from_env(&env)?);
-        let (log, publisher) = (Log::new(&database, 1), Publisher::new(&redis));
-        let handle = |event: LambdaEvent<Value>| handle(&log, &publisher, event.payload);
+        let worker = Worker {
+            stalled_after: config::stalled_after(&env)?,
+            log: Log::new(&database, 1),
+            publisher: Publisher::new(&redis),
+        };
+        // Not a `Value`: one that cannot be held would cost the whole batch.
+        let handle = |event: LambdaEvent<Box<RawValue>>| worker.handle(event.payload);
         lambda_runtime::run(service_fn(handle)).await
     })
 }
 
-async fn handle(log: &Log, publisher: &Publisher, invocation: Value) -> Result<Value, Diagnostic> {
-    let batch = Batch::read(invocation).map_err(function::failure)?;
-    let answers = commit(log, publisher, &batch).await;
-    let answer = batch.answer(&answers);
-    telemetry::flush();
-    answer.map_err(function::failure)
-}
-
-/// Commits a batch as a whole or, where one message stands in the way of the others, each for itself.
-/// Returns what became of each; `None` where it could not be committed now.
-async fn commit(log: &Log, publisher: &Publisher, batch: &Batch) -> Vec<Option<Answer>> {
-    let error = match log.append(&batch.submissions).await {
-        Ok(appended) => {
-            publisher.publish(&appended.events).await;
-            return appended.answers.into_iter().map(Some).collect();
-        }
-        Err(error) => error,
-    };
-    metrics::counter!("PostgresErrors").increment(1);
-    tracing::error!(error = cause::chain(&error), "the batch was not committed");
-    let mut answers = match batch.messages() {
-        Some(messages) if !matches!(error, LogError::Connect(_)) => {
-            commit_each(log, publisher, messages).await
-        }
-        _ => Vec::new(),
-    };
-    answers.resize(batch.submissions.len(), None);
-    answers
-}
-
-/// Commits messages one after the other, for as long as Postgres answers and time is left: what it
-/// does not come to has no answer.
-async fn commit_each<'a>(
-    log: &Log,
-    publisher: &Publisher,
-    messages: impl Iterator<Item = (&'a str, &'a Submission<'static>)>,
-) -> Vec<Option<Answer>> {
-    let give_up_at = Instant::now() + EACH_PATIENCE;
-    let (mut answers, mut events) = (Vec::new(), Vec::new());
-    let mut held_groups = HashSet::new();
-    for (group, message) in messages {
-        if Instant::now() > give_up_at {
-            break;
-        }
-        if held_groups.contains(group) {
-            answers.push(None);
-            continue;
-        }
-        match log
-            .append_once(slice::from_ref(message), EACH_TIMEOUT)
-            .await
-        {
-            Ok(appended) => {
-                events.extend(appended.events);
-                answers.extend(appended.answers.into_iter().map(Some));
+impl Worker {
+    async fn handle(&self, payload: Box<RawValue>) -> Result<Value, Diagnostic> {
+        let answer = match Invocation::read(payload.get()).map_err(function::failure)? {
+            Invocation::Updates(batch) => {
+                let answers = self.commit(&batch).await;
+                batch.answer(&answers)
             }
-            Err(error) => {
-                tracing::error!(error = cause::chain(&error), "a message was not committed");
-                // What Postgres itself refuses concerns this message; silence concerns all.
-                if matches!(error, LogError::Connect(_) | LogError::TimedOut(_)) {
-                    break;
-                }
-                held_groups.insert(group);
-                answers.push(None);
-            }
-        }
+            Invocation::Sweep => self.sweep().await,
+        };
+        telemetry::flush();
+        answer.map_err(function::failure)
     }
-    publisher.publish(&events).await;
-    answers
+
+    /// Looks for executions of which nothing is heard any more, for as long as there is time.
+    async fn sweep(&self) -> Result<Value, String> {
+        let give_up_at = Instant::now() + SWEEP_PATIENCE;
+        let (mut stale, mut given_up) = (0, 0);
+        loop {
+            let sweep = self.log.sweep(self.stalled_after).await.map_err(|error| {
+                metrics::counter!("PostgresErrors").increment(1);
+                tracing::error!(error = cause::chain(&error), "the sweep failed");
+                "the log cannot be swept now; see the function's log".to_owned()
+            })?;
+            self.publisher.publish(&sweep.events).await;
+            stale += sweep.swept.stale;
+            given_up += sweep.swept.given_up;
+            if !sweep.more || Instant::now() > give_up_at {
+                break;
+            }
+        }
+        metrics::counter!("Sweeps").increment(1);
+        metrics::counter!("ExecutionsStale").increment(stale as u64);
+        metrics::counter!("ExecutionsGivenUp").increment(given_up as u64);
+        Ok(json!({"stale": stale, "givenUp": given_up}))
+    }
+
+    /// Commits a batch as a whole or, where one message stands in the way of the others, each for
+    /// itself. Returns what became of each; `None` where it could not be committed now.
+    async fn commit(&self, batch: &Batch) -> Vec<Option<Answer>> {
+        let appended = self.log.append(&batch.submissions, self.stalled_after);
+        let error = match appended.await {
+            Ok(appended) => {
+                self.publisher.publish(&appended.events).await;
+                return appended.answers.into_iter().map(Some).collect();
+            }
+            Err(error) => error,
+        };
+        metrics::counter!("PostgresErrors").increment(1);
+        tracing::error!(error = cause::chain(&error), "the batch was not committed");
+        let mut answers = match batch.messages() {
+            Some(messages) if !matches!(error, LogError::Connect(_)) => {
+                self.commit_each(messages).await
+            }
+            _ => Vec::new(),
+        };
+        answers.resize(batch.submissions.len(), None);
+        answers
+    }
+
+    /// Commits messages one after the other, for as long as Postgres answers and time is left: what it
+    /// does not come to has no answer.
+    async fn commit_each<'a>(
+        &self,
+        messages: impl Iterator<Item = (&'a str, &'a Submission<'static>)>,
+    ) -> Vec<Option<Answer>> {
+        let give_up_at = Instant::now() + EACH_PATIENCE;
+        let (mut answers, mut events) = (Vec::new(), Vec::new());
+        let mut held_groups = HashSet::new();
+        for (group, message) in messages {
+            if Instant::now() > give_up_at {
+                break;
+            }
+            if held_groups.contains(group) {
+                answers.push(None);
+                continue;
+            }
+            let message = slice::from_ref(message);
+            let append = self
+                .log
+                .append_once(message, self.stalled_after, EACH_TIMEOUT);
+            match append.await {
+                Ok(appended) => {
+                    events.extend(appended.events);
+                    answers.extend(appended.answers.into_iter().map(Some));
+                }
+                Err(error) => {
+                    tracing::error!(error = cause::chain(&error), "a message was not committed");
+                    // What Postgres itself refuses concerns this message; silence concerns all.
+                    if matches!(error, LogError::Connect(_) | LogError::TimedOut(_)) {
+                        break;
+                    }
+                    held_groups.insert(group);
+                    answers.push(None);
+                }
+            }
+        }
+        self.publisher.publish(&events).await;
+        answers
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{Notify, mpsc};
 
 use super::Signal;
-use crate::{message, watch::Channel};
+use crate::{execution::Id, message, watch::Channel};
 
 /// How many events wait for a listener; what does not fit, it reads from the log.
 const BUFFERED_EVENTS: usize = 64;
@@ -41,6 +41,8 @@ struct Listened {
 struct Listener {
     id: u64,
     track: usize,
+    /// Whose executions it follows.
+    organization_id: Id,
     sender: mpsc::Sender<Signal>,
     beside: Arc<Beside>,
 }
@@ -95,6 +97,7 @@ impl Registry {
     /// Adds a listener; returns its id.
     pub(super) fn add(
         &self,
+        organization_id: &Id,
         channels: Vec<(Channel, usize)>,
         close: Option<Channel>,
     ) -> (u64, Signals) {
@@ -110,6 +113,7 @@ impl Registry {
             let listener = Listener {
                 id,
                 track,
+                organization_id: organization_id.clone(),
                 sender: sender.clone(),
                 beside: beside.clone(),
             };
@@ -178,6 +182,8 @@ impl Registry {
                     listener.beside.left.notify_one();
                     continue;
                 }
+                // Another organization's of the same id: it does not concern this one.
+                (_, Some(event)) if event.organization_id != listener.organization_id => continue,
                 (_, Some(event)) => Signal::Event(listener.track, event.clone()),
                 (_, None) => Signal::Nudge,
             };
@@ -196,7 +202,7 @@ impl Registry {
 mod tests {
     use super::*;
     use crate::{
-        execution::{Id, Kind, State},
+        execution::{Kind, State},
         watch::Watch,
     };
 
@@ -205,19 +211,21 @@ mod tests {
         let id: Id = "r1".parse().unwrap();
         let watch = Watch::Executions {
             kind: Kind::Job,
+            organization_id: "o".parse().unwrap(),
             ids: vec![id.clone()],
         };
         let registry = Registry::default();
-        let mut listening: Vec<Signals> = (0..1000)
-            .map(|_| registry.add(watch.channels(), None).1)
-            .collect();
+        let add = |organization_id: &str| {
+            let organization_id = organization_id.parse().unwrap();
+            registry.add(&organization_id, watch.channels(), None).1
+        };
+        let mut listening: Vec<Signals> = (0..1000).map(|_| add("o")).collect();
+        let mut other = add("x");
         let state = State::unreported(Kind::Job, id).to_json();
         let state = state.replace(r#""seq":0"#, r#""seq":1"#);
-        let message = state.replacen(
-            '{',
-            r#"{"organizationId":"o","projectId":"p","publishedAt":"2026-01-31T12:00:00.000Z","#,
-            1,
-        );
+        let of =
+            r#","organizationId":"o","projectId":"p","publishedAt":"2026-01-31T12:00:00.000Z"}"#;
+        let message = format!("{}{of}", state.strip_suffix('}').unwrap());
         registry.dispatch("job:r1:status", message.as_bytes());
         let mut events = Vec::new();
         for signals in &mut listening {
@@ -228,6 +236,9 @@ mod tests {
         }
         assert_eq!(*events[0].data, *state);
         assert!(events.iter().all(|event| Arc::ptr_eq(event, &events[0])));
+        // What is no event, is told everybody; another organization's event is not.
+        registry.dispatch("job:r1:status", b"a nudge");
+        assert!(matches!(other.recv().await, Signal::Nudge));
     }
 
     #[tokio::test]
@@ -235,10 +246,12 @@ mod tests {
         let id: Id = "r1".parse().unwrap();
         let watch = Watch::Executions {
             kind: Kind::Job,
+            organization_id: "o".parse().unwrap(),
             ids: vec![id.clone()],
         };
         let registry = Registry::default();
-        let (_, signals) = registry.add(watch.channels(), Some(Channel::Close(id)));
+        let close = Some(Channel::Close(id.clone()));
+        let (_, signals) = registry.add(watch.organization_id(), watch.channels(), close);
         for _ in 0..=BUFFERED_EVENTS {
             registry.dispatch("job:r1:status", b"a nudge");
         }

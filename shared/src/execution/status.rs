@@ -24,6 +24,8 @@ pub enum Status {
     Error,
     /// Stopped by someone. Terminal.
     Cancelled,
+    /// Not run, on purpose. Terminal.
+    Skipped,
 }
 
 impl Status {
@@ -38,6 +40,7 @@ impl Status {
             Status::Failed => "failed",
             Status::Error => "error",
             Status::Cancelled => "cancelled",
+            Status::Skipped => "skipped",
         }
     }
 
@@ -51,26 +54,37 @@ impl Status {
 impl FromStr for Status {
     type Err = InvalidWord;
 
-    /// Reads a producer's word: a status or one of its aliases, in any case.
+    /// Reads a producer's word: a status, or what a tool calls it (docs/events.md has the table), in
+    /// any case, with or without `_`, `-` and spaces.
     fn from_str(word: &str) -> Result<Self, InvalidWord> {
-        Ok(match word.to_ascii_lowercase().as_str() {
-            "waiting" | "queued" | "pending" | "delayed" | "paused" => Status::Waiting,
-            "running" | "active" | "started" | "in_progress" | "stalled" => Status::Running,
-            "completed" | "done" => Status::Completed,
-            "passed" | "success" | "succeeded" | "ok" => Status::Passed,
-            "failed" | "failure" => Status::Failed,
-            "error" | "errored" | "timeout" | "timed_out" => Status::Error,
-            "cancelled" | "canceled" | "aborted" => Status::Cancelled,
+        let letters = word
+            .chars()
+            .filter(|c| !matches!(c, '_' | '-') && !c.is_whitespace());
+        let letters: String = letters.take(LONGEST_WORD).collect();
+        Ok(match letters.to_ascii_lowercase().as_str() {
+            "waiting" | "queued" | "pending" | "delayed" | "paused" | "created" | "retrying"
+            | "waitingchildren" | "prioritized" => Status::Waiting,
+            "running" | "active" | "started" | "inprogress" | "stalled" => Status::Running,
+            "completed" | "done" | "neutral" => Status::Completed,
+            "passed" | "pass" | "success" | "succeeded" | "ok" | "expected" | "xpassed"
+            | "flaky" => Status::Passed,
+            "failed" | "fail" | "failure" | "unexpected" => Status::Failed,
+            "error" | "errored" | "timeout" | "timedout" | "broken" => Status::Error,
+            "cancelled" | "canceled" | "aborted" | "interrupted" => Status::Cancelled,
+            "skipped" | "skip" | "ignored" | "disabled" | "todo" | "xfailed" => Status::Skipped,
             _ => {
                 return Err(InvalidWord(
-                    "unknown status; send waiting, running, completed, passed, failed, error or \
-                     cancelled"
+                    "unknown status; send waiting, running, completed, passed, failed, error, \
+                     cancelled or skipped"
                         .to_owned(),
                 ));
             }
         })
     }
 }
+
+/// Longer than any word that is taken.
+const LONGEST_WORD: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -80,15 +94,23 @@ mod tests {
     fn every_alias_means_its_status() {
         for (word, status) in [
             ("QUEUED", Status::Waiting),
+            ("waiting-children", Status::Waiting),
             ("In_Progress", Status::Running),
+            ("in progress", Status::Running),
             ("done", Status::Completed),
             ("OK", Status::Passed),
+            ("passed\n", Status::Passed),
             ("failure", Status::Failed),
             ("timed_out", Status::Error),
+            ("timedOut", Status::Error),
             ("canceled", Status::Cancelled),
+            ("Interrupted", Status::Cancelled),
+            ("todo", Status::Skipped),
         ] {
             assert_eq!(word.parse(), Ok(status), "{word}");
         }
-        assert!("finished".parse::<Status>().is_err());
+        for word in ["finished", "", "-", &"passed".repeat(9)] {
+            assert!(word.parse::<Status>().is_err(), "{word}");
+        }
     }
 }

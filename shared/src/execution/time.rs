@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment, in JSON as RFC 3339 UTC with milliseconds.
@@ -14,6 +14,12 @@ impl Timestamp {
     #[must_use]
     pub fn now() -> Self {
         Timestamp(Utc::now())
+    }
+
+    /// The moment so much later.
+    #[must_use]
+    pub fn after(&self, span: TimeDelta) -> Self {
+        Timestamp(self.0.checked_add_signed(span).unwrap_or(self.0))
     }
 
     /// How long ago it was; `None` where it is yet to come.

@@ -91,11 +91,15 @@ async fn watch_one(
     Path(id): Path<String>,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    let watch = Watch::Executions {
-        kind: app.kind,
-        ids: vec![parse_id(&id)?],
+    let ids = vec![parse_id(&id)?];
+    let watch = |organization_id: &Id| {
+        Ok(Watch::Executions {
+            kind: app.kind,
+            organization_id: organization_id.clone(),
+            ids,
+        })
     };
-    app.open(|_| Ok(watch), &asked).await
+    app.open(watch, &asked).await
 }
 
 async fn watch_many(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
@@ -184,7 +188,11 @@ fn watch_of(kind: Kind, organization_id: &Id, asked: &Asked) -> Result<Watch, Pr
             organization_id: organization_id.clone(),
             project_id: parse_id(project_id)?,
         }),
-        ([], false) => Ok(Watch::Executions { kind, ids }),
+        ([], false) => Ok(Watch::Executions {
+            kind,
+            organization_id: organization_id.clone(),
+            ids,
+        }),
         _ => Err(Problem::bad_request(format!(
             "Say what to watch: 1 to {MAX_EXECUTIONS} times {name}, or one projectId."
         ))),

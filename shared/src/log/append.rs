@@ -1,6 +1,7 @@
 //! Writing to the log: one transaction for a whole batch, in two round trips.
 
 mod lock;
+mod sweep;
 mod write;
 
 use std::{borrow::Cow, collections::BTreeSet, time::Duration};
@@ -10,16 +11,14 @@ use deadpool_postgres::Object;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 
-use self::{
-    lock::lock,
-    write::{commit, number, reject, write},
-};
+pub use self::sweep::Sweep;
+use self::{lock::lock, write::write_and_commit};
 use super::{Log, LogError};
 use crate::{
-    execution::{Event, Kind, Timestamp},
+    execution::{Event, Timestamp},
     jitter::backoff,
-    record::{self, Execution, Executions, Outcome},
-    update::{Invalid, Update, event_id_of},
+    record::{self, Execution, Executions, Outcome, Rules},
+    update::{Invalid, Update, Warning, event_id_of},
 };
 
 /// How long a transaction may take before its connection counts as dead.
@@ -36,14 +35,23 @@ pub struct Submission<'a> {
     pub body: Cow<'a, str>,
     /// What it says.
     pub update: Result<Update, Invalid>,
+    /// What it says that could not be read.
+    pub warnings: Vec<Warning>,
 }
 
 impl<'a> Submission<'a> {
     /// Reads an update from JSON.
     pub fn new(body: impl Into<Cow<'a, str>>) -> Self {
         let body = body.into();
-        let update = Update::parse(&body);
-        Submission { body, update }
+        let (update, warnings) = match Update::parse(&body, Timestamp::now()) {
+            Ok((update, warnings)) => (Ok(update), warnings),
+            Err(invalid) => (Err(invalid), Vec::new()),
+        };
+        Submission {
+            body,
+            update,
+            warnings,
+        }
     }
 
     /// Its `eventId`, where it has one.
@@ -77,14 +85,19 @@ pub struct Appended {
 }
 
 impl Log {
-    /// Commits a batch, in order: all of it, or none.
+    /// Commits a batch, in order: all of it, or none. An execution that is running and says nothing
+    /// of it may be silent for `stalled_after` seconds.
     ///
     /// # Errors
     /// Where it can't be written now; it may be sent again as it is.
-    pub async fn append(&self, submissions: &[Submission<'_>]) -> Result<Appended, LogError> {
+    pub async fn append(
+        &self,
+        submissions: &[Submission<'_>],
+        stalled_after: Option<u32>,
+    ) -> Result<Appended, LogError> {
         let give_up_at = Instant::now() + APPEND_PATIENCE;
         let waits = backoff().with_max_delay(Duration::from_millis(500));
-        let append = || self.append_once(submissions, APPEND_TIMEOUT);
+        let append = || self.append_once(submissions, stalled_after, APPEND_TIMEOUT);
         let again = |error: &LogError| {
             let may_pass = matches!(error, LogError::Connect(_)) || error.is_worth_another_try();
             may_pass && Instant::now() < give_up_at
@@ -99,15 +112,25 @@ impl Log {
     pub async fn append_once(
         &self,
         submissions: &[Submission<'_>],
+        stalled_after: Option<u32>,
         within: Duration,
     ) -> Result<Appended, LogError> {
+        let append = async |client: &Client| append(client, submissions, stalled_after).await;
+        self.transaction(within, append).await
+    }
+
+    /// Does something in a transaction, which it opens and commits itself, within this time.
+    async fn transaction<T>(
+        &self,
+        within: Duration,
+        work: impl AsyncFnOnce(&Client) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         let give_up_at = Instant::now() + within;
         let timed_out = || LogError::TimedOut(within);
         let connected = timeout_at(give_up_at, self.connection()).await;
         let connection = connected.map_err(|_| timed_out())??;
-        let transaction = append(&connection, submissions);
-        let error = match timeout_at(give_up_at, transaction).await {
-            Ok(Ok(appended)) => return Ok(appended),
+        let error = match timeout_at(give_up_at, work(&connection)).await {
+            Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => error,
             Err(_) => timed_out(),
         };
@@ -117,14 +140,22 @@ impl Log {
     }
 }
 
-async fn append(client: &Client, submissions: &[Submission<'_>]) -> Result<Appended, LogError> {
+async fn append(
+    client: &Client,
+    submissions: &[Submission<'_>],
+    stalled_after: Option<u32>,
+) -> Result<Appended, LogError> {
     let updates: Vec<Update> = submissions
         .iter()
         .filter_map(|submission| submission.update.as_ref().ok().cloned())
         .collect();
     let (before, mut known) = lock(client, &updates).await?;
     let mut after = before.clone();
-    let (mut new, outcomes) = record::apply(&updates, &mut after, &mut known, Timestamp::now());
+    let rules = Rules {
+        now: Timestamp::now(),
+        stalled_after,
+    };
+    let (mut new, outcomes) = record::apply(&updates, &mut after, &mut known, &rules);
 
     let answers = answers(submissions, outcomes);
     let rejected: Vec<(&Submission<'_>, &str)> = submissions
@@ -135,19 +166,9 @@ async fn append(client: &Client, submissions: &[Submission<'_>]) -> Result<Appen
             Answer::Accepted | Answer::Duplicate => None,
         })
         .collect();
-    after.retain(|key, execution| {
-        before
-            .get(key)
-            .is_none_or(|before| before.state != execution.state)
-    });
+    after.retain(|key, execution| before.get(key) != Some(execution));
 
-    let (counted, ..) = tokio::try_join!(
-        biased;
-        write(client, &new, &after),
-        reject(client, &rejected),
-        commit(client),
-    )?;
-    number(&mut new, &counted);
+    write_and_commit(client, &mut new, &after, &rejected).await?;
     let again = again(submissions, &answers, &before, &after);
     let events = again.chain(new.into_iter().map(|new| new.event)).collect();
     Ok(Appended { answers, events })
@@ -178,10 +199,10 @@ fn again(
     let keys: BTreeSet<_> = duplicates
         .filter(|(_, answer)| **answer == Answer::Duplicate)
         .filter_map(|(submission, _)| submission.update.as_ref().ok())
-        .map(|update| (update.kind, update.id.clone()))
+        .map(Update::key)
         .flat_map(|key| {
-            let run_id = before.get(&key).and_then(|test| test.run_id.clone());
-            [Some(key), run_id.map(|id| (Kind::Job, id))]
+            let run = before.get(&key).and_then(Execution::run_key);
+            [Some(key), run]
         })
         .flatten()
         .filter(|key| !after.contains_key(key))

@@ -1,6 +1,6 @@
 //! Reading the log.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_postgres::{Row, types::Type};
 
@@ -9,12 +9,15 @@ use super::{
     row::{id, is_null, seq, texts, to_sql, track, word},
 };
 use crate::{
-    execution::{Event, Id, Kind, Seq},
+    execution::{Event, Id, Kind, Seq, State, Status},
     watch::Watch,
 };
 
-/// How many executions that have ended a project's stream begins with.
+/// How many executions that have ended a project's stream begins with: those that ended last.
 const RECENTLY_FINISHED: i64 = 20;
+
+/// How many that have not: those that changed last.
+const RECENTLY_CHANGED: i64 = 500;
 
 /// How many events one read brings, over all tracks, about.
 const PAGE_EVENTS: usize = 128;
@@ -26,6 +29,8 @@ pub struct States {
     pub heads: Vec<Seq>,
     /// The last event of each reported execution, with its track.
     pub events: Vec<(usize, Event)>,
+    /// For how long each track's execution has been over; zero where it is not.
+    pub ended_for: Vec<Duration>,
 }
 
 /// What the log has after a cursor.
@@ -51,8 +56,12 @@ pub struct Head {
     pub project_id: Id,
     /// Its last number.
     pub seq: Seq,
-    /// Whether nothing can follow.
-    pub ended: bool,
+    /// How it stands; a project goes on for ever.
+    pub status: Status,
+    /// Of a run that has ended: how many of its tests have not.
+    pub open_tests: u32,
+    /// For how long it has been over; zero where it is not.
+    pub ended_for: Duration,
 }
 
 impl Log {
@@ -62,31 +71,45 @@ impl Log {
     /// Where the log can't be read now.
     pub async fn states(&self, watch: &Watch) -> Result<States, LogError> {
         match watch {
-            Watch::Executions { kind, ids } => {
+            Watch::Executions {
+                kind,
+                organization_id,
+                ids,
+            } => {
                 let rows = self
                     .query(
                         "SELECT array_position($2, id)::bigint AS track, organization_id, \
-                                project_id, id, seq, project_seq, status, state
+                                project_id, id, seq, project_seq, status, state, \
+                                extract(epoch FROM now() - ended_at)::float8 AS ended_for
                          FROM executions
-                         WHERE kind = $1 AND id = ANY($2) AND seq > 0
+                         WHERE kind = $1 AND id = ANY($2) AND organization_id = $3 AND seq > 0
                          ORDER BY track",
                         &[
                             (&kind.as_str(), Type::TEXT),
                             (&texts(ids), Type::TEXT_ARRAY),
+                            (&organization_id.as_str(), Type::TEXT),
                         ],
                     )
                     .await?;
                 let mut heads = vec![Seq::ZERO; ids.len()];
+                let mut ended_for = vec![Duration::ZERO; ids.len()];
                 let mut events = Vec::with_capacity(rows.len());
                 for row in &rows {
                     let track = track(row)?;
                     let event = event(row, *kind)?;
-                    if let Some(head) = heads.get_mut(track) {
+                    if let (Some(head), Some(span)) =
+                        (heads.get_mut(track), ended_for.get_mut(track))
+                    {
                         *head = event.seq;
+                        *span = seconds(row, "ended_for")?;
                     }
                     events.push((track, event));
                 }
-                Ok(States { heads, events })
+                Ok(States {
+                    heads,
+                    events,
+                    ended_for,
+                })
             }
             Watch::Project {
                 kind,
@@ -98,16 +121,18 @@ impl Log {
                         "SELECT p.seq AS head, x.*
                          FROM projects p
                          LEFT JOIN LATERAL (
-                             SELECT organization_id, project_id, id, seq, project_seq, status, state
-                             FROM executions
-                             WHERE organization_id = $1 AND project_id = $2 AND kind = $3
-                               AND seq > 0 AND status IN ('waiting', 'running')
+                             (SELECT organization_id, project_id, id, seq, project_seq, status, state
+                              FROM executions
+                              WHERE organization_id = $1 AND project_id = $2 AND kind = $3
+                                AND seq > 0 AND status IN ('waiting', 'running')
+                              ORDER BY project_seq DESC
+                              LIMIT $5)
                              UNION ALL
                              (SELECT organization_id, project_id, id, seq, project_seq, status, state
                               FROM executions
                               WHERE organization_id = $1 AND project_id = $2 AND kind = $3
-                                AND seq > 0 AND status NOT IN ('waiting', 'running')
-                              ORDER BY project_seq DESC
+                                AND status NOT IN ('waiting', 'running')
+                              ORDER BY ended_at DESC NULLS LAST
                               LIMIT $4)
                          ) x ON true
                          WHERE p.organization_id = $1 AND p.project_id = $2 AND p.kind = $3
@@ -117,6 +142,7 @@ impl Log {
                             (&project_id.as_str(), Type::TEXT),
                             (&kind.as_str(), Type::TEXT),
                             (&RECENTLY_FINISHED, Type::INT8),
+                            (&RECENTLY_CHANGED, Type::INT8),
                         ],
                     )
                     .await?;
@@ -129,6 +155,7 @@ impl Log {
                 Ok(States {
                     heads: vec![head.unwrap_or_default()],
                     events,
+                    ended_for: vec![Duration::ZERO],
                 })
             }
         }
@@ -142,17 +169,26 @@ impl Log {
         let page = (PAGE_EVENTS / watch.tracks().max(1)).max(4);
         let limit = i64::try_from(page).unwrap_or(i64::MAX);
         let (kind, rows) = match watch {
-            Watch::Executions { kind, ids } => {
+            Watch::Executions {
+                kind,
+                organization_id,
+                ids,
+            } => {
                 let after: Vec<i64> = positions.iter().map(|seq| to_sql(*seq)).collect();
                 let rows = self
                     .query(
                         "SELECT w.track, x.organization_id, x.project_id, x.seq AS head, \
-                                x.status NOT IN ('waiting', 'running') AS ended, w.id, e.*
+                                x.status AS head_status, \
+                                CASE WHEN x.ended_at IS NOT NULL THEN x.state END AS final_state, \
+                                extract(epoch FROM now() - x.ended_at)::float8 AS ended_for, \
+                                w.id, e.*
                          FROM unnest($2, $3) WITH ORDINALITY AS w(id, after, track)
-                         JOIN executions x ON x.kind = $1 AND x.id = w.id AND x.seq > 0
+                         JOIN executions x ON x.kind = $1 AND x.id = w.id
+                              AND x.organization_id = $5 AND x.seq > 0
                          LEFT JOIN LATERAL (
                              SELECT seq, project_seq, status, state FROM events
-                             WHERE kind = $1 AND id = w.id AND seq > w.after
+                             WHERE kind = $1 AND id = w.id AND organization_id = $5
+                               AND seq > w.after
                              ORDER BY seq
                              LIMIT $4
                          ) e ON true
@@ -162,6 +198,7 @@ impl Log {
                             (&texts(ids), Type::TEXT_ARRAY),
                             (&after, Type::INT8_ARRAY),
                             (&limit, Type::INT8),
+                            (&organization_id.as_str(), Type::TEXT),
                         ],
                     )
                     .await?;
@@ -176,7 +213,8 @@ impl Log {
                 let rows = self
                     .query(
                         "SELECT 1::bigint AS track, p.organization_id, p.project_id, p.seq AS head, \
-                                false AS ended, e.*
+                                'running' AS head_status, NULL AS final_state, \
+                                NULL::float8 AS ended_for, e.*
                          FROM projects p
                          LEFT JOIN LATERAL (
                              SELECT id, seq, project_seq, status, state FROM events
@@ -218,7 +256,12 @@ fn gather(rows: &[Row], kind: Kind, watch: &Watch, positions: &[Seq]) -> Result<
                 organization_id: id(row, "organization_id")?,
                 project_id: id(row, "project_id")?,
                 seq: seq(row, "head")?,
-                ended: row.try_get("ended")?,
+                status: word(row.try_get("head_status")?)?,
+                open_tests: match row.try_get("final_state")? {
+                    Some(state) if kind == Kind::Job => State::open_tests_in(state),
+                    _ => 0,
+                },
+                ended_for: seconds(row, "ended_for")?,
             });
         }
         if !is_null(row, "seq") {
@@ -244,9 +287,16 @@ fn gather(rows: &[Row], kind: Kind, watch: &Watch, positions: &[Seq]) -> Result<
     })
 }
 
+/// A span that Postgres gives in seconds; zero where there is none, or clocks differ.
+fn seconds(row: &Row, column: &str) -> Result<Duration, LogError> {
+    let seconds: Option<f64> = row.try_get(column)?;
+    Ok(Duration::try_from_secs_f64(seconds.unwrap_or_default()).unwrap_or_default())
+}
+
 fn event(row: &Row, kind: Kind) -> Result<Event, LogError> {
-    let status: &str = row.try_get("status")?;
+    let status: Status = word(row.try_get("status")?)?;
     let state: &str = row.try_get("state")?;
+    let is_over = kind == Kind::Job && status.is_terminal();
     Ok(Event {
         kind,
         id: id(row, "id")?,
@@ -254,8 +304,13 @@ fn event(row: &Row, kind: Kind) -> Result<Event, LogError> {
         project_id: id(row, "project_id")?,
         seq: seq(row, "seq")?,
         project_seq: seq(row, "project_seq")?,
-        status: word(status)?,
-        data: Arc::from(state),
+        status,
+        open_tests: if is_over {
+            State::open_tests_in(state)
+        } else {
+            0
+        },
+        data: State::whole(state),
         published_at: None,
     })
 }

@@ -8,10 +8,19 @@ use tokio_postgres::{
 };
 
 use super::LogError;
-use crate::execution::{Id, Seq};
+use crate::execution::{Id, Key, Seq};
 
 pub(super) fn id(row: &Row, column: &str) -> Result<Id, LogError> {
     word(row.try_get(column)?)
+}
+
+/// The name of a row's execution.
+pub(super) fn key(row: &Row) -> Result<Key, LogError> {
+    Ok(Key {
+        kind: word(row.try_get("kind")?)?,
+        id: id(row, "id")?,
+        organization_id: id(row, "organization_id")?,
+    })
 }
 
 pub(super) fn word<T: FromStr<Err: ToString>>(text: &str) -> Result<T, LogError> {

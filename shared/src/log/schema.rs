@@ -1,5 +1,6 @@
 //! The schema of the log, and its retention.
 
+use refinery::Target;
 use tokio_postgres::Client;
 
 use super::{LogError, connect};
@@ -8,6 +9,9 @@ use crate::config;
 mod migrations {
     refinery::embed_migrations!("../infra/migrations");
 }
+
+/// The migration after which [`migrate_online`] comes.
+const BEFORE_ONLINE: i32 = 4;
 
 /// What a prune deleted.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,14 +28,45 @@ pub struct Pruned {
 /// Where Postgres is away, or a migration fails; it is then undone.
 pub async fn migrate(database: &config::Database) -> Result<Vec<String>, LogError> {
     let mut client = connect(database).await?;
+    let mut applied = migrate_to(&mut client, Target::Version(BEFORE_ONLINE)).await?;
+    let runner = migrations::migrations::runner();
+    let last = runner.get_last_applied_migration_async(&mut client).await;
+    let last = last.map_err(|error| LogError::Migrate(Box::new(error)))?;
+    if last.is_some_and(|last| last.version() <= BEFORE_ONLINE) {
+        migrate_online(&client).await?;
+    }
+    applied.extend(migrate_to(&mut client, Target::Latest).await?);
+    Ok(applied)
+}
+
+async fn migrate_to(client: &mut Client, target: Target) -> Result<Vec<String>, LogError> {
     let report = migrations::migrations::runner()
-        // A newer version's: migrations only add, so a deployment that is rolled back goes on.
+        // A newer version's: a deployment that is rolled back goes on.
         .set_abort_missing(false)
-        .run_async(&mut client)
+        .set_target(target)
+        .run_async(client)
         .await
         .map_err(|error| LogError::Migrate(Box::new(error)))?;
     let applied = report.applied_migrations().iter();
     Ok(applied.map(ToString::to_string).collect())
+}
+
+/// What takes long on a large table, outside of a transaction: nobody waits for it.
+async fn migrate_online(client: &Client) -> Result<(), LogError> {
+    // Of a former try that was cut short: Postgres leaves what it did not finish, marked invalid.
+    let broken = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid
+                  AND indrelid IN ('executions'::regclass, 'events'::regclass)";
+    for row in client.query(broken, &[]).await? {
+        let name: &str = row.try_get(0)?;
+        client
+            .batch_execute(&format!("DROP INDEX CONCURRENTLY IF EXISTS {name}"))
+            .await?;
+    }
+    let statements = include_str!("../../../infra/migrations/online.sql");
+    for statement in statements.split(";\n") {
+        client.batch_execute(statement).await?;
+    }
+    Ok(())
 }
 
 /// Deletes events and rejected updates older than so many days. Executions keep their last state:

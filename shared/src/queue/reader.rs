@@ -1,12 +1,13 @@
-//! Reads `BullMQ`'s keys: it waits for `BullMQ`'s own events (a blocking read, on a connection of its
-//! own) and then counts; it never asks again and again.
+//! Reads `BullMQ`'s keys: all that it shows is counted in one round trip, again and again while
+//! somebody watches. `BullMQ`'s events would be sooner, but `drain`, `obliterate`, a key that
+//! expires and an operator's `DEL` make none.
 //!
-//! Keys: <https://docs.bullmq.io>, `bullmq/src/commands`.
+//! The numbers are those of `Queue.getJobCounts()`: `bullmq/src/commands/getCounts-1.lua`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use backon::BackoffBuilder;
-use redis::{RedisResult, Value, aio::MultiplexedConnection};
+use redis::{Pipeline, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -19,20 +20,17 @@ use crate::{
     jitter::backoff,
 };
 
-/// How often the numbers are counted at most.
-const MIN_INTERVAL: Duration = Duration::from_millis(250);
+/// How long it is from one count to the next: a change is told within a second, the way included.
+const INTERVAL: Duration = Duration::from_millis(900);
 
-/// How often they are counted at least: for what no event tells.
-const MAX_INTERVAL: Duration = Duration::from_mins(1);
-
-/// How long one blocking read lasts, in milliseconds; a connection that does not come back from it
-/// is dead.
-const BLOCK_MS: u64 = 15_000;
-
-const BLOCK: Duration = Duration::from_millis(BLOCK_MS);
-
-/// How long Redis may take for an answer beyond that.
+/// How long Redis may take for an answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After how long a connection counts as one that held: failures before it are forgotten.
+const HELD: Duration = Duration::from_secs(15);
+
+/// How many answers [`ask`] gets.
+const ANSWERS: usize = 9;
 
 /// Asks the queues' Redis whether it is there.
 pub(super) async fn ping(settings: &config::Queues) -> RedisResult<()> {
@@ -51,14 +49,14 @@ pub(super) async fn read(settings: config::Queues, numbers: watch::Sender<Option
     loop {
         let began = Instant::now();
         if let Err(error) = follow(&settings, &numbers).await {
-            if began.elapsed() > BLOCK {
+            if began.elapsed() > HELD {
                 waits = backoff().build();
             }
             metrics::counter!("RedisErrors").increment(1);
             tracing::warn!(%error, "failed to read the queues");
             // Who comes next must not see what is old by then; who watches keeps what there was.
             numbers.send_replace(None);
-            sleep(waits.next().unwrap_or(MIN_INTERVAL)).await;
+            sleep(waits.next().unwrap_or(INTERVAL)).await;
         }
     }
 }
@@ -73,14 +71,19 @@ async fn follow(
     let connected = Instant::now();
     while !endpoint.is_too_old(connected) {
         let counted = Instant::now();
-        let (queues, events) = count(settings, &mut connection).await?;
+        let queues = count(settings, &mut connection).await?;
         let statistics = Statistics::new(settings, queues);
         if let Ok(json) = serde_json::to_string(&statistics) {
-            numbers.send_replace(Some(json.into()));
+            // What is as it was wakes no stream.
+            numbers.send_if_modified(|latest| {
+                let is_news = latest.as_deref() != Some(&json);
+                if is_news {
+                    *latest = Some(json.into());
+                }
+                is_news
+            });
         }
-        sleep_until(counted + MIN_INTERVAL).await;
-        while counted.elapsed() < MAX_INTERVAL && !wait(settings, &events, &mut connection).await? {
-        }
+        sleep_until(counted + INTERVAL).await;
     }
     Ok(())
 }
@@ -92,7 +95,7 @@ async fn connect(
 ) -> RedisResult<MultiplexedConnection> {
     let patience = redis::AsyncConnectionConfig::new()
         .set_connection_timeout(Some(ANSWER_TIMEOUT))
-        .set_response_timeout(Some(BLOCK + ANSWER_TIMEOUT));
+        .set_response_timeout(Some(ANSWER_TIMEOUT));
     let mut connection = endpoint.connect(&patience).await?;
     let Some(queue) = settings.names.first() else {
         return Ok(connection);
@@ -108,81 +111,50 @@ async fn connect(
     }
 }
 
-/// Counts everything in one round trip. Returns the last event of each queue too: it is read
-/// before the numbers, so what comes after it is news.
+/// Counts everything in one round trip.
 async fn count(
     settings: &config::Queues,
     connection: &mut MultiplexedConnection,
-) -> RedisResult<(BTreeMap<String, Counts>, Vec<String>)> {
+) -> RedisResult<BTreeMap<String, Counts>> {
     if settings.names.is_empty() {
-        return Ok((BTreeMap::new(), Vec::new()));
+        return Ok(BTreeMap::new());
     }
     let mut pipeline = redis::pipe();
     for queue in &settings.names {
-        let key = |suffix| settings.key(queue, suffix);
-        let last = pipeline.cmd("XREVRANGE").arg(key("events"));
-        last.arg("+").arg("-").arg("COUNT").arg(1);
-        pipeline.llen(key("wait")).llen(key("active"));
-        pipeline.zcard(key("delayed")).zcard(key("prioritized"));
-        pipeline.llen(key("paused"));
-        pipeline.zcard(key("completed")).zcard(key("failed"));
+        ask(&mut pipeline, |suffix| settings.key(queue, suffix));
     }
-    let answer = timeout(ANSWER_TIMEOUT, pipeline.query_async(connection)).await;
-    let answer: Vec<Value> = answer.map_err(|_| silence())??;
-    let mut queues = BTreeMap::new();
-    let mut events = Vec::new();
-    for (queue, values) in settings.names.iter().zip(answer.chunks(8)) {
-        let number = |index: usize| match values.get(index) {
-            Some(Value::Int(number)) => u64::try_from(*number).unwrap_or_default(),
-            _ => 0,
-        };
-        let counts = Counts {
-            waiting: number(1),
-            active: number(2),
-            delayed: number(3),
-            prioritized: number(4),
-            paused: number(5),
-            completed: number(6),
-            failed: number(7),
-        };
-        queues.insert(queue.clone(), counts);
-        events.push(
-            values
-                .first()
-                .and_then(last_id)
-                .unwrap_or_else(|| "0-0".to_owned()),
-        );
-    }
-    Ok((queues, events))
+    let answers: Vec<Value> = pipeline.query_async(connection).await?;
+    let counts = answers.chunks(ANSWERS).map(counts);
+    Ok(settings.names.iter().cloned().zip(counts).collect())
 }
 
-/// Waits for an event after these; returns whether there is one.
-async fn wait(
-    settings: &config::Queues,
-    events: &[String],
-    connection: &mut MultiplexedConnection,
-) -> RedisResult<bool> {
-    if events.is_empty() {
-        sleep(BLOCK).await;
-        return Ok(false);
-    }
-    let mut read = redis::cmd("XREAD");
-    read.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK_MS);
-    read.arg("STREAMS");
-    for queue in &settings.names {
-        read.arg(settings.key(queue, "events"));
-    }
-    let answer: Value = read.arg(events).query_async(connection).await?;
-    Ok(!matches!(answer, Value::Nil))
+/// Asks for what one queue has. Each question takes the same time, however much there is.
+fn ask(pipeline: &mut Pipeline, key: impl Fn(&str) -> String) {
+    pipeline.llen(key("wait")).lindex(key("wait"), -1);
+    pipeline.llen(key("active"));
+    pipeline.zcard(key("delayed")).zcard(key("prioritized"));
+    pipeline.llen(key("paused")).lindex(key("paused"), -1);
+    pipeline.zcard(key("completed")).zcard(key("failed"));
 }
 
-/// The id of the one entry that `XREVRANGE` brought.
-fn last_id(entries: &Value) -> Option<String> {
-    let Value::Array(entries) = entries else {
-        return None;
+/// The counts in what [`ask`] was answered.
+fn counts(answers: &[Value]) -> Counts {
+    let number = |index: usize| match answers.get(index) {
+        Some(Value::Int(number)) => u64::try_from(*number).unwrap_or_default(),
+        _ => 0,
     };
-    match entries.first()? {
-        Value::Array(entry) => redis::from_redis_value_ref(entry.first()?).ok(),
-        _ => None,
+    // Until its version 5 `BullMQ` kept a marker as the last item of these lists, which is no job.
+    let jobs = |index: usize| match answers.get(index + 1) {
+        Some(Value::BulkString(last)) if last.starts_with(b"0:") => number(index).saturating_sub(1),
+        _ => number(index),
+    };
+    Counts {
+        waiting: jobs(0),
+        active: number(2),
+        delayed: number(3),
+        prioritized: number(4),
+        paused: jobs(5),
+        completed: number(7),
+        failed: number(8),
     }
 }

@@ -6,12 +6,12 @@ use tokio_postgres::{Client, types::Type};
 
 use super::Submission;
 use crate::{
-    execution::{Event, Id, Kind, Seq},
+    execution::{Event, Id, Key, Kind, Seq, Timestamp},
     log::{
         LogError,
         row::{id, seq, to_sql, word},
     },
-    record::{Executions, NewEvent},
+    record::{Execution, Executions, NewEvent},
     update::MAX_KEPT_BYTES,
 };
 
@@ -23,11 +23,53 @@ fn project_of(event: &Event) -> Project {
     (organization_id, project_id, event.kind)
 }
 
+/// How many events one statement writes at most.
+const PART: usize = 1000;
+
+/// Writes events and executions, which are those that changed, and what was rejected; commits; gives
+/// the events the numbers that the log gives them. It is one round trip, but where a run of
+/// thousands of tests ends with all of them: statements are bounded.
+pub(super) async fn write_and_commit(
+    client: &Client,
+    new: &mut [NewEvent],
+    executions: &Executions,
+    rejected: &[(&Submission<'_>, &str)],
+) -> Result<(), LogError> {
+    let last_part: BTreeMap<Key, usize> = new
+        .iter()
+        .enumerate()
+        .map(|(index, new)| (new.event.key(), index / PART))
+        .collect();
+    let parts = new.len().div_ceil(PART).max(1);
+    for part in 0..parts {
+        let from = part * PART;
+        let to = new.len().min(from + PART);
+        let new = new.get_mut(from..to).unwrap_or_default();
+        // An execution is written with its last event.
+        let of_part = |key: &Key| last_part.get(key).copied().unwrap_or(0) == part;
+        let executions = executions.iter().filter(|(key, _)| of_part(key));
+        let executions: Vec<_> = executions.map(|(_, execution)| execution).collect();
+        let counted = if part + 1 < parts {
+            write(client, new, &executions).await?
+        } else {
+            let (counted, ..) = tokio::try_join!(
+                biased;
+                write(client, new, &executions),
+                reject(client, rejected),
+                commit(client),
+            )?;
+            counted
+        };
+        number(new, &counted);
+    }
+    Ok(())
+}
+
 /// Writes events and executions; returns the last number given in each project.
-pub(super) async fn write(
+async fn write(
     client: &Client,
     new: &[NewEvent],
-    executions: &Executions,
+    executions: &[&Execution],
 ) -> Result<BTreeMap<Project, Seq>, LogError> {
     // The numbers of a project are given here, under its row's lock, which is held until the
     // commit: so they have no holes.
@@ -56,17 +98,18 @@ pub(super) async fn write(
              FROM numbered
          ), changed AS (
              UPDATE executions x
-             SET organization_id = c.organization_id, project_id = c.project_id,
-                 run_id = c.run_id, seq = c.seq, status = c.status, state = c.state,
+             SET project_id = c.project_id, run_id = c.run_id, seq = c.seq, status = c.status,
+                 state = c.state, ended_at = c.ended_at, look_at = c.look_at, private = c.private,
                  project_seq = coalesce(n.project_seq, x.project_seq), updated_at = now()
-             FROM unnest($10, $11, $12, $13, $14, $15, $16, $17)
-                 AS c(organization_id, project_id, kind, id, run_id, seq, status, state)
-             LEFT JOIN numbered n USING (kind, id, seq)
-             WHERE x.kind = c.kind AND x.id = c.id
+             FROM unnest($10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+                 AS c(organization_id, project_id, kind, id, run_id, seq, status, state, ended_at,
+                      look_at, private)
+             LEFT JOIN numbered n USING (organization_id, kind, id, seq)
+             WHERE x.kind = c.kind AND x.id = c.id AND x.organization_id = c.organization_id
          )
          SELECT organization_id, project_id, kind, seq FROM counted";
     let events = || new.iter().map(|new| &new.event);
-    let changed = || executions.values();
+    let changed = || executions.iter().copied();
     let state_json: Vec<_> = changed()
         .map(|execution| execution.state.to_json())
         .collect();
@@ -93,7 +136,7 @@ pub(super) async fn write(
     let event_states: Vec<_> = events().map(|event| &*event.data).collect();
     let occurred: Vec<_> = new.iter().map(|new| new.occurred_at.0).collect();
     let run_ids: Vec<_> = changed()
-        .map(|execution| execution.run_id.as_ref().map(Id::as_str))
+        .map(|execution| execution.state.run_id().map(Id::as_str))
         .collect();
     let seqs: Vec<_> = changed()
         .map(|execution| to_sql(execution.state.seq()))
@@ -102,6 +145,14 @@ pub(super) async fn write(
         .map(|execution| execution.state.status().as_str())
         .collect();
     let states: Vec<_> = state_json.iter().map(|json| &**json).collect();
+    let time = |at: Option<Timestamp>| at.map(|at| at.0);
+    let ended: Vec<_> = changed()
+        .map(|execution| time(execution.ended_at))
+        .collect();
+    let looks: Vec<_> = changed().map(|execution| time(execution.look_at)).collect();
+    let private: Vec<_> = changed()
+        .map(|execution| execution.private.to_json())
+        .collect();
     let rows = client
         .query_typed(
             WRITE,
@@ -123,6 +174,9 @@ pub(super) async fn write(
                 (&seqs, Type::INT8_ARRAY),
                 (&statuses, Type::TEXT_ARRAY),
                 (&states, Type::TEXT_ARRAY),
+                (&ended, Type::TIMESTAMPTZ_ARRAY),
+                (&looks, Type::TIMESTAMPTZ_ARRAY),
+                (&private, Type::TEXT_ARRAY),
             ],
         )
         .await?;
@@ -160,7 +214,7 @@ impl<'a> Columns<'a> {
 }
 
 /// Gives the events the numbers that the log gave them.
-pub(super) fn number(new: &mut [NewEvent], counted: &BTreeMap<Project, Seq>) {
+fn number(new: &mut [NewEvent], counted: &BTreeMap<Project, Seq>) {
     let mut last = counted.clone();
     for new in new.iter_mut().rev() {
         if let Some(seq) = last.get_mut(&project_of(&new.event)) {
@@ -170,10 +224,7 @@ pub(super) fn number(new: &mut [NewEvent], counted: &BTreeMap<Project, Seq>) {
     }
 }
 
-pub(super) async fn reject(
-    client: &Client,
-    rejected: &[(&Submission<'_>, &str)],
-) -> Result<(), LogError> {
+async fn reject(client: &Client, rejected: &[(&Submission<'_>, &str)]) -> Result<(), LogError> {
     if rejected.is_empty() {
         return Ok(());
     }
@@ -207,6 +258,6 @@ fn clean(text: &str) -> String {
         .replace('\0', "\u{fffd}")
 }
 
-pub(super) async fn commit(client: &Client) -> Result<(), LogError> {
+async fn commit(client: &Client) -> Result<(), LogError> {
     Ok(client.batch_execute("COMMIT").await?)
 }
