@@ -116,6 +116,28 @@ async fn the_dashboard_shows_a_run_from_waiting_to_its_verdict_and_tells_of_it_o
 }
 
 #[tokio::test]
+async fn a_run_that_is_opened_again_is_told_of_once_more() {
+    let stack = Stack::start().await;
+    let mut page = Browser::open(&stack, "/").await;
+    page.is_live().await;
+    let mut first = update("job", "r1", "running");
+    first["name"] = json!("Checkout");
+    stack.send(json!([first])).await;
+    stack.publish("job", "r1", "failed").await;
+    page.wait(&toasts("Checkout", "error", 1)).await;
+    page.wait(&toasts("Checkout", "error", 0)).await;
+    let mut again = update("job", "r1", "running");
+    again["attempt"] = json!(2);
+    stack.send(json!([again])).await;
+    page.shows("#running", &["Checkout", "2nd attempt"]).await;
+    stack.publish("job", "r1", "passed").await;
+    page.shows("#finished", &["passed", "Checkout", "flaky"])
+        .await;
+    page.wait(&toasts("Checkout", "success", 1)).await;
+    page.quit().await;
+}
+
+#[tokio::test]
 async fn a_page_misses_nothing_while_redis_is_killed_and_comes_back() {
     let stack = Stack::start().await;
     stack.publish("job", "r1", "running").await;
@@ -227,7 +249,12 @@ async fn axe_finds_nothing_serious_in_light_and_dark() {
     stack.publish("job", "r4", "running").await;
     let mut test = update("test", "r4-t1", "failed");
     (test["runId"], test["error"]) = (json!("r4"), json!("expected 200, got 503"));
+    (test["willRetry"], test["labels"]) = (json!(true), json!({"branch": "main"}));
+    test["url"] = json!("https://ci.example.com/1");
     stack.send(json!([test])).await;
+    let mut retried = update("test", "r4-t1", "passed");
+    retried["runId"] = json!("r4");
+    stack.send(json!([retried])).await;
     progress(&stack, "r4", 2).await;
     let mut page = Browser::open(&stack, "/").await;
     page.shows("#running", &["2 of 9"]).await;

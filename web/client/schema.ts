@@ -488,7 +488,7 @@ export interface components {
      * @description RFC 3339, with any offset. A space for its `T` is taken, too, a second 60 as the end of the 59th, and a number of milliseconds since 1970.
      */
     TimeUpdate: string | null;
-    /** @description One status update of one execution. What it leaves out stays as it was; null, or an empty string, clears it. `eventId`, `kind`, `id`, `organizationId`, `projectId` and `status` are strict: an update without them, or with bad ones, is rejected. All others are lenient: a number in a string is read, `progress` may be a number from 0 to 100, as percent; what cannot be read is left out with a warning, and the status counts. */
+    /** @description One status update of one execution. What it leaves out stays as it was; null clears it, an empty string says nothing. `eventId`, `kind`, `id`, `organizationId`, `projectId` and `status` are strict: an update without them, or with bad ones, is rejected. All others are lenient: a number in a string is read, `progress` may be a number from 0 to 100, as percent; what cannot be read is left out with a warning, and the status counts. */
     Update: {
       /** @description The same one twice, for one execution, is one event. */
       eventId: string;

@@ -171,7 +171,7 @@ export class Live {
   #takeRun(run: JobState): void {
     const before = this.#runs.get(run.runId);
     if (before && before.seq >= run.seq) return;
-    this.#measure(run);
+    this.#measure(run, before);
     remember(this.#runs, run.runId, run, before, MOST_RUNS);
     this.#change({ runs: [] });
     if (isTerminal(run.status) && this.#isNews(run, before))
@@ -188,7 +188,7 @@ export class Live {
   #takeTest(test: TestState): void {
     const before = this.#tests.get(test.testId);
     if (before && before.seq >= test.seq) return;
-    this.#measure(test);
+    this.#measure(test, before);
     remember(this.#tests, test.testId, test, before, MOST_TESTS);
     this.#change({ tests: [] });
   }
@@ -202,9 +202,9 @@ export class Live {
     return !!occurredAt && Date.parse(occurredAt) >= this.#openedAt;
   }
 
-  #measure({ occurredAt, stale }: JobState | TestState): void {
-    // That nothing was heard of it for long is no news that was long on its way.
-    if (!occurredAt || stale || !this.#isLive(occurredAt)) return;
+  #measure({ occurredAt, stale }: JobState | TestState, before: JobState | TestState | undefined): void {
+    // That nothing was heard of it for long, or is again, is no news that was long on its way.
+    if (!occurredAt || stale || occurredAt === before?.occurredAt || !this.#isLive(occurredAt)) return;
     const now = Date.now();
     const point = { at: now, values: [Math.max(0, now - Date.parse(occurredAt))] };
     this.#change({ latency: [...this.#latest('latency'), point].slice(-PLOTTED) });

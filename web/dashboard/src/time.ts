@@ -33,7 +33,7 @@ export function words(milliseconds: number): string {
 
 /** How long it took, in words that are right for the short, too. */
 export const took = (milliseconds: number): string =>
-  milliseconds < 1000 ? `${milliseconds} ms` : words(milliseconds);
+  milliseconds < 1000 ? `${milliseconds}ms` : words(milliseconds);
 
 /** The time of the day, and which day, unless it is today. */
 export function clock(time: string | null, withSeconds = false): string {
