@@ -16,8 +16,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use shared::{
-    access::{grant::Grant, limits::Limits},
-    bus::{Bus, Left},
+    access::{grant::Grant, limits::{Beginning, Limits},
+    bus::{Bus, Close},
     config::{self, Env, Streams},
     cursor::Cursor,
     execution::{Event, Seq, State},
@@ -35,7 +35,7 @@ static EDGE: LazyLock<Edge> = LazyLock::new(Edge::start);
 struct Edge {
     runtime: Runtime,
     limits: Limits,
-    left: Left,
+    close: Close,
     streams: Streams,
 }
 
@@ -94,16 +94,16 @@ impl Edge {
         let redis = ("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned());
         let env: Env = [redis].into_iter().collect();
         let streams = Streams::from_env(&env).unwrap();
-        let (limits, left) = runtime.block_on(async {
+        let (limits, close) = runtime.block_on(async {
             let bus = Bus::new(&config::Redis::from_env(&env).unwrap(), streams.poll);
-            let left = bus.subscribe(Vec::new(), None).await.left();
+            let close = bus.subscribe(Vec::new(), None).await.close_signal();
             let limits = config::Limits::from_env(&env).unwrap();
-            (Limits::new(bus, limits, streams.heartbeat), left)
+            (Limits::new(bus, limits, &streams), close)
         });
         Edge {
             runtime,
             limits,
-            left,
+            close,
             streams,
         }
     }
@@ -145,9 +145,9 @@ impl Edge {
             expires_at,
         };
         let session = Session {
-            lease: self.limits.admit(&grant, &stream_id).await.unwrap(),
+            place: self.limits.place(&grant, &stream_id, &[], Beginning::New),
             stream_id,
-            left: self.left.clone(),
+            close: self.close.clone(),
             asked_at: Instant::now(),
             expires_at,
             deadline: None,

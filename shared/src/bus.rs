@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::registry::Left;
+pub use self::registry::{Close, Closed};
 use self::{
     driver::Driver,
     redirect::{Call, Redirects},
@@ -206,10 +206,10 @@ impl Subscription {
         self.live
     }
 
-    /// Tells when the viewer has left.
+    /// Tells when the stream is to end.
     #[must_use]
-    pub fn left(&self) -> Left {
-        self.signals.left()
+    pub fn close_signal(&self) -> Close {
+        self.signals.close()
     }
 
     /// Waits for the next signal. Cancelling it loses nothing.

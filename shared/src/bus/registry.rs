@@ -11,7 +11,10 @@ use std::{
 use tokio::sync::{Notify, mpsc};
 
 use super::Signal;
-use crate::{message, watch::Channel};
+use crate::{
+    message,
+    watch::{Channel, EVICTED},
+};
 
 /// How many events wait for a listener; what does not fit, it reads from the log.
 const BUFFERED_EVENTS: usize = 64;
@@ -50,8 +53,10 @@ struct Listener {
 struct Beside {
     /// Events did not fit.
     overflow: AtomicBool,
-    /// The viewer has left.
-    left: Notify,
+    /// The stream is to end.
+    close: Notify,
+    /// Not because the viewer has left, but because another has its place.
+    is_evicted: AtomicBool,
 }
 
 /// The receiving end of a listener.
@@ -61,20 +66,34 @@ pub(super) struct Signals {
     beside: Arc<Beside>,
 }
 
-/// Tells when a stream's viewer has left.
+/// Tells when a stream is to end.
 #[derive(Clone, Debug)]
-pub struct Left(Arc<Beside>);
+pub struct Close(Arc<Beside>);
 
-impl Left {
-    /// Waits until the viewer has left. Cancelling it loses nothing.
-    pub async fn wait(&self) {
-        self.0.left.notified().await;
+/// Why a stream is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The viewer has left.
+    Left,
+    /// Another stream of its subject has its place.
+    Evicted,
+}
+
+impl Close {
+    /// Waits until the stream is to end. Cancelling it loses nothing.
+    pub async fn wait(&self) -> Closed {
+        self.0.close.notified().await;
+        if self.0.is_evicted.load(Ordering::Acquire) {
+            Closed::Evicted
+        } else {
+            Closed::Left
+        }
     }
 }
 
 impl Signals {
-    pub(super) fn left(&self) -> Left {
-        Left(self.beside.clone())
+    pub(super) fn close(&self) -> Close {
+        Close(self.beside.clone())
     }
 
     pub(super) async fn recv(&mut self) -> Signal {
@@ -175,7 +194,10 @@ impl Registry {
         for listener in listeners {
             let signal = match (&channel, &event) {
                 (Channel::Close(_), _) => {
-                    listener.beside.left.notify_one();
+                    if payload == EVICTED.as_bytes() {
+                        listener.beside.is_evicted.store(true, Ordering::Release);
+                    }
+                    listener.beside.close.notify_one();
                     continue;
                 }
                 (_, Some(event)) => Signal::Event(listener.track, event.clone()),
@@ -243,6 +265,8 @@ mod tests {
             registry.dispatch("job:r1:status", b"a nudge");
         }
         registry.dispatch("stream:r1:close", b"");
-        signals.left().wait().await;
+        assert_eq!(signals.close().wait().await, Closed::Left);
+        registry.dispatch("stream:r1:close", b"evicted");
+        assert_eq!(signals.close().wait().await, Closed::Evicted);
     }
 }
