@@ -17,7 +17,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use shared::{
     access::{grant::Grant, limits::{Beginning, Limits},
-    bus::{Bus, Close},
+    bus::{Bus, Left},
     config::{self, Env, Streams},
     cursor::Cursor,
     execution::{Event, Seq, State},
@@ -35,7 +35,7 @@ static EDGE: LazyLock<Edge> = LazyLock::new(Edge::start);
 struct Edge {
     runtime: Runtime,
     limits: Limits,
-    close: Close,
+    left: Left,
     streams: Streams,
 }
 
@@ -94,16 +94,16 @@ impl Edge {
         let redis = ("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned());
         let env: Env = [redis].into_iter().collect();
         let streams = Streams::from_env(&env).unwrap();
-        let (limits, close) = runtime.block_on(async {
+        let (limits, left) = runtime.block_on(async {
             let bus = Bus::new(&config::Redis::from_env(&env).unwrap(), streams.poll);
-            let close = bus.subscribe(Vec::new(), None).await.close_signal();
+            let left = bus.subscribe(Vec::new(), None).await.left();
             let limits = config::Limits::from_env(&env).unwrap();
-            (Limits::new(bus, limits, &streams), close)
+            (Limits::new(bus, limits, &streams), left)
         });
         Edge {
             runtime,
             limits,
-            close,
+            left,
             streams,
         }
     }
@@ -147,7 +147,7 @@ impl Edge {
         let session = Session {
             place: self.limits.place(&grant, &stream_id, &[], Beginning::New),
             stream_id,
-            close: self.close.clone(),
+            left: self.left.clone(),
             asked_at: Instant::now(),
             expires_at,
             deadline: None,

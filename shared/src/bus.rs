@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::registry::{Close, Closed};
+pub use self::registry::Left;
 use self::{
     driver::Driver,
     redirect::{Call, Redirects},
@@ -206,10 +206,10 @@ impl Subscription {
         self.live
     }
 
-    /// Tells when the stream is to end.
+    /// Tells when the viewer has left, or the stream is evicted.
     #[must_use]
-    pub fn close_signal(&self) -> Close {
-        self.signals.close()
+    pub fn left(&self) -> Left {
+        self.signals.left()
     }
 
     /// Waits for the next signal. Cancelling it loses nothing.

@@ -19,8 +19,8 @@
 //! | `STREAM_HEARTBEAT_SECONDS` | 15 | silence before a ping |
 //! | `FALLBACK_POLL_SECONDS` | 15 | how often a healthy stream reads the log to make sure |
 //! | `FALLBACK_POLL_DEGRADED_SECONDS` | 1 | the same while Redis is away |
-//! | `STREAMS_PER_SUBJECT` | 20 | how many streams one subject holds at once |
-//! | `CONNECTS_PER_MINUTE` | 120 | how often one subject connects, or one address fails to |
+//! | `STREAMS_PER_SUBJECT` | 20 | how many streams one subject holds at once; beyond, its oldest ends |
+//! | `CONNECTS_PER_MINUTE` | 120 | how often one subject connects anew, or one address fails to |
 //! | `QUEUE_NAMES` | none | `BullMQ` queues, comma separated |
 //! | `QUEUE_PREFIX` | `bull` | the prefix of their keys |
 //! | `RUNNING_CAPACITY`, `QUEUED_CAPACITY` | 5, 50 | how many jobs can run, and wait |
@@ -133,7 +133,7 @@ impl Streams {
 pub struct Limits {
     /// How many streams one subject holds at once.
     pub streams_per_subject: u64,
-    /// How often one subject connects in a minute, or one address fails to.
+    /// How often one subject connects anew in a minute, or one address fails to.
     pub connects_per_minute: u64,
 }
 

@@ -114,7 +114,7 @@ impl Edge {
         let session = Session {
             stream_id,
             place,
-            close: subscription.close_signal(),
+            left: subscription.left(),
             asked_at: asked.at,
             expires_at: grant.expires_at,
             deadline: asked.deadline,

@@ -25,7 +25,7 @@ pub use self::source::{Frame, Next, Source, Stats};
 use self::window::Ends;
 use crate::{
     access::limits::Place,
-    bus::{Close, Closed},
+    bus::Left,
     config::Streams,
     execution::{Id, Timestamp},
     telemetry,
@@ -45,8 +45,8 @@ pub struct Session {
     pub stream_id: Id,
     /// Its place among its subject's streams.
     pub place: Place,
-    /// Tells when it is to end.
-    pub close: Close,
+    /// Tells when its viewer has left, or it is evicted.
+    pub left: Left,
     /// When it was asked for.
     pub asked_at: Instant,
     /// When the caller's token runs out.
@@ -150,10 +150,9 @@ async fn run(
         () = sender.closed() => Reason::Gone,
         () = sleep_until(ends.expired_at) => Reason::Expired,
         () = sleep_until(ends.rotate_at) => Reason::Rotate,
-        closed = session.close.wait() => match closed {
-            Closed::Left => Reason::Closed,
-            Closed::Evicted => Reason::Evicted,
-        },
+        () = session.left.wait() => {
+            if session.left.is_evicted() { Reason::Evicted } else { Reason::Closed }
+        }
         reason = pump(&mut source, &sender, session.asked_at, &mut sent) => reason,
         () = session.place.hold() => Reason::Evicted,
     };

@@ -53,9 +53,9 @@ struct Listener {
 struct Beside {
     /// Events did not fit.
     overflow: AtomicBool,
-    /// The stream is to end.
-    close: Notify,
-    /// Not because the viewer has left, but because another has its place.
+    /// The viewer has left, or the stream is evicted.
+    left: Notify,
+    /// The latter.
     is_evicted: AtomicBool,
 }
 
@@ -66,34 +66,26 @@ pub(super) struct Signals {
     beside: Arc<Beside>,
 }
 
-/// Tells when a stream is to end.
+/// Tells when a stream's viewer has left, or the stream is evicted.
 #[derive(Clone, Debug)]
-pub struct Close(Arc<Beside>);
+pub struct Left(Arc<Beside>);
 
-/// Why a stream is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// The viewer has left.
-    Left,
-    /// Another stream of its subject has its place.
-    Evicted,
-}
+impl Left {
+    /// Waits until the viewer has left, or the stream is evicted. Cancelling it loses nothing.
+    pub async fn wait(&self) {
+        self.0.left.notified().await;
+    }
 
-impl Close {
-    /// Waits until the stream is to end. Cancelling it loses nothing.
-    pub async fn wait(&self) -> Closed {
-        self.0.close.notified().await;
-        if self.0.is_evicted.load(Ordering::Acquire) {
-            Closed::Evicted
-        } else {
-            Closed::Left
-        }
+    /// Whether the stream was told that another one of its subject has its place.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.0.is_evicted.load(Ordering::Acquire)
     }
 }
 
 impl Signals {
-    pub(super) fn close(&self) -> Close {
-        Close(self.beside.clone())
+    pub(super) fn left(&self) -> Left {
+        Left(self.beside.clone())
     }
 
     pub(super) async fn recv(&mut self) -> Signal {
@@ -197,7 +189,7 @@ impl Registry {
                     if payload == EVICTED.as_bytes() {
                         listener.beside.is_evicted.store(true, Ordering::Release);
                     }
-                    listener.beside.close.notify_one();
+                    listener.beside.left.notify_one();
                     continue;
                 }
                 (_, Some(event)) => Signal::Event(listener.track, event.clone()),
@@ -265,8 +257,10 @@ mod tests {
             registry.dispatch("job:r1:status", b"a nudge");
         }
         registry.dispatch("stream:r1:close", b"");
-        assert_eq!(signals.close().wait().await, Closed::Left);
+        signals.left().wait().await;
+        assert!(!signals.left().is_evicted());
         registry.dispatch("stream:r1:close", b"evicted");
-        assert_eq!(signals.close().wait().await, Closed::Evicted);
+        signals.left().wait().await;
+        assert!(signals.left().is_evicted());
     }
 }
