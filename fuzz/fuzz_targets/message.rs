@@ -16,7 +16,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use shared::{
-    access::{grant::Grant, limits::Limits},
+    access::{grant::Grant, limits::{Beginning, Limits},
     bus::{Bus, Left},
     config::{self, Env, Streams},
     cursor::Cursor,
@@ -98,7 +98,7 @@ impl Edge {
             let bus = Bus::new(&config::Redis::from_env(&env).unwrap(), streams.poll);
             let left = bus.subscribe(Vec::new(), None).await.left();
             let limits = config::Limits::from_env(&env).unwrap();
-            (Limits::new(bus, limits, streams.heartbeat), left)
+            (Limits::new(bus, limits, &streams), left)
         });
         Edge {
             runtime,
@@ -145,7 +145,7 @@ impl Edge {
             expires_at,
         };
         let session = Session {
-            lease: self.limits.admit(&grant, &stream_id).await.unwrap(),
+            place: self.limits.place(&grant, &stream_id, &[], Beginning::New),
             stream_id,
             left: self.left.clone(),
             asked_at: Instant::now(),

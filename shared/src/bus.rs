@@ -213,7 +213,7 @@ impl Subscription {
         self.live
     }
 
-    /// Tells when the viewer has left.
+    /// Tells when the viewer has left, or the stream is evicted.
     #[must_use]
     pub fn left(&self) -> Left {
         self.signals.left()

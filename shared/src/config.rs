@@ -21,8 +21,8 @@
 //! | `FALLBACK_POLL_DEGRADED_SECONDS` | 1 | the same while Redis is away |
 //! | `SETTLE_SECONDS` | 10 | how long the stream of a run that has ended waits for its tests' ends |
 //! | `STALLED_AFTER_SECONDS` | 21600 | how long a running execution may be silent that says nothing of it; 0: for ever |
-//! | `STREAMS_PER_SUBJECT` | 20 | how many streams one subject holds at once |
-//! | `CONNECTS_PER_MINUTE` | 120 | how often one subject connects, or one address fails to |
+//! | `STREAMS_PER_SUBJECT` | 20 | how many streams one subject holds at once; beyond, its oldest ends |
+//! | `CONNECTS_PER_MINUTE` | 120 | how often one subject connects anew, or one address fails to |
 //! | `QUEUE_NAMES` | none | `BullMQ` queues, comma separated |
 //! | `QUEUE_PREFIX` | `bull` | the prefix of their keys |
 //! | `RUNNING_CAPACITY`, `QUEUED_CAPACITY` | 5, 50 | how many jobs can run, and wait |
@@ -149,7 +149,7 @@ pub fn stalled_after(env: &Env) -> Result<Option<u32>, ConfigError> {
 pub struct Limits {
     /// How many streams one subject holds at once.
     pub streams_per_subject: u64,
-    /// How often one subject connects in a minute, or one address fails to.
+    /// How often one subject connects anew in a minute, or one address fails to.
     pub connects_per_minute: u64,
 }
 

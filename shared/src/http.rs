@@ -28,7 +28,7 @@ use self::asked::Asked;
 use crate::{
     access::{
         grant::Grant,
-        limits::{Limited, Limits},
+        limits::{Beginning, Limited, Limits},
         token::{TokenError, Verifier},
     },
     bus::{Bus, Subscription},
@@ -36,7 +36,7 @@ use crate::{
     error::Problem,
     stream::{self, Session},
     telemetry,
-    watch::Channel,
+    watch::{Channel, EVICTED},
 };
 
 /// What every streaming function has.
@@ -63,7 +63,7 @@ impl Edge {
         let bus = Bus::new(&redis, streams.poll.mul_f64(0.6));
         Ok(Arc::new(Edge {
             verifier,
-            limits: Limits::new(bus.clone(), limits, streams.heartbeat),
+            limits: Limits::new(bus.clone(), limits, &streams),
             bus,
             streams,
             cors_allowed_origins: access.cors_allowed_origins,
@@ -84,37 +84,43 @@ impl Edge {
         }
     }
 
-    /// Begins a stream: subscribes to its channels, within the caller's limits.
+    /// Begins a stream: subscribes to its channels, as often as the caller may. `None` where the
+    /// client's stream was evicted, and its page did not listen: it is to stop coming back.
     async fn begin(
         &self,
         asked: &Asked,
         grant: &Grant,
         channels: Vec<(Channel, usize)>,
-    ) -> Result<(Session, Subscription), Problem> {
+    ) -> Result<Option<(Session, Subscription)>, Problem> {
+        let beginning = match asked.last_event_id().as_deref() {
+            Some(EVICTED) => {
+                self.limits.admit(grant, Beginning::Resumed).await?;
+                return Ok(None);
+            }
+            Some(_) => Beginning::Resumed,
+            None => Beginning::New,
+        };
         let stream_id = stream::new_id();
+        let place = self.limits.place(grant, &stream_id, &channels, beginning);
         let close = Channel::Close(stream_id.clone());
         let (mut subscription, admitted) = tokio::join!(
             self.bus
                 .subscribe(&grant.organization_id, channels, Some(close)),
-            self.limits.admit(grant, &stream_id)
+            self.limits.admit(grant, beginning)
         );
-        match admitted {
-            Ok(lease) => {
-                let session = Session {
-                    stream_id,
-                    lease,
-                    left: subscription.left(),
-                    asked_at: asked.at,
-                    expires_at: grant.expires_at,
-                    deadline: asked.deadline,
-                };
-                Ok((session, subscription))
-            }
-            Err(limited) => {
-                subscription.close().await;
-                Err(limited.into())
-            }
+        if let Err(limited) = admitted {
+            subscription.close().await;
+            return Err(limited.into());
         }
+        let session = Session {
+            stream_id,
+            place,
+            left: subscription.left(),
+            asked_at: asked.at,
+            expires_at: grant.expires_at,
+            deadline: asked.deadline,
+        };
+        Ok(Some((session, subscription)))
     }
 }
 
@@ -198,7 +204,7 @@ async fn method_not_allowed(method: Method) -> Problem {
 
 impl From<Limited> for Problem {
     fn from(limited: Limited) -> Self {
-        Problem::too_many(limited.to_string(), limited.retry_after())
+        Problem::too_many(limited.to_string(), limited.retry_after)
     }
 }
 

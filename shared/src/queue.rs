@@ -123,7 +123,8 @@ impl Source for Numbers {
             {
                 self.sent = Some(data.clone());
                 return Next::Frame(Frame::State {
-                    id: None,
+                    // There is nothing to resume; it tells who comes back from who is new.
+                    id: Some("0".to_owned()),
                     data,
                     published_at: None,
                 });

@@ -24,11 +24,12 @@ use tracing::Instrument;
 pub use self::source::{Frame, Next, Source, Stats};
 use self::window::Ends;
 use crate::{
-    access::limits::Lease,
+    access::limits::Place,
     bus::Left,
     config::Streams,
     execution::{Id, Timestamp},
     telemetry,
+    watch::EVICTED,
 };
 
 /// How many frames wait for a slow reader; the rest waits in the log.
@@ -43,8 +44,8 @@ pub struct Session {
     /// Its name.
     pub stream_id: Id,
     /// Its place among its subject's streams.
-    pub lease: Lease,
-    /// Tells when its viewer has left.
+    pub place: Place,
+    /// Tells when its viewer has left, or it is evicted.
     pub left: Left,
     /// When it was asked for.
     pub asked_at: Instant,
@@ -54,26 +55,38 @@ pub struct Session {
     pub deadline: Option<SystemTime>,
 }
 
-/// Why a stream ended; the `reason` of its last frame.
+/// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     Complete,
     Rotate,
     Expired,
     Closed,
+    /// Another stream of its subject has its place.
+    Evicted,
     /// The connection broke: there is nobody to tell.
     Gone,
 }
 
 impl Reason {
-    /// As in the last frame, the log and the metrics.
+    /// As in the log and the metrics.
     fn name(self) -> &'static str {
         match self {
             Reason::Complete => "complete",
             Reason::Rotate => "rotate",
             Reason::Expired => "expired",
             Reason::Closed => "closed",
+            Reason::Evicted => EVICTED,
             Reason::Gone => "gone",
+        }
+    }
+
+    /// As in the last frame.
+    fn told(self) -> &'static str {
+        match self {
+            // Clients know it as the end after which they don't come back.
+            Reason::Evicted => Reason::Closed.name(),
+            other => other.name(),
         }
     }
 }
@@ -137,22 +150,18 @@ async fn run(
         () = sender.closed() => Reason::Gone,
         () = sleep_until(ends.expired_at) => Reason::Expired,
         () = sleep_until(ends.rotate_at) => Reason::Rotate,
-        () = session.left.wait() => Reason::Closed,
+        () = session.left.wait() => {
+            if session.left.is_evicted() { Reason::Evicted } else { Reason::Closed }
+        }
         reason = pump(&mut source, &sender, session.asked_at, &mut sent) => reason,
-        never = session.lease.keep() => match never {},
+        () = session.place.hold() => Reason::Evicted,
     };
     let farewell = async {
         if reason != Reason::Gone {
-            #[derive(Serialize)]
-            struct End {
-                reason: &'static str,
-            }
-            let reason = reason.name();
-            let end = SseEvent::default().event("end").data(json(&End { reason }));
-            let _ = timeout(FAREWELL_TIMEOUT, sender.send(end)).await;
+            let _ = timeout(FAREWELL_TIMEOUT, sender.send(end(reason))).await;
         }
     };
-    let ((), stats, ()) = tokio::join!(farewell, source.close(), session.lease.release());
+    let ((), stats, ()) = tokio::join!(farewell, source.close(), session.place.release());
     report(
         reason,
         &session.stream_id,
@@ -161,6 +170,23 @@ async fn run(
         stats,
     );
     drop(sender);
+}
+
+/// The last frame.
+fn end(reason: Reason) -> SseEvent {
+    #[derive(Serialize)]
+    struct End {
+        reason: &'static str,
+    }
+    let told = End {
+        reason: reason.told(),
+    };
+    let end = SseEvent::default().event("end").data(json(&told));
+    match reason {
+        // An `EventSource` whose page does not listen comes back, and sends this.
+        Reason::Evicted => end.id(EVICTED),
+        _ => end,
+    }
 }
 
 /// One line in the log, and the metrics.

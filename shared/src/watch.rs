@@ -115,9 +115,14 @@ pub enum Channel {
         /// Tests or jobs.
         kind: Kind,
     },
-    /// `stream:{streamId}:close`: the viewer has left.
+    /// `stream:{streamId}:close`: the viewer has left, or, where that is the message, the stream is
+    /// [`EVICTED`].
     Close(Id),
 }
+
+/// What is said of a stream whose place another has: on its [`Channel::Close`]; as the id of its
+/// last frame; and so by a client that comes back all the same.
+pub const EVICTED: &str = "evicted";
 
 /// Whether a channel carries an execution's terminal event or all before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

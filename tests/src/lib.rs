@@ -8,6 +8,7 @@
 pub mod authority;
 pub mod aws;
 pub mod bull;
+pub mod event_source;
 pub mod memory;
 pub mod proxy;
 pub mod redis_server;

@@ -279,6 +279,9 @@ async fn all_that_is_specified_is_seen_and_nothing_else() {
     let viewer = held.watch(queues, queues, None).await;
     assert_eq!(held.close_after(1, queues, viewer).await, ["closed"]);
     held.get(queues, queues, None).await;
+    let evicted = format!("{queues}?lastEventId=evicted");
+    let token = held.stack.token.clone();
+    held.get(queues, &evicted, Some(&token)).await;
     see_mistakes(&mut held, "job").await;
     see_mistakes(&mut held, "test").await;
     see_common(&mut held).await;

@@ -448,7 +448,7 @@ export interface components {
     };
     /** @enum {string} */
     EndReason: 'complete' | 'rotate' | 'expired' | 'closed';
-    /** @description The data of `event: end`, a stream's last frame: `complete` (every execution on it is terminal; that of a job run waits for its tests, at most 10 s), `rotate` (reconnect), `expired` (the token ran out: renew it, reconnect), `closed` (asked to, or what was waited for is not the caller's). */
+    /** @description The data of `event: end`, a stream's last frame: `complete` (every execution on it is terminal; that of a job run waits for its tests, at most 10 s), `rotate` (reconnect), `expired` (the token ran out: renew it, reconnect), `closed` (asked to, what was waited for is not the caller's, or the subject has too many newer streams: then with the `id` `evicted`). */
     End: {
       reason: components['schemas']['EndReason'];
     };
@@ -676,7 +676,7 @@ export interface components {
       };
       content?: never;
     };
-    /** @description Every execution was terminal at the cursor: there is nothing to reconnect for. */
+    /** @description There is nothing to reconnect for: every execution was terminal at the cursor, or the cursor is `evicted`, as the subject has too many newer streams. */
     NoContent: {
       headers: {
         'Cache-Control': components['headers']['Cache-Control'];
@@ -751,7 +751,7 @@ export interface components {
         'application/problem+json': components['schemas']['Problem'];
       };
     };
-    /** @description Too many streams or connects. */
+    /** @description Too many connects. */
     TooManyRequests: {
       headers: {
         'Cache-Control': components['headers']['Cache-Control'];
@@ -974,14 +974,21 @@ export interface operations {
   };
   watchQueueStats: {
     parameters: {
-      query?: never;
-      header?: never;
+      query?: {
+        /** @description The same, where a header cannot be set. */
+        lastEventId?: components['parameters']['LastEventIdInQuery'];
+      };
+      header?: {
+        /** @description The `id` of the last frame: every event after it follows. */
+        'Last-Event-ID'?: components['parameters']['LastEventId'];
+      };
       path?: never;
       cookie?: never;
     };
     requestBody?: never;
     responses: {
       200: components['responses']['QueueStatsStream'];
+      204: components['responses']['NoContent'];
       401: components['responses']['Unauthorized'];
       405: components['responses']['MethodNotAllowed'];
       429: components['responses']['TooManyRequests'];

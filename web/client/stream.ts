@@ -17,6 +17,9 @@ const DOUBTFUL_REQUEST_MS = 20_000;
 /** A stream that ends itself sooner than this does not deserve to be opened again without a wait. */
 const MIN_LIFE_MS = 1_000;
 
+/** The id of a stream's last frame where another of the subject's has its place. */
+const EVICTED = 'evicted';
+
 /** What all streams of a client have in common. */
 export interface StreamSettings {
   url: string;
@@ -36,6 +39,16 @@ export interface Over {
 
 /** What a `RuncastError` is made of, as it goes from tab to tab. */
 export type Refusal = Pick<RuncastError, 'status' | 'message' | 'problem'>;
+
+/** Why a stream ended. */
+type Ending = EndReason | typeof EVICTED;
+
+/** Coming back would only take the place of another, which would come back, too. */
+const EVICTION: Refusal = {
+  status: 429,
+  message: 'Too many open streams: a newer one took the place of this one.',
+  problem: undefined,
+};
 
 /** Whom a stream serves. */
 export interface StreamOwner {
@@ -122,7 +135,7 @@ export class Stream {
       if (!request) return;
       let retryAfterMs = 0;
       let token: string | undefined;
-      let reason: EndReason | undefined;
+      let reason: Ending | undefined;
       this.openedAt = 0;
       try {
         token = await this.#settings.token.get();
@@ -155,6 +168,7 @@ export class Stream {
         this.#abort = undefined;
       }
       if (this.#closed) return;
+      if (reason === EVICTED) return this.#finish({ error: EVICTION });
       if (reason === 'complete' || reason === 'closed') return this.#finish({ end: reason });
       if (reason === 'expired') await this.#settings.token.drop(token).catch(() => {});
       short = Date.now() - this.openedAt < MIN_LIFE_MS ? short + 1 : 0;
@@ -184,8 +198,8 @@ export class Stream {
   }
 
   /** Reads the stream to its end; returns the reason that the server gave, if it gave one. */
-  async #read(response: Response): Promise<EndReason | undefined> {
-    let reason: EndReason | undefined;
+  async #read(response: Response): Promise<Ending | undefined> {
+    let reason: Ending | undefined;
     let rest = '';
     const parser = createParser({
       onRetry: (ms) => {
@@ -196,7 +210,7 @@ export class Stream {
         const json = data.trim() && JSON.parse(data);
         if (event === 'stream') this.#open(json);
         else if (event === 'reset') this.#owner.onReset();
-        else if (event === 'end') reason = json.reason;
+        else if (event === 'end') reason = id === EVICTED ? id : json.reason;
         else if (!event) this.#owner.onFrame(json || undefined, id);
       },
     });

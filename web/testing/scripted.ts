@@ -96,7 +96,7 @@ export class ScriptedStream {
     if (!connection) throw new Error('A stream starts at once.');
     const opening = { streamId: connection.streamId, heartbeatSeconds: 15, endsAt: new Date().toISOString() };
     this.#write(connection, `retry: 0\nevent: stream\ndata: ${JSON.stringify(opening)}\n\n`);
-    if (name === 'queue-stats') this.#write(connection, `data: ${JSON.stringify(this.#stats)}\n\n`);
+    if (name === 'queue-stats') this.#write(connection, `id: 0\ndata: ${JSON.stringify(this.#stats)}\n\n`);
     else if (isResumed) {
       events.forEach((event, index) => {
         const after = isProject ? positions[0] : positions[ids.indexOf(idOf(event))];
@@ -125,7 +125,7 @@ export class ScriptedStream {
     this.#stats = queueStats(stats);
     for (const connection of this.#connections) {
       if (connection.name === 'queue-stats')
-        this.#write(connection, `data: ${JSON.stringify(this.#stats)}\n\n`);
+        this.#write(connection, `id: 0\ndata: ${JSON.stringify(this.#stats)}\n\n`);
     }
   }
 
@@ -146,6 +146,14 @@ export class ScriptedStream {
   end(reason: EndReason): void {
     for (const connection of [...this.#connections]) {
       this.#write(connection, `event: end\ndata: ${JSON.stringify({ reason })}\n\n`);
+      connection.finish();
+    }
+  }
+
+  /** Newer streams of the same subject take the places of those that are open. */
+  evict(): void {
+    for (const connection of [...this.#connections]) {
+      this.#write(connection, 'event: end\ndata: {"reason":"closed"}\nid: evicted\n\n');
       connection.finish();
     }
   }

@@ -11,7 +11,11 @@ use std::{
 use tokio::sync::{Notify, mpsc};
 
 use super::Signal;
-use crate::{execution::Id, message, watch::Channel};
+use crate::{
+    execution::Id,
+    message,
+    watch::{Channel, EVICTED},
+};
 
 /// How many events wait for a listener; what does not fit, it reads from the log.
 const BUFFERED_EVENTS: usize = 64;
@@ -52,8 +56,10 @@ struct Listener {
 struct Beside {
     /// Events did not fit.
     overflow: AtomicBool,
-    /// The viewer has left.
+    /// The viewer has left, or the stream is evicted.
     left: Notify,
+    /// The latter.
+    is_evicted: AtomicBool,
 }
 
 /// The receiving end of a listener.
@@ -63,14 +69,20 @@ pub(super) struct Signals {
     beside: Arc<Beside>,
 }
 
-/// Tells when a stream's viewer has left.
+/// Tells when a stream's viewer has left, or the stream is evicted.
 #[derive(Clone, Debug)]
 pub struct Left(Arc<Beside>);
 
 impl Left {
-    /// Waits until the viewer has left. Cancelling it loses nothing.
+    /// Waits until the viewer has left, or the stream is evicted. Cancelling it loses nothing.
     pub async fn wait(&self) {
         self.0.left.notified().await;
+    }
+
+    /// Whether the stream was told that another one of its subject has its place.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.0.is_evicted.load(Ordering::Acquire)
     }
 }
 
@@ -179,6 +191,9 @@ impl Registry {
         for listener in listeners {
             let signal = match (&channel, &event) {
                 (Channel::Close(_), _) => {
+                    if payload == EVICTED.as_bytes() {
+                        listener.beside.is_evicted.store(true, Ordering::Release);
+                    }
                     listener.beside.left.notify_one();
                     continue;
                 }
@@ -257,5 +272,9 @@ mod tests {
         }
         registry.dispatch("stream:r1:close", b"");
         signals.left().wait().await;
+        assert!(!signals.left().is_evicted());
+        registry.dispatch("stream:r1:close", b"evicted");
+        signals.left().wait().await;
+        assert!(signals.left().is_evicted());
     }
 }

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use http::StatusCode;
 use serde_json::json;
 
 use super::{Edge, asked::Asked, streaming};
@@ -43,15 +44,14 @@ pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
 
 async fn watch(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
     let grant = app.edge.authenticate(&asked).await?;
-    let (session, subscription) = app.edge.begin(&asked, &grant, Vec::new()).await?;
+    let Some((session, subscription)) = app.edge.begin(&asked, &grant, Vec::new()).await? else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
     match app.queues.watch(subscription).await {
         Some(numbers) => Ok(stream::serve(numbers, session, &app.edge.streams)),
-        None => {
-            session.lease.release().await;
-            Err(Problem::unavailable(
-                "The queues cannot be read now: try again soon.",
-            ))
-        }
+        None => Err(Problem::unavailable(
+            "The queues cannot be read now: try again soon.",
+        )),
     }
 }
 

@@ -135,7 +135,10 @@ impl App {
             return Err(Problem::not_found());
         }
         let channels = watch.channels();
-        let (session, subscription) = self.edge.begin(asked, &grant, channels).await?;
+        let begun = self.edge.begin(asked, &grant, channels).await?;
+        let Some((session, subscription)) = begun else {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        };
         let request = crate::feed::Request {
             watch,
             grant,
@@ -143,12 +146,9 @@ impl App {
         };
         let streams = &self.edge.streams;
         let opened = Feed::open(&self.log, subscription, streams, request).await;
-        if let Ok(Opened::Feed(feed)) = opened {
-            return Ok(stream::serve(*feed, session, streams));
-        }
-        session.lease.release().await;
         match opened {
-            Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
+            Ok(Opened::Feed(feed)) => Ok(stream::serve(*feed, session, streams)),
+            Ok(Opened::NothingLeft) => Ok(StatusCode::NO_CONTENT.into_response()),
             Err(OpenError::NotTheirs) => Err(Problem::not_found()),
             Err(error @ OpenError::Log(_)) => {
                 metrics::counter!("PostgresErrors").increment(1);

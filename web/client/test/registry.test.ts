@@ -161,6 +161,26 @@ it('what is over leaves the stream when it is opened again', async () => {
   await vi.waitFor(() => expect(ended).toEqual(['a', 'b']));
 });
 
+it('a stream that another took the place of is over for all that it carries, and says why', async () => {
+  const { stream, client, seen, see } = connected();
+  const errors: string[] = [];
+  for (const id of ['a', 'b', 'c']) {
+    client.watchJobRun(id, {
+      onState: see,
+      onError: ({ status, message }) => errors.push(`${status} ${message}`),
+    });
+  }
+  await vi.waitFor(() => expect(seen).toHaveLength(3));
+  stream.evict();
+  await vi.waitFor(() => expect(errors).toHaveLength(3));
+  expect(errors[0]).toBe('429 Too many open streams: a newer one took the place of this one.');
+  expect(client.connection.snapshot.state).toBe('failed');
+  // It would take another's place in turn. Whoever watches anew does.
+  expect(stream.requests).toHaveLength(1);
+  client.watchJobRun('a', { onState: see });
+  await vi.waitFor(() => expect(stream.open).toBe(1));
+});
+
 it('one id that is not ours costs the others nothing', async () => {
   const stream = scriptedStream();
   const fetch: typeof globalThis.fetch = (input, init) => {

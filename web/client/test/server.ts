@@ -87,3 +87,6 @@ export const frame = (state: unknown, id?: string): string =>
   `${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(state)}\n\n`;
 
 export const end = (reason: string): string => `event: end\ndata: ${JSON.stringify({ reason })}\n\n`;
+
+/** The last frame of a stream whose place another has. */
+export const eviction = `${end('closed').trimEnd()}\nid: evicted\n\n`;

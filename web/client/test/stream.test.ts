@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { jobState } from '../../testing/index.ts';
 import { type ClientOptions, createClient, type JobState, type RuncastError } from '../index.ts';
 import { Locks } from './locks.ts';
-import { end, frame, opening, startServer } from './server.ts';
+import { end, eviction, frame, opening, startServer } from './server.ts';
 
 const run = (seq: number, given: Partial<JobState> = {}) =>
   jobState({ runId: 'r1', status: 'running', seq, ...given });
@@ -166,6 +166,14 @@ describe('a stream', () => {
     await vi.waitFor(() => expect(ends).toEqual([reason]));
     expect(server.count).toBe(1);
     expect(client.connection.snapshot.state).toBe('ended');
+  });
+
+  it('whose place another has is over, and its last id is no cursor', async () => {
+    const { server, client, seqs } = await watching();
+    (await server.next()).write(opening('s1') + frame(run(1), '1') + eviction);
+    await vi.waitFor(() => expect(client.connection.snapshot.state).toBe('failed'));
+    expect(seqs).toEqual([1]);
+    expect(server.count).toBe(1);
   });
 
   it('that rotates is opened again at once, with its cursor', async () => {
