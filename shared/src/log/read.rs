@@ -1,7 +1,5 @@
 //! Reading the log.
 
-use std::sync::Arc;
-
 use tokio_postgres::{Row, types::Type};
 
 use super::{
@@ -9,7 +7,7 @@ use super::{
     row::{id, is_null, seq, texts, to_sql, track, word},
 };
 use crate::{
-    execution::{Event, Id, Kind, Seq},
+    execution::{Event, Id, Kind, Seq, json},
     watch::Watch,
 };
 
@@ -255,7 +253,8 @@ fn event(row: &Row, kind: Kind) -> Result<Event, LogError> {
         seq: seq(row, "seq")?,
         project_seq: seq(row, "project_seq")?,
         status: word(status)?,
-        data: Arc::from(state),
+        // Versions before 0.2 stored it as it came.
+        data: json::in_one_line(state).into(),
         published_at: None,
     })
 }

@@ -16,6 +16,7 @@ use super::statistics::{Counts, Statistics};
 use crate::{
     config,
     endpoint::{Endpoint, silence},
+    execution::json::in_one_line,
     jitter::backoff,
 };
 
@@ -76,7 +77,8 @@ async fn follow(
         let (queues, events) = count(settings, &mut connection).await?;
         let statistics = Statistics::new(settings, queues);
         if let Ok(json) = serde_json::to_string(&statistics) {
-            numbers.send_replace(Some(json.into()));
+            // The names of the queues are whatever was configured.
+            numbers.send_replace(Some(in_one_line(&json).into()));
         }
         sleep_until(counted + MIN_INTERVAL).await;
         while counted.elapsed() < MAX_INTERVAL && !wait(settings, &events, &mut connection).await? {
