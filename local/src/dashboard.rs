@@ -23,7 +23,7 @@ pub(crate) async fn serve(method: Method, uri: Uri) -> Response {
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     if !inside || !matches!(method, Method::GET | Method::HEAD) {
-        return StatusCode::NOT_FOUND.into_response();
+        return no_such_file();
     }
     // The names of assets hold a hash of what is in them.
     let caching = if path.starts_with("assets") {
@@ -47,8 +47,13 @@ pub(crate) async fn serve(method: Method, uri: Uri) -> Response {
             let missing = "The dashboard is not built: run `make build`.\n";
             (StatusCode::NOT_FOUND, missing).into_response()
         }
-        Err(_) => StatusCode::NOT_FOUND.into_response(),
+        Err(_) => no_such_file(),
     }
+}
+
+fn no_such_file() -> Response {
+    let missing = "There is no such file: the dashboard is at /, the functions are below /api.\n";
+    (StatusCode::NOT_FOUND, missing).into_response()
 }
 
 /// What the dashboard has to know of where it is served.

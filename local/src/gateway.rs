@@ -53,7 +53,9 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .layer(middleware::from_fn(same_origin::only));
     Router::new()
         .merge(local)
-        .route("/api/{function}/{*rest}", any(call_url))
+        .route("/api", any(call_url))
+        .route("/api/", any(call_url))
+        .route("/api/{*rest}", any(call_url))
         .fallback(dashboard::serve)
         .with_state(gateway)
 }
@@ -67,7 +69,7 @@ async fn call_url(
     let function = request.uri().path().split('/').nth(2).unwrap_or_default();
     let lambda = gateway.lambda(function).filter(|lambda| lambda.has_url());
     let Some(lambda) = lambda.cloned() else {
-        return Problem::not_found().respond(&new_request_id());
+        return no_such_function(&gateway.lambdas);
     };
     let (parts, body) = request.into_parts();
     let body = match read(body).await {
@@ -77,6 +79,15 @@ async fn call_url(
     let event = function_url::event(&parts, &body, peer);
     let answer = lambda.invoke(event.to_string().into()).await;
     function_url::response(answer).await
+}
+
+fn no_such_function(lambdas: &[Lambda]) -> Response {
+    let served = lambdas.iter().filter(|lambda| lambda.has_url());
+    let served: Vec<_> = served
+        .map(|lambda| format!("/api/{}", lambda.name()))
+        .collect();
+    let detail = format!("There is no such path. Here are {}.", served.join(", "));
+    Problem::new(StatusCode::NOT_FOUND, detail).respond(&new_request_id())
 }
 
 /// The Invoke API.
@@ -155,7 +166,7 @@ async fn report(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
 async fn token(State(gateway): State<Arc<Gateway>>, Json(request): Json<TokenRequest>) -> Response {
     match gateway.signer.sign(&request) {
         Ok(token) => Json(json!({"token": token})).into_response(),
-        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(error) => Problem::bad_request(error.to_string()).respond(&new_request_id()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `runcast`: a local AWS Lambda for functions that stream through function URLs, and the command
 //! of whoever works with Runcast.
 
+mod arguments;
 mod buttons;
 mod checkout;
 mod client;

@@ -2,6 +2,7 @@
 //! all see.
 
 mod id;
+pub mod json;
 mod state;
 mod status;
 mod time;

@@ -5,11 +5,11 @@ mod asked;
 pub mod queues;
 pub mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     handler::Handler,
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -21,10 +21,11 @@ use serde_json::json;
 use tower::{Layer, util::MapResponseLayer};
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
+    normalize_path::NormalizePathLayer,
     set_header::SetResponseHeaderLayer,
 };
 
-use self::asked::Asked;
+use self::asked::{Asked, PathId};
 use crate::{
     access::{
         grant::Grant,
@@ -135,8 +136,9 @@ async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run_with_streaming_response_concurrent(service).await
 }
 
-/// A function's own routes, and those that every streaming function has, below `/api/{name}`.
-fn router(name: &str, edge: Arc<Edge>, own: Router) -> Router {
+/// A function's own routes, and those that every streaming function has, below `/api/{name}`. What
+/// the own ones stream, `streams` says, for whoever asks for a path that is none.
+fn router(name: &str, edge: Arc<Edge>, own: Router, streams: &str) -> Router {
     let fixed =
         |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     let cors = CorsLayer::new()
@@ -155,9 +157,13 @@ fn router(name: &str, edge: Arc<Edge>, own: Router) -> Router {
         .route("/streams/{id}/close", post(close))
         .route("/health", get(health))
         .with_state(edge);
-    Router::new()
+    let no_such_path = format!(
+        "There is no such path. Below /api/{name} are {streams}, GET /health, GET /ready and \
+         POST /streams/{{streamId}}/close."
+    );
+    let routes = Router::new()
         .nest(&format!("/api/{name}"), own.merge(common))
-        .fallback(async || Problem::not_found())
+        .fallback(move || ready(Problem::new(StatusCode::NOT_FOUND, no_such_path)))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(write_problems))
         .layer(cors)
@@ -169,7 +175,10 @@ fn router(name: &str, edge: Arc<Edge>, own: Router) -> Router {
         .layer(fixed(
             header::STRICT_TRANSPORT_SECURITY,
             "max-age=63072000; includeSubDomains",
-        ))
+        ));
+    // Around the routes: within them, the path is matched already.
+    let forgiving = NormalizePathLayer::trim_trailing_slash().layer(routes);
+    Router::new().fallback_service(forgiving)
 }
 
 /// A route that streams. axum would serve HEAD by the handler of GET: it would open a stream, whose
@@ -183,7 +192,7 @@ where
     get(handler).head(async |method| ([(header::ALLOW, "GET")], method_not_allowed(method).await))
 }
 
-async fn close(State(edge): State<Arc<Edge>>, Path(stream_id): Path<String>) -> Response {
+async fn close(State(edge): State<Arc<Edge>>, PathId(stream_id): PathId) -> Response {
     if let Ok(stream_id) = stream_id.parse() {
         // Where Redis is away, the stream ends with its window.
         let _ = edge.bus.publish(&Channel::Close(stream_id), "").await;

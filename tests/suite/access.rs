@@ -117,7 +117,8 @@ async fn a_bad_request_is_told_what_is_wrong() {
     let many = format!("/api/job-status/events?{}", many.join("&"));
     for (path, status, says) in [
         ("/api/job-status/events/a%3Ab", 400, "an id is 1 to 128"),
-        ("/api/job-status/events/%FF", 400, ""),
+        ("/api/job-status/events/%FF", 400, "not as UTF-8"),
+        ("/api/job-status/ready/%FF", 404, "no such path"),
         (
             "/api/job-status/events",
             400,
@@ -136,9 +137,9 @@ async fn a_bad_request_is_told_what_is_wrong() {
         ),
         ("/api/job-status/events?runId=", 400, "an id is"),
         (&many, 400, "at most 50"),
-        ("/api/job-status/nothing", 404, "no such thing"),
-        ("/api/nothing/health", 404, "no such thing"),
-        ("/api/worker/health", 404, "no such thing"),
+        ("/api/job-status/events/%zz", 400, "an id is 1 to 128"),
+        ("/api/job-status/events/r1%2F", 400, "an id is 1 to 128"),
+        ("/api/job-status/events/", 400, "Say what to watch"),
     ] {
         assert_problem(stack.get(path, None).await, status, says).await;
     }
@@ -161,6 +162,81 @@ async fn a_bad_request_is_told_what_is_wrong() {
         let request = reqwest::Client::new().head(url).bearer_auth(&stack.token);
         assert_eq!(request.send().await.unwrap().status(), 405, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_trailing_slash_changes_nothing() {
+    let origin = "https://app.example.com";
+    let stack = Stack::with(&[], &[("CORS_ALLOWED_ORIGINS", origin)]).await;
+    stack.publish("job", "r", "passed").await;
+    stack.publish("test", "t", "passed").await;
+    for path in [
+        "/api/job-status/events/r",
+        "/api/test-status/events/t",
+        "/api/job-status/events?runId=r",
+        "/api/test-status/events?testId=t",
+        "/api/job-status/events?projectId=demo",
+        "/api/queue-stats/events",
+        "/api/job-status/health",
+        "/api/queue-stats/ready",
+    ] {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        for slashes in ["/", "//"] {
+            let path = format!("{path}{slashes}?{query}");
+            let answer = ask(
+                &stack,
+                &path,
+                &[("X-Auth-Token", &stack.token), ("Origin", origin)],
+            )
+            .await;
+            assert_eq!(answer.status(), 200, "{path}");
+            assert_eq!(answer.headers()["access-control-allow-origin"], origin);
+        }
+    }
+    let post = |path: &str| {
+        let request = reqwest::Client::new().post(format!("{}{path}", stack.url));
+        request.send()
+    };
+    let close = post("/api/job-status/streams/0/close/").await.unwrap();
+    assert_eq!(close.status(), 204);
+    let refused = post("/api/job-status/events/r/").await.unwrap();
+    assert_problem(refused, 405, "does not take").await;
+}
+
+#[tokio::test]
+async fn a_path_that_is_none_is_told_which_there_are() {
+    let stack = Stack::start().await;
+    for (path, says) in [
+        (
+            "/api/job-status/nothing",
+            "GET /events/{runId}, GET /events?runId=…&runId=…, GET /events?projectId=…, GET /health",
+        ),
+        (
+            "/api/job-status/events/a/b",
+            "Below /api/job-status are GET /events/{runId}",
+        ),
+        ("/api/job-status", "Below /api/job-status are"),
+        ("/api/job-status/", "Below /api/job-status are"),
+        ("/api/test-status/event/t", "GET /events/{testId}"),
+        (
+            "/api/queue-stats/events/imports",
+            "are GET /events, GET /health",
+        ),
+        (
+            "/api/nothing/health",
+            "/api/test-status, /api/job-status, /api/queue-stats",
+        ),
+        ("/api/worker/health", "There is no such path"),
+        ("/api/", "/api/job-status"),
+        ("/api", "/api/job-status"),
+    ] {
+        let response = ask(&stack, path, &[]).await;
+        assert_problem(response, 404, says).await;
+    }
+    let elsewhere = ask(&stack, "/job-status/events/r", &[]).await;
+    assert_eq!(elsewhere.status(), 404);
+    let said = elsewhere.text().await.unwrap();
+    assert!(said.contains("below /api"), "{said}");
 }
 
 #[tokio::test]

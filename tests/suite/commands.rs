@@ -3,7 +3,8 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
+    sync::{Arc, Mutex},
 };
 
 use integration::{
@@ -21,6 +22,45 @@ use tokio::{
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A token, as far as one sees without its key.
+const TOKEN: &str = "eyJhbGciOiJub25lIn0.e30.c2lnbmF0dXJl";
+
+/// Runs a command without a stack.
+async fn runcast(arguments: &[&str]) -> Output {
+    let command = Command::new(binary("runcast"))
+        .args(arguments)
+        .kill_on_drop(true)
+        .output();
+    timeout(PATIENCE, command).await.expect("it ends").unwrap()
+}
+
+/// A server that gives every request the same answer, and closes; and what it was asked.
+async fn server(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = asked.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            // An answer before the question is none.
+            while !is_whole(&text(&request)) && stream.read_buf(&mut request).await.unwrap() > 0 {}
+            kept.lock().unwrap().push(text(&request));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (url, asked)
+}
+
+fn is_whole(request: &str) -> bool {
+    request.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+        let mut lines = head.lines();
+        let length = lines.find_map(|line| line.strip_prefix("content-length: "));
+        body.len() >= length.map_or(0, |length| length.parse().unwrap())
+    })
 }
 
 #[tokio::test]
@@ -103,30 +143,269 @@ async fn a_tail_comes_back_and_misses_nothing() {
 #[tokio::test]
 async fn a_refused_update_fails_the_command_and_says_why() {
     let stack = Stack::start().await;
-    let output = stack.runcast(&["publish", "job", "r", "flying"]).await;
+    stack.publish("job", "r", "passed").await;
+    let output = stack.runcast(&["publish", "job", "r", "running"]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("is not a status; send waiting, running,"));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reason = answer["rejected"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("ended"), "{answer}");
 }
 
 #[tokio::test]
 async fn a_command_without_a_stack_says_what_to_do() {
-    let output = Command::new(binary("runcast"))
-        .args([
-            "publish",
-            "job",
-            "r",
-            "running",
-            "--url",
-            "http://127.0.0.1:9",
-        ])
-        .output()
-        .await
-        .unwrap();
+    for command in [
+        &["publish", "job", "r", "running"][..],
+        &["tail", "job", "r"],
+        &["token", "--org", "o"],
+    ] {
+        let output = runcast(&[command, &["--url", "http://127.0.0.1:9"]].concat()).await;
+        let said = text(&output.stderr);
+        let says = "runcast: nothing answers at http://127.0.0.1:9 (Connection refused";
+        assert!(said.starts_with(says), "{said}");
+        assert!(said.contains("start `runcast up`"), "{said}");
+        assert_eq!((said.lines().count(), output.status.code()), (1, Some(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_option_is_told_before_anything_is_sent_or_started() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = file.path().to_str().unwrap();
+    let endless = u64::MAX.to_string();
+    let many: Vec<_> = (0..51).map(|number| format!("r{number}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let many = [&["tail", "job"], &many[..]].concat();
+    let address = "an address looks like http://127.0.0.1:8787";
+    let id = "an id is 1 to 128 of the characters";
+    let kind = "kind is \"test\" or \"job\"";
+    let time = "a time is RFC 3339, like 2026-01-31T12:00:00.000Z";
+    let tail = ["tail", "job", "r"];
+    let publish = ["publish", "job", "r", "running"];
+    let cost = ["cost", "--viewers", "1", "--minutes", "1"];
+    let with = |command: &[&'static str], option: &[&'static str]| [command, option].concat();
+    for (arguments, says) in [
+        (with(&tail, &["--url", "x"]), address),
+        (with(&tail, &["--url", "localhost:8787"]), address),
+        (with(&publish, &["--url", "http://"]), address),
+        (
+            with(&["token", "--org", "o"], &["--url", "ftp://h"]),
+            address,
+        ),
+        (with(&["tail", "job"], &["a b"]), id),
+        (with(&["tail", "cron", "r"], &[]), kind),
+        (with(&["tail", "job"], &["--project", "a/b"]), id),
+        (with(&tail, &["--org", ""]), id),
+        (
+            with(&tail, &["--last-event-id", "x"]),
+            "the number of an event",
+        ),
+        (
+            with(&tail, &["--token", "secret\n"]),
+            "a token has three parts",
+        ),
+        (many, "unexpected value 'r50'"),
+        (with(&["publish", "cron", "r", "running"], &[]), kind),
+        (with(&["publish", "job", "r:1", "running"], &[]), id),
+        (
+            with(&["publish", "job", "r", "flying"], &[]),
+            "unknown status; send waiting, running",
+        ),
+        (with(&publish, &["--org", "ö"]), id),
+        (with(&publish, &["--project", ""]), id),
+        (
+            with(&publish, &["--event-id", "a b"]),
+            "1 to 128 visible ASCII",
+        ),
+        (with(&publish, &["--occurred-at", "yesterday"]), time),
+        (with(&publish, &["--started-at", "12:00"]), time),
+        (with(&publish, &["--completed-at", ""]), time),
+        (with(&publish, &["--job-id", "a b"]), id),
+        (with(&publish, &["--run-id", "a b"]), id),
+        (with(&publish, &["--completed", "half"]), "invalid digit"),
+        (
+            with(&publish, &["--completed", "9007199254740993"]),
+            "is not in 0..=9007199254740992",
+        ),
+        (
+            with(&publish, &["--total", "3"]),
+            "required arguments were not provided",
+        ),
+        (with(&publish, &["--duration-ms", "5s"]), "invalid digit"),
+        (
+            with(&["token", "--org", "o"], &["--ttl", "0"]),
+            "0 is not in 1..=",
+        ),
+        (
+            vec!["token", "--org", "o", "--ttl", &endless],
+            "is not in 1..=",
+        ),
+        (with(&["token", "--org", "o"], &["--projects", "a,,b"]), id),
+        (
+            with(&["up"], &["--port", "70000"]),
+            "70000 is not in 0..=65535",
+        ),
+        (
+            with(&["up"], &["--redis-url", "http://:secret@h"]),
+            "it takes redis://",
+        ),
+        (
+            with(&["up"], &["--database-url", "mysql://u:secret@h/d"]),
+            "it takes postgres://",
+        ),
+        (vec!["up", "--state-dir", file], "it is no folder"),
+        (
+            with(&["up"], &["--timeout-seconds", "0"]),
+            "0 is not in 1..=900",
+        ),
+        (
+            with(&["up"], &["--max-environments", "0"]),
+            "0 is not in 1..",
+        ),
+        (with(&["up"], &["--managed", "1"]), "1 is not in 2..=1600"),
+        (with(&["demo"], &["--port", "x"]), "invalid digit"),
+        (
+            with(&["cost", "--minutes", "1"], &["--viewers", "0"]),
+            "0 is not in 1..",
+        ),
+        (
+            with(&["cost", "--viewers", "1"], &["--minutes", "nan"]),
+            "a number above 0",
+        ),
+        (with(&cost, &["--batch", "0"]), "a number above 0"),
+        (with(&cost, &["--frame-bytes=-1"]), "a number from 0 on"),
+    ] {
+        let output = runcast(&arguments).await;
+        let said = text(&output.stderr);
+        let first = said.lines().next().unwrap();
+        assert!(first.contains(says), "{arguments:?}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    for (variable, value, says) in [
+        ("RUNCAST_URL", "127.0.0.1:8787", address),
+        ("RUNCAST_TOKEN", "", "a token has three parts"),
+    ] {
+        let mut tail = Command::new(binary("runcast"));
+        let output = tail
+            .args(["tail", "job", "r"])
+            .env(variable, value)
+            .output();
+        let output = output.await.unwrap();
+        assert!(text(&output.stderr).contains(says), "{variable}");
+        assert_eq!(output.status.code(), Some(2), "{variable}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up() {
+    let (url, asked) = server("").await;
+    let output = runcast(&["tail", "job", "r", "--token", TOKEN, "--url", &url]).await;
+    let said = text(&output.stderr);
+    let last = said.lines().last().unwrap();
     assert!(
-        text(&output.stderr).contains("start `runcast up`"),
-        "{}",
-        text(&output.stderr)
+        last.starts_with(&format!("runcast: nothing answers at {url} (")),
+        "{said}"
     );
+    assert!(
+        last.ends_with("start `runcast up`, or name it with --url"),
+        "{said}"
+    );
+    assert_eq!(
+        (asked.lock().unwrap().len(), output.status.code()),
+        (6, Some(1))
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_says_it_is_too_much_is_not_asked_for_ever() {
+    let (url, asked) = server(
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\n\
+         Connection: close\r\n\r\n\
+         {\"type\":\"about:blank\",\"title\":\"Too Many Requests\",\"status\":429,\
+         \"detail\":\"You hold 20 streams:\\nclose one.\",\"requestId\":\"-\"}",
+    )
+    .await;
+    let output = runcast(&["tail", "job", "r", "--token", TOKEN, "--url", &url]).await;
+    let said = text(&output.stderr);
+    let refusal = "Too Many Requests: You hold 20 streams: close one.";
+    let lines: Vec<_> = said.lines().collect();
+    let (last, before) = lines.split_last().unwrap();
+    assert_eq!(*last, format!("runcast: {refusal}"));
+    assert_eq!(before, [refusal; 5]);
+    assert_eq!(
+        (asked.lock().unwrap().len(), output.status.code()),
+        (6, Some(1))
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_line() {
+    let stack = Stack::start().await;
+    let elsewhere = stack.token(&["--org", "demo", "--projects", "web"]).await;
+    for (arguments, says) in [
+        (["tail", "job", "r", "--token", TOKEN], "Unauthorized: "),
+        (
+            ["tail", "job", "--project=demo", "--token", &elsewhere],
+            "Not Found: There is no such",
+        ),
+    ] {
+        let output = stack.runcast(&arguments).await;
+        let said = text(&output.stderr);
+        assert!(said.starts_with(&format!("runcast: {says}")), "{said}");
+        assert!(!said.contains('{'), "{said}");
+        assert_eq!((said.lines().count(), output.status.code()), (1, Some(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_stack_is_told_apart() {
+    let (url, _) = server(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>Hello</p>",
+    )
+    .await;
+    for (command, says) in [
+        (&["tail", "job", "r", "--token", TOKEN][..], "no stream"),
+        (&["publish", "job", "r", "running"], "no JSON"),
+        (&["token", "--org", "o"], "no JSON"),
+    ] {
+        let output = runcast(&[command, &["--url", &url]].concat()).await;
+        let line =
+            format!("runcast: {url} is no stack, it answers with {says}: name one with --url\n");
+        assert_eq!(text(&output.stderr), line);
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_said_is_not_sent() {
+    let (url, asked) = server("").await;
+    runcast(&[
+        "publish",
+        "test",
+        "t",
+        "timed_out",
+        "--event-id",
+        "e",
+        "--url",
+        &url,
+    ])
+    .await;
+    let asked = asked.lock().unwrap().join("");
+    let (_, body) = asked.split_once("\r\n\r\n").unwrap();
+    let sent: Value = serde_json::from_str(body).unwrap();
+    let update = json!({"eventId": "e", "kind": "test", "id": "t", "organizationId": "demo",
+                        "projectId": "demo", "status": "timed_out"});
+    assert_eq!(sent, json!({"updates": [update]}));
+}
+
+#[tokio::test]
+async fn a_message_alone_is_progress() {
+    let stack = Stack::start().await;
+    let publish = ["publish", "job", "r", "running", "--message", "Building"];
+    let output = stack.runcast(&publish).await;
+    assert!(output.status.success(), "{output:?}");
+    let state = stack.watch("/api/job-status/events/r").await.state().await;
+    assert_eq!(state["progress"]["message"], "Building");
 }
 
 #[tokio::test]
@@ -203,7 +482,7 @@ async fn what_is_missing_after_its_cursor_fails_a_tail() {
     };
     let tail = Command::new(binary("runcast"))
         .args(["tail", "job", "a", "b", "a", "c"])
-        .args(["--last-event-id", "3,9,5", "--token", "t", "--url", &url])
+        .args(["--last-event-id", "3,9,5", "--token", TOKEN, "--url", &url])
         .kill_on_drop(true)
         .output();
     let (tail, ()) = tokio::join!(timeout(PATIENCE, tail), serve);
@@ -217,18 +496,14 @@ async fn what_is_missing_after_its_cursor_fails_a_tail() {
 }
 
 #[tokio::test]
-async fn a_refused_token_says_why() {
+async fn a_token_that_would_live_too_long_is_refused() {
     let stack = Stack::start().await;
-    let endless = u64::MAX.to_string();
-    let output = stack
-        .runcast(&["token", "--org", "o", "--ttl", &endless])
-        .await;
-    assert!(!output.status.success());
-    let said = text(&output.stderr);
-    assert!(
-        said.contains("400 Bad Request: the token would live too long"),
-        "{said}"
-    );
+    let response = reqwest::Client::new()
+        .post(format!("{}/_local/token", stack.url))
+        .json(&json!({"org": "o", "ttlSeconds": u64::MAX}))
+        .send();
+    let problem: Value = response.await.unwrap().json().await.unwrap();
+    assert_eq!(problem["detail"], "the token would live too long");
 }
 
 /// `runcast demo`, whose logs and stacks are in this folder.

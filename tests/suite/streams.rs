@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use integration::{
-    eventually,
+    PATIENCE, checkout, eventually,
     stack::{NO_POLL, Stack, listeners, update},
     viewer::Viewer,
 };
 use serde_json::{Value, json};
+use tokio::{process::Command, time::timeout};
 
 #[tokio::test]
 async fn a_runs_life_arrives_byte_for_byte() {
@@ -72,6 +73,66 @@ async fn a_runs_life_arrives_byte_for_byte() {
          event: end\n\
          data: {\"reason\":\"complete\"}\n\n"
     );
+}
+
+/// A client in Python that reads a stream line by line, as its `str.splitlines` splits them.
+const PYTHON_CLIENT: &str = r#"
+import json, requests, sys
+answer = requests.get(sys.argv[1], headers={"X-Auth-Token": sys.argv[2]}, stream=True, timeout=30)
+answer.encoding = "utf-8"
+for line in answer.iter_lines(decode_unicode=True):
+    if line.startswith("data: "):
+        print(json.dumps(json.loads(line[6:])))
+"#;
+
+#[tokio::test]
+async fn what_ends_a_line_in_python_does_not_cut_an_event() {
+    let stack = Stack::with(&[], &[("QUEUE_NAMES", "imports\u{2028}nightly")]).await;
+    let ends = "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{85}\u{2028}\u{2029}";
+    let message = format!("Größe{ends}🚀");
+    let mut viewer = stack.watch("/api/job-status/events/r").await;
+    viewer.state().await;
+    let mut running = update("job", "r", "running");
+    running["progress"] = json!({"completed": 1, "message": message});
+    stack.send(json!([running])).await;
+    assert_eq!(viewer.state().await["progress"]["message"], message);
+    stack.publish("job", "r", "passed").await;
+    viewer.closed().await;
+    let mut statistics = stack.watch("/api/queue-stats/events").await;
+    let queues = statistics.state().await["queues"].clone();
+    assert!(queues.get("imports\u{2028}nightly").is_some(), "{queues}");
+    for text in [viewer.text(), statistics.text()] {
+        let cut = text
+            .lines()
+            .find(|line| line.contains(|c| ends.contains(c)));
+        assert_eq!(cut, None);
+    }
+
+    // As versions before 0.2 stored it.
+    let postgres = stack.postgres().await;
+    for table in ["events", "executions"] {
+        let age = format!(
+            r"UPDATE {table} SET state = replace(state, '\u2028', U&'\2028')
+              WHERE state LIKE '%\\u2028%'"
+        );
+        assert!(postgres.execute(&age, &[]).await.unwrap() > 0, "{table}");
+    }
+    for (query, events) in [("?lastEventId=0", 2), ("", 1)] {
+        let url = format!("{}/api/job-status/events/r{query}", stack.url);
+        let python = Command::new(checkout(".venv-producers/bin/python"))
+            .args(["-c", PYTHON_CLIENT, &url, &stack.token])
+            .kill_on_drop(true)
+            .output();
+        let output = timeout(PATIENCE, python).await.expect("it ends");
+        let output = output.expect("Python: run `make setup-tests`");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}{output:?}");
+        let data = said.lines().map(|line| serde_json::from_str(line).unwrap());
+        let data: Vec<Value> = data.collect();
+        let states = data.iter().filter(|data| data["seq"].is_number());
+        let messages: Vec<_> = states.map(|state| &state["progress"]["message"]).collect();
+        assert_eq!(messages, vec![&json!(message); events]);
+    }
 }
 
 #[tokio::test]

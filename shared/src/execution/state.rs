@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Id, Kind, Seq, Status, Timestamp};
+use super::{Id, Kind, Seq, Status, Timestamp, json};
 
 /// The whole current state of an execution: the data of an event, as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,7 +264,8 @@ impl State {
         reason = "a tree of strings and numbers always encodes"
     )]
     pub fn to_json(&self) -> Arc<str> {
-        serde_json::to_string(self).expect("a state encodes").into()
+        let encoded = serde_json::to_string(self).expect("a state encodes");
+        json::in_one_line(&encoded).into()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::SystemTime};
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use http::{HeaderMap, HeaderValue, request::Parts};
 use lambda_http::{RequestExt, request::RequestContext};
 use tokio::time::Instant;
@@ -51,6 +51,21 @@ impl<S: Sync> FromRequestParts<S> for Asked {
             source: source(parts),
             at: Instant::now(),
         })
+    }
+}
+
+/// The id that stands in a path, as text.
+pub(super) struct PathId(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = Path::from_request_parts(parts, state).await;
+        let Path(id) = id.map_err(|_| {
+            Problem::bad_request("The id in the path is percent-encoded, but not as UTF-8.")
+        })?;
+        Ok(PathId(id))
     }
 }
 

@@ -39,7 +39,7 @@ pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
         .route("/events", streaming(watch))
         .route("/ready", get(ready))
         .with_state(app);
-    super::serve(super::router("queue-stats", edge, own)).await
+    super::serve(super::router("queue-stats", edge, own, "GET /events")).await
 }
 
 async fn watch(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {

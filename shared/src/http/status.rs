@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -12,7 +12,11 @@ use http::StatusCode;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Edge, asked::Asked, streaming};
+use super::{
+    Edge,
+    asked::{Asked, PathId},
+    streaming,
+};
 use crate::{
     cause,
     config::{ConfigError, Database, Env},
@@ -83,12 +87,16 @@ pub fn router(kind: Kind, env: &Env) -> Result<Router, ConfigError> {
         .route("/events/{id}", streaming(watch_one))
         .route("/ready", get(ready))
         .with_state(app);
-    Ok(super::router(&format!("{kind}-status"), edge, own))
+    let id = kind.id_name();
+    let streams =
+        format!("GET /events/{{{id}}}, GET /events?{id}=…&{id}=…, GET /events?projectId=…");
+    let name = format!("{kind}-status");
+    Ok(super::router(&name, edge, own, &streams))
 }
 
 async fn watch_one(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     asked: Asked,
 ) -> Result<Response, Problem> {
     let ids = vec![parse_id(&id)?];

@@ -17,6 +17,7 @@ use super::statistics::{Counts, Statistics};
 use crate::{
     config,
     endpoint::{Endpoint, silence},
+    execution::json::in_one_line,
     jitter::backoff,
 };
 
@@ -74,6 +75,8 @@ async fn follow(
         let queues = count(settings, &mut connection).await?;
         let statistics = Statistics::new(settings, queues);
         if let Ok(json) = serde_json::to_string(&statistics) {
+            // The names of the queues are whatever was configured.
+            let json = in_one_line(&json).into_owned();
             // What is as it was wakes no stream.
             numbers.send_if_modified(|latest| {
                 let is_news = latest.as_deref() != Some(&json);
