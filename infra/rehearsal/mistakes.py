@@ -92,6 +92,7 @@ MISTAKES = [
     ("a migration that new code does not run", "schema", APPLICATION, prop("Schema", "Version", "1")),
     ("an hour's wait for a migration", "schema", APPLICATION, prop("Schema", "ServiceTimeout", None)),
     ("functions before their schema", "schema", APPLICATION, put("Resources", "Worker", "DependsOn", None)),
+    ("nothing that sweeps", "schema", APPLICATION, prop("Worker", "Events", "Sweep", "Properties", "Input", '{"updates":[]}')),
     ("nothing that prunes", "schema", APPLICATION, prop("Migrate", "Events", "Prune", "Properties", "Input", '{"action":"migrate"}')),
     # What stands in front.
     ("a read timeout below the heartbeat", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "Origins", 2, "CustomOriginConfig", "OriginReadTimeout", 10)),

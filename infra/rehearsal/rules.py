@@ -181,6 +181,8 @@ def schema(application, _):
     targets = [rule["Properties"]["Targets"][0] for rule in of_type(application, "AWS::Events::Rule").values()]
     if not any('"action":"prune"' in json.dumps(target).replace("\\", "") for target in targets):
         yield "nothing prunes"
+    if not any('"sweep":true' in json.dumps(target).replace("\\", "") for target in targets):
+        yield "nothing sweeps"
 
 
 def api(application, _):
