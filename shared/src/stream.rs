@@ -153,8 +153,9 @@ async fn run(
         () = session.left.wait() => {
             if session.left.is_evicted() { Reason::Evicted } else { Reason::Closed }
         }
-        reason = pump(&mut source, &sender, session.asked_at, &mut sent) => reason,
+        // Asked for before the first frame goes out, and not waited for.
         () = session.place.hold() => Reason::Evicted,
+        reason = pump(&mut source, &sender, session.asked_at, &mut sent) => reason,
     };
     let farewell = async {
         if reason != Reason::Gone {

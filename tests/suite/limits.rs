@@ -32,12 +32,14 @@ async fn limited(response: Response) -> u64 {
     seconds
 }
 
-/// The places that are taken, the oldest first, each as "opened:watched:stream".
+/// The places whose leases run, the oldest first, each as "opened:watched:stream".
 async fn places(redis: &MultiplexedConnection) -> Vec<String> {
     let keys: Vec<String> = ask(redis, &["KEYS", "limit:*:places"]).await;
+    let (seconds, micros): (u64, u64) = ask(redis, &["TIME"]).await;
+    let now = (seconds * 1000 + micros / 1000).to_string();
     let mut places = Vec::new();
     for key in keys {
-        places.extend(ask::<Vec<String>>(redis, &["ZRANGE", &key, "0", "-1"]).await);
+        places.extend(ask::<Vec<String>>(redis, &["ZRANGEBYSCORE", &key, &now, "+inf"]).await);
     }
     places.sort();
     places
@@ -83,17 +85,18 @@ async fn a_stream_that_asks_twice_has_one_place_and_evicts_one() {
     assert_eq!(place("take", "2:y:b").await, 0);
     assert_eq!(place("take", "3:y:c").await, 1);
     assert_eq!(place("take", "3:y:c").await, 0);
-    // `a` was evicted; the others were not.
+    // `a` was the oldest.
     assert_eq!(place("keep", "1:x:a").await, -1);
     assert_eq!(place("keep", "2:y:b").await, 0);
+    assert_eq!(place("take", "4:x:d").await, 1);
+    assert_eq!(place("keep", "2:y:b").await, -1);
     // Who resumes takes the place of one that watches the same, although another is older.
-    assert_eq!(place("retake", "4:y:d").await, 1);
-    assert_eq!(place("retake", "5:y:e").await, 1);
-    assert_eq!(place("keep", "3:y:c").await, -1);
-    assert_eq!(place("keep", "4:y:d").await, -1);
-    assert_eq!(place("release", "5:y:e").await, 0);
+    assert_eq!(place("retake", "5:x:e").await, 1);
+    assert_eq!(place("keep", "4:x:d").await, -1);
+    assert_eq!(place("keep", "3:y:c").await, 0);
+    assert_eq!(place("release", "5:x:e").await, 0);
     // There is room: Redis lost it, nobody took it.
-    assert_eq!(place("keep", "4:y:d").await, 0);
+    assert_eq!(place("keep", "4:x:d").await, 0);
 }
 
 #[tokio::test]
@@ -299,7 +302,6 @@ async fn a_killed_functions_places_are_given_back_and_living_ones_are_kept() {
     for pid in stack.pids("job-status").await {
         signal(pid, Signal::SIGKILL);
     }
-    // Leases end where someone looks.
     let after = eventually("the dead one's place is free", async || {
         let places = places(&redis).await;
         (places.len() == 1).then_some(places)

@@ -7,13 +7,17 @@
 --          most; what a stream that is evicted is told
 local action, place, lease, most, evicted = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if action == 'keep' and redis.call('ZADD', KEYS[1], 'XX', 'CH', now + lease, place) == 1 then
+  redis.call('PEXPIRE', KEYS[1], lease)
+  return 0
+end
 -- Asked twice, where the first answer was lost, it does not stand in its own way.
 local was_held = redis.call('ZREM', KEYS[1], place) == 1
 if action == 'release' then
   return 0
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local too_many = redis.call('ZCARD', KEYS[1]) + 1 - most
 if action == 'keep' and not was_held and too_many > 0 then
