@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use self::formula::{ASSUMED, Architecture, Line, Mode, UPDATES_AN_EXECUTION, Usage, fixed, total};
-use crate::{Error, client::say};
+use crate::{arguments, client::say};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -23,10 +23,10 @@ Examples:
 US dollars, us-east-1, without free tiers and discounts. Where each price is from: docs/cost.md.")]
 pub(crate) struct Options {
     /// How many people look
-    #[arg(long, required_unless_present = "markdown")]
+    #[arg(long, required_unless_present = "markdown", value_parser = clap::value_parser!(u32).range(1..))]
     viewers: Option<u32>,
     /// How long each of them looks, in minutes
-    #[arg(long, required_unless_present = "markdown")]
+    #[arg(long, required_unless_present = "markdown", value_parser = arguments::above_0)]
     minutes: Option<f64>,
     /// How a viewer's streams are held
     #[arg(long, value_enum, default_value = "separate")]
@@ -35,45 +35,45 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value = "x86_64")]
     architecture: Architecture,
     /// Executions that each watches at once, in all tabs together
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     watched: u32,
     /// Tabs of each
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     tabs: u32,
     /// Executions that run in that time
     #[arg(long, default_value_t = 10_000)]
     executions: u32,
-    #[arg(long, help = format!(
+    #[arg(long, value_parser = arguments::from_0, help = format!(
         "Updates that producers send in that time; without, {UPDATES_AN_EXECUTION} for each execution"
     ))]
     updates: Option<f64>,
     /// States that reach a tab in a minute
-    #[arg(long, default_value_t = ASSUMED.frames_a_minute)]
+    #[arg(long, default_value_t = ASSUMED.frames_a_minute, value_parser = arguments::from_0)]
     frames_per_minute: f64,
     /// A state's size on the wire
-    #[arg(long, default_value_t = ASSUMED.frame_bytes)]
+    #[arg(long, default_value_t = ASSUMED.frame_bytes, value_parser = arguments::from_0)]
     frame_bytes: f64,
     /// `STREAM_WINDOW_SECONDS`
-    #[arg(long, default_value_t = ASSUMED.window_seconds)]
+    #[arg(long, default_value_t = ASSUMED.window_seconds, value_parser = arguments::above_0)]
     window_seconds: f64,
     /// Memory of a streaming function
-    #[arg(long, default_value_t = ASSUMED.stream_memory_mb)]
+    #[arg(long, default_value_t = ASSUMED.stream_memory_mb, value_parser = arguments::from_0)]
     stream_memory_mb: f64,
     /// What an invocation takes beside its stream: to start it, and to end it
-    #[arg(long, default_value_t = ASSUMED.start_milliseconds)]
+    #[arg(long, default_value_t = ASSUMED.start_milliseconds, value_parser = arguments::from_0)]
     start_milliseconds: f64,
     /// Updates in a batch of the worker
-    #[arg(long, default_value_t = ASSUMED.batch)]
+    #[arg(long, default_value_t = ASSUMED.batch, value_parser = arguments::above_0)]
     batch: f64,
     /// Memory of the worker
-    #[arg(long, default_value_t = ASSUMED.worker_memory_mb)]
+    #[arg(long, default_value_t = ASSUMED.worker_memory_mb, value_parser = arguments::from_0)]
     worker_memory_mb: f64,
     /// What the worker takes for a batch
-    #[arg(long, default_value_t = ASSUMED.worker_milliseconds)]
+    #[arg(long, default_value_t = ASSUMED.worker_milliseconds, value_parser = arguments::from_0)]
     worker_milliseconds: f64,
     /// Streams that one managed instance (4 vCPU) holds; AWS's default for Rust is 8 a vCPU, its
     /// maximum 1,600 an environment
-    #[arg(long, default_value_t = ASSUMED.streams_an_instance)]
+    #[arg(long, default_value_t = ASSUMED.streams_an_instance, value_parser = arguments::above_0)]
     streams_per_instance: f64,
     /// With `CloudFront` in front
     #[arg(long)]
@@ -86,51 +86,27 @@ pub(crate) struct Options {
     markdown: bool,
 }
 
-/// A usage that cannot be.
-#[derive(Debug, thiserror::Error)]
-#[error("--{option} {value}: takes a number above 0")]
-struct NotAbove0 {
-    option: &'static str,
-    value: f64,
-}
-
-pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
+pub(crate) fn run(options: &Options) -> ExitCode {
     if options.markdown {
         say(document::tables().trim_end());
-        return Ok(ExitCode::SUCCESS);
+        return ExitCode::SUCCESS;
     }
-    let usage = options.usage()?;
+    let usage = options.usage();
     if options.json {
         print_json(&usage);
     } else {
         print(&usage, options.executions);
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 impl Options {
-    fn usage(&self) -> Result<Usage, NotAbove0> {
-        let viewers = self.viewers.map_or(0.0, f64::from);
-        let minutes = self.minutes.unwrap_or_default();
-        for (option, value) in [
-            ("viewers", viewers),
-            ("minutes", minutes),
-            ("watched", f64::from(self.watched)),
-            ("tabs", f64::from(self.tabs)),
-            ("window-seconds", self.window_seconds),
-            ("batch", self.batch),
-            ("streams-per-instance", self.streams_per_instance),
-        ] {
-            // NaN is not above 0 either.
-            if !value.is_finite() || value <= 0.0 {
-                return Err(NotAbove0 { option, value });
-            }
-        }
-        Ok(Usage {
+    fn usage(&self) -> Usage {
+        Usage {
             mode: self.mode,
             architecture: self.architecture,
-            viewers,
-            minutes,
+            viewers: self.viewers.map_or(0.0, f64::from),
+            minutes: self.minutes.unwrap_or_default(),
             watched: f64::from(self.watched),
             tabs: f64::from(self.tabs),
             frames_a_minute: self.frames_per_minute,
@@ -146,7 +122,7 @@ impl Options {
             worker_milliseconds: self.worker_milliseconds,
             streams_an_instance: self.streams_per_instance,
             cloudfront: self.cloudfront,
-        })
+        }
     }
 }
 

@@ -165,7 +165,7 @@ async fn report(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
 async fn token(State(gateway): State<Arc<Gateway>>, Json(request): Json<TokenRequest>) -> Response {
     match gateway.signer.sign(&request) {
         Ok(token) => Json(json!({"token": token})).into_response(),
-        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(error) => Problem::bad_request(error.to_string()).respond(&new_request_id()),
     }
 }
 

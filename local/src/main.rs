@@ -1,6 +1,7 @@
 //! `runcast`: a local AWS Lambda for functions that stream through function URLs, and the command
 //! of whoever works with Runcast.
 
+mod arguments;
 mod buttons;
 mod checkout;
 mod client;
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
             Command::Publish(options) => client::publish::run(*options).await,
             Command::Tail(options) => client::tail::run(options).await,
             Command::Token(options) => client::token::run(options).await,
-            Command::Cost(options) => cost::run(&options),
+            Command::Cost(options) => Ok(cost::run(&options)),
             Command::Guard(options) => guard::run(&options).await,
         }
     });

@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     Error,
+    arguments::{self, Secret},
     buttons::Buttons,
     functions::Functions,
     gateway::{self, Gateway},
@@ -43,10 +44,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 8787)]
     port: u16,
     /// A Redis to use instead of an embedded Valkey
-    #[arg(long)]
+    #[arg(long, value_parser = Secret::REDIS_URL)]
     redis_url: Option<String>,
     /// A Postgres to use instead of an embedded one; the schema is migrated
-    #[arg(long)]
+    #[arg(long, value_parser = Secret::DATABASE_URL)]
     database_url: Option<String>,
     /// Each function's time limit
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=900))]
@@ -59,7 +60,7 @@ pub(crate) struct Options {
     managed: Option<u32>,
     /// Where Postgres keeps its data, and the logs are; Redis's data is not kept. Without, a folder
     /// that is removed in the end
-    #[arg(long)]
+    #[arg(long, value_parser = arguments::folder)]
     state_dir: Option<PathBuf>,
     /// End when stdin does: when the process that started it is gone
     #[arg(long)]

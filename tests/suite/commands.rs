@@ -3,7 +3,8 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
+    sync::{Arc, Mutex},
 };
 
 use integration::{
@@ -21,6 +22,46 @@ use tokio::{
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A token, as far as one sees without its key.
+const TOKEN: &str = "eyJhbGciOiJub25lIn0.e30.c2lnbmF0dXJl";
+
+/// Runs a command without a stack.
+async fn runcast(arguments: &[&str]) -> Output {
+    let command = Command::new(binary("runcast"))
+        .args(arguments)
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(PATIENCE, command).await;
+    output.unwrap().unwrap()
+}
+
+/// A server that gives every request the same answer, and closes; and what it was asked.
+async fn server(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = asked.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            // An answer before the question is none.
+            while !is_whole(&text(&request)) && stream.read_buf(&mut request).await.unwrap() > 0 {}
+            kept.lock().unwrap().push(text(&request));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (url, asked)
+}
+
+fn is_whole(request: &str) -> bool {
+    request.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+        let mut lines = head.lines();
+        let length = lines.find_map(|line| line.strip_prefix("content-length: "));
+        body.len() >= length.map_or(0, |length| length.parse().unwrap())
+    })
 }
 
 #[tokio::test]
@@ -103,30 +144,140 @@ async fn a_tail_comes_back_and_misses_nothing() {
 #[tokio::test]
 async fn a_refused_update_fails_the_command_and_says_why() {
     let stack = Stack::start().await;
-    let output = stack.runcast(&["publish", "job", "r", "flying"]).await;
+    stack.publish("job", "r", "passed").await;
+    let output = stack.runcast(&["publish", "job", "r", "running"]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("unknown status; send waiting, running,"));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reason = answer["rejected"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("ended"), "{answer}");
 }
 
 #[tokio::test]
 async fn a_command_without_a_stack_says_what_to_do() {
-    let output = Command::new(binary("runcast"))
-        .args([
-            "publish",
-            "job",
-            "r",
-            "running",
-            "--url",
-            "http://127.0.0.1:9",
-        ])
-        .output()
-        .await
-        .unwrap();
+    for command in [
+        &["publish", "job", "r", "running"][..],
+        &["tail", "job", "r"],
+        &["token", "--org", "o"],
+    ] {
+        let output = runcast(&[command, &["--url", "http://127.0.0.1:9"]].concat()).await;
+        let said = text(&output.stderr);
+        let says = "runcast: nothing answers at http://127.0.0.1:9 (Connection refused";
+        assert!(said.starts_with(says), "{said}");
+        assert!(said.contains("start `runcast up`"), "{said}");
+        assert_eq!((said.lines().count(), output.status.code()), (1, Some(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up() {
+    let (url, asked) = server("").await;
+    let output = runcast(&["tail", "job", "r", "--token", TOKEN, "--url", &url]).await;
+    let said = text(&output.stderr);
+    let last = said.lines().last().unwrap();
     assert!(
-        text(&output.stderr).contains("start `runcast up`"),
-        "{}",
-        text(&output.stderr)
+        last.starts_with(&format!("runcast: nothing answers at {url} (")),
+        "{said}"
     );
+    assert!(
+        last.ends_with("start `runcast up`, or name it with --url"),
+        "{said}"
+    );
+    assert_eq!(
+        (asked.lock().unwrap().len(), output.status.code()),
+        (6, Some(1))
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_says_it_is_too_much_is_not_asked_for_ever() {
+    let (url, asked) = server(
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\n\
+         Connection: close\r\n\r\n\
+         {\"type\":\"about:blank\",\"title\":\"Too Many Requests\",\"status\":429,\
+         \"detail\":\"You hold 20 streams:\\nclose one.\",\"requestId\":\"-\"}",
+    )
+    .await;
+    let output = runcast(&["tail", "job", "r", "--token", TOKEN, "--url", &url]).await;
+    let said = text(&output.stderr);
+    let refusal = "Too Many Requests: You hold 20 streams: close one.";
+    let lines: Vec<_> = said.lines().collect();
+    let (last, before) = lines.split_last().unwrap();
+    assert_eq!(*last, format!("runcast: {refusal}"));
+    assert_eq!(before, [refusal; 5]);
+    assert_eq!(
+        (asked.lock().unwrap().len(), output.status.code()),
+        (6, Some(1))
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_line() {
+    let stack = Stack::start().await;
+    let elsewhere = stack.token(&["--org", "demo", "--projects", "web"]).await;
+    for (arguments, says) in [
+        (["tail", "job", "r", "--token", TOKEN], "Unauthorized: "),
+        (
+            ["tail", "job", "--project=demo", "--token", &elsewhere],
+            "Not Found: There is no such",
+        ),
+    ] {
+        let output = stack.runcast(&arguments).await;
+        let said = text(&output.stderr);
+        assert!(said.starts_with(&format!("runcast: {says}")), "{said}");
+        assert!(!said.contains('{'), "{said}");
+        assert_eq!((said.lines().count(), output.status.code()), (1, Some(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_stack_is_told_apart() {
+    let (url, _) = server(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>Hello</p>",
+    )
+    .await;
+    for (command, says) in [
+        (&["tail", "job", "r", "--token", TOKEN][..], "no stream"),
+        (&["publish", "job", "r", "running"], "no JSON"),
+        (&["token", "--org", "o"], "no JSON"),
+    ] {
+        let output = runcast(&[command, &["--url", &url]].concat()).await;
+        let line =
+            format!("runcast: {url} is no stack, it answers with {says}: name one with --url\n");
+        assert_eq!(text(&output.stderr), line);
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_said_is_not_sent() {
+    let (url, asked) = server("").await;
+    runcast(&[
+        "publish",
+        "test",
+        "t",
+        "timed_out",
+        "--event-id",
+        "e",
+        "--url",
+        &url,
+    ])
+    .await;
+    let asked = asked.lock().unwrap().join("");
+    let (_, body) = asked.split_once("\r\n\r\n").unwrap();
+    let sent: Value = serde_json::from_str(body).unwrap();
+    let update = json!({"eventId": "e", "kind": "test", "id": "t", "organizationId": "demo",
+                        "projectId": "demo", "status": "timed_out"});
+    assert_eq!(sent, json!({"updates": [update]}));
+}
+
+#[tokio::test]
+async fn a_message_alone_is_progress() {
+    let stack = Stack::start().await;
+    let publish = ["publish", "job", "r", "running", "--message", "Building"];
+    let output = stack.runcast(&publish).await;
+    assert!(output.status.success(), "{output:?}");
+    let state = stack.watch("/api/job-status/events/r").await.state().await;
+    assert_eq!(state["progress"]["message"], "Building");
 }
 
 #[tokio::test]
@@ -203,7 +354,7 @@ async fn what_is_missing_after_its_cursor_fails_a_tail() {
     };
     let tail = Command::new(binary("runcast"))
         .args(["tail", "job", "a", "b", "a", "c"])
-        .args(["--last-event-id", "3,9,5", "--token", "t", "--url", &url])
+        .args(["--last-event-id", "3,9,5", "--token", TOKEN, "--url", &url])
         .kill_on_drop(true)
         .output();
     let (tail, ()) = tokio::join!(timeout(PATIENCE, tail), serve);
@@ -217,18 +368,14 @@ async fn what_is_missing_after_its_cursor_fails_a_tail() {
 }
 
 #[tokio::test]
-async fn a_refused_token_says_why() {
+async fn a_token_that_would_live_too_long_is_refused() {
     let stack = Stack::start().await;
-    let endless = u64::MAX.to_string();
-    let output = stack
-        .runcast(&["token", "--org", "o", "--ttl", &endless])
-        .await;
-    assert!(!output.status.success());
-    let said = text(&output.stderr);
-    assert!(
-        said.contains("400 Bad Request: the token would live too long"),
-        "{said}"
-    );
+    let response = reqwest::Client::new()
+        .post(format!("{}/_local/token", stack.url))
+        .json(&json!({"org": "o", "ttlSeconds": u64::MAX}))
+        .send();
+    let problem: Value = response.await.unwrap().json().await.unwrap();
+    assert_eq!(problem["detail"], "the token would live too long");
 }
 
 /// `runcast demo`, whose logs and stacks are in this folder.

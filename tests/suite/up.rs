@@ -186,7 +186,7 @@ async fn a_folder_that_cannot_be_used_is_named() {
     let file = folder.path().join("valkey");
     std::fs::write(&file, "no folder").unwrap();
     for (state_dir, says) in [
-        (file.as_path(), "valkey cannot be used: "),
+        (file.as_path(), "it is no folder"),
         (folder.path(), "Valkey does not start in "),
     ] {
         let output = run(&mut up(state_dir)).await;

@@ -3,59 +3,61 @@
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use shared::execution::Kind;
+use shared::execution::{Id, Kind, Timestamp};
 
 use super::{Target, say};
-use crate::Error;
+use crate::{Error, arguments};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   runcast publish job r1 running --job-id nightly --completed 3 --total 10
+  runcast publish job r1 running --message Building
   runcast publish test t1 passed --run-id r1 --duration-ms 1250
   runcast publish job r1 failed --error-details \"2 of 10 tests failed\"")]
 pub(crate) struct Options {
     /// test or job
     kind: Kind,
     /// The testId or runId
-    id: String,
+    id: Id,
     /// waiting, running, completed, passed, failed, error or cancelled
+    #[arg(value_parser = arguments::status)]
     status: String,
     /// Whose execution it is
     #[arg(long, default_value = "demo")]
-    org: String,
+    org: Id,
     /// Where in the organization
     #[arg(long, default_value = "demo")]
-    project: String,
+    project: Id,
     /// What makes this update one, however often it is sent; without, a random one
-    #[arg(long)]
+    #[arg(long, value_parser = arguments::event_id)]
     event_id: Option<String>,
     /// When it happened (RFC 3339); without, now
-    #[arg(long)]
-    occurred_at: Option<String>,
+    #[arg(long, value_parser = arguments::time)]
+    occurred_at: Option<Timestamp>,
     /// The job that a job run is a run of
     #[arg(long)]
-    job_id: Option<String>,
+    job_id: Option<Id>,
     /// The job run that a test is part of
     #[arg(long)]
-    run_id: Option<String>,
+    run_id: Option<Id>,
     /// How many parts are done
-    #[arg(long)]
+    #[arg(long, value_parser = arguments::count())]
     completed: Option<u64>,
     /// How many parts there are
-    #[arg(long, requires = "completed")]
+    #[arg(long, requires = "completed", value_parser = arguments::count())]
     total: Option<u64>,
     /// What is being done
-    #[arg(long, requires = "completed")]
+    #[arg(long)]
     message: Option<String>,
     /// When the execution began (RFC 3339); without, when it was first running
-    #[arg(long)]
-    started_at: Option<String>,
+    #[arg(long, value_parser = arguments::time)]
+    started_at: Option<Timestamp>,
     /// When it ended (RFC 3339); without, when its terminal status occurred
-    #[arg(long)]
-    completed_at: Option<String>,
+    #[arg(long, value_parser = arguments::time)]
+    completed_at: Option<Timestamp>,
     /// How long it took; without, from its beginning to its end
-    #[arg(long)]
+    #[arg(long, value_parser = arguments::count())]
     duration_ms: Option<u64>,
     /// What went wrong in a job run
     #[arg(long)]
@@ -76,36 +78,55 @@ pub(crate) struct Options {
     target: Target,
 }
 
+impl Options {
+    /// The update. What was not said is left out: `null` would take back what is known.
+    fn update(&self) -> Value {
+        let event_id = self.event_id.clone().unwrap_or_else(new_event_id);
+        said(json!({
+            "eventId": event_id,
+            "kind": self.kind,
+            "id": self.id,
+            "organizationId": self.org,
+            "projectId": self.project,
+            "status": self.status,
+            "occurredAt": self.occurred_at,
+            "jobId": self.job_id,
+            "runId": self.run_id,
+            "progress": self.progress(),
+            "startedAt": self.started_at,
+            "completedAt": self.completed_at,
+            "durationMs": self.duration_ms,
+            "errorDetails": self.error_details,
+            "artifactPaths": self.artifact_paths,
+            "reportPath": self.report_path,
+            "s3Url": self.s3_url,
+            "error": self.error,
+        }))
+    }
+
+    fn progress(&self) -> Option<Value> {
+        // Workers before 0.2 ask for `completed`, also where only a message is told.
+        let completed = self.completed.or(self.message.as_ref().map(|_| 0))?;
+        let progress =
+            json!({"completed": completed, "total": self.total, "message": self.message});
+        Some(said(progress))
+    }
+}
+
+/// The object without what is null.
+fn said(mut object: Value) -> Value {
+    if let Value::Object(members) = &mut object {
+        members.retain(|_, value| !value.is_null());
+    }
+    object
+}
+
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
-    let event_id = options.event_id.unwrap_or_else(new_event_id);
-    let progress = options.completed.map(|completed| {
-        json!({"completed": completed, "total": options.total, "message": options.message})
-    });
-    let update = json!({
-        "eventId": event_id,
-        "kind": options.kind,
-        "id": options.id,
-        "organizationId": options.org,
-        "projectId": options.project,
-        "status": options.status,
-        "occurredAt": options.occurred_at,
-        "jobId": options.job_id,
-        "runId": options.run_id,
-        "progress": progress,
-        "startedAt": options.started_at,
-        "completedAt": options.completed_at,
-        "durationMs": options.duration_ms,
-        "errorDetails": options.error_details,
-        "artifactPaths": options.artifact_paths,
-        "reportPath": options.report_path,
-        "s3Url": options.s3_url,
-        "error": options.error,
-    });
     let worker = "/2015-03-31/functions/worker/invocations";
-    let updates = json!({"updates": [update]});
+    let updates = json!({"updates": [options.update()]});
     let response = options.target.post(worker, &updates).await?;
     let failed = response.headers().contains_key("x-amz-function-error");
-    let answer: Value = response.json().await?;
+    let answer = options.target.json(response).await?;
     say(&answer);
     let rejected = answer.get("rejected").and_then(Value::as_array);
     let rejected = rejected.is_some_and(|rejected| !rejected.is_empty());

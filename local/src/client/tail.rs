@@ -16,11 +16,21 @@ use serde_json::Value;
 use shared::execution::{Id, Kind, Timestamp};
 use tokio::time::{sleep, timeout};
 
-use super::{Target, say};
-use crate::{Error, signer::TokenRequest};
+use super::{Target, innermost, refusal, say};
+use crate::{
+    Error,
+    arguments::{self, Secret},
+    signer::TokenRequest,
+};
 
 /// The longest wait before reconnecting.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+/// How long an answer may take to begin: a cold start, and Postgres that is slow to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often in a row a server is tried that has never served a stream, or says that it is too much.
+const TRIES: u32 = 6;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -35,19 +45,19 @@ pub(crate) struct Options {
     /// test or job
     kind: Kind,
     /// 1 to 50 ids on one stream
-    #[arg(required_unless_present = "project")]
-    ids: Vec<String>,
+    #[arg(required_unless_present = "project", num_args = 1..=50)]
+    ids: Vec<Id>,
     /// Every execution of this project instead
     #[arg(long, conflicts_with = "ids")]
-    project: Option<String>,
+    project: Option<Id>,
     /// Whose executions
     #[arg(long, default_value = "demo")]
     org: Id,
     /// Where to go on
-    #[arg(long)]
+    #[arg(long, value_parser = arguments::cursor)]
     last_event_id: Option<String>,
     /// A token of one's own; without, one of the stack's
-    #[arg(long, env = "RUNCAST_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "RUNCAST_TOKEN", hide_env_values = true, value_parser = Secret::TOKEN)]
     token: Option<String>,
     /// Print each event's JSON instead of a line for a person
     #[arg(long)]
@@ -89,7 +99,9 @@ pub(crate) async fn run(mut options: Options) -> Result<ExitCode, Error> {
         result = follow(&mut options, &mut summary) => result,
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
-    summary.print();
+    if result.is_ok() || summary.frames > 0 {
+        summary.print();
+    }
     result?;
     let exact = summary.gaps == 0 && summary.duplicates == 0;
     Ok(if exact {
@@ -112,8 +124,45 @@ impl Options {
         let seqs = self.last_event_id.iter().flat_map(|id| id.split(','));
         let pairs = ids.into_iter().zip(seqs);
         pairs
-            .filter_map(|(id, seq)| Some((id.clone(), seq.parse().ok()?)))
+            .filter_map(|(id, seq)| Some((id.to_string(), seq.parse().ok()?)))
             .collect()
+    }
+}
+
+/// Why there is no stream now.
+struct Failure {
+    why: String,
+    /// How long the server asks to wait.
+    wait: Duration,
+    /// How often it may happen in a row, until it is told as an error.
+    tries: u32,
+}
+
+impl Failure {
+    /// Nothing came back.
+    fn silence(why: String, served: bool) -> Self {
+        Failure {
+            why,
+            wait: Duration::ZERO,
+            tries: if served { u32::MAX } else { TRIES },
+        }
+    }
+
+    /// The server has refused.
+    async fn refused(response: Response, served: bool) -> Self {
+        let seconds = response.headers().get(header::RETRY_AFTER);
+        let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+        let tries = match response.status() {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => TRIES,
+            status if !status.is_server_error() => 1,
+            _ if served => u32::MAX,
+            _ => TRIES,
+        };
+        Failure {
+            why: refusal(response).await,
+            wait: Duration::from_secs(seconds.unwrap_or(0)),
+            tries,
+        }
     }
 }
 
@@ -122,36 +171,45 @@ async fn follow(options: &mut Options, summary: &mut Summary) -> Result<(), Erro
         .http1_only()
         .tcp_nodelay(true)
         .build()?;
+    let mut served = false;
     let mut failures = 0_u32;
     loop {
-        let mut wait = Duration::ZERO;
-        match connect(&client, options).await {
-            Ok(response) if response.status() == StatusCode::NO_CONTENT => {
+        let failure = match timeout(ANSWER_TIMEOUT, connect(&client, options)).await {
+            Ok(Ok(response)) if response.status() == StatusCode::NO_CONTENT => {
                 eprintln!("all has ended, and nothing follows this cursor");
                 return Ok(());
             }
-            Ok(response) if response.status().is_success() => {
-                failures = 0;
+            Ok(Ok(response)) if response.status().is_success() => {
+                if !is_stream(&response) {
+                    return Err(options.target.no_stack("no stream").into());
+                }
+                (served, failures) = (true, 0);
                 if let Over::Complete = read(response, options, summary).await {
                     return Ok(());
                 }
+                None
             }
-            Ok(response) => {
-                let status = response.status();
-                let seconds = response.headers().get(header::RETRY_AFTER);
-                let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
-                wait = Duration::from_secs(seconds.unwrap_or(0));
-                let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                let problem = response.text().await.unwrap_or_default();
-                if !passing {
-                    return Err(format!("{status}: {problem}").into());
+            Ok(Ok(response)) => Some(Failure::refused(response, served).await),
+            Ok(Err(error)) => {
+                let why = options.target.unreachable(&innermost(&error));
+                if error.is_builder() || (error.is_connect() && !served && failures == 0) {
+                    return Err(why.into());
                 }
-                eprintln!("{status}: {problem}");
+                Some(Failure::silence(why, served))
             }
-            Err(error) if error.is_connect() && summary.frames == 0 && failures == 0 => {
-                return Err(options.target.unreachable(error));
+            Err(_) => {
+                let waited = format!("for {} s", ANSWER_TIMEOUT.as_secs());
+                let why = options.target.unreachable(&waited);
+                Some(Failure::silence(why, served))
             }
-            Err(error) => eprintln!("{error}"),
+        };
+        let mut wait = Duration::ZERO;
+        if let Some(failure) = failure {
+            if failures + 1 >= failure.tries {
+                return Err(failure.why.into());
+            }
+            eprintln!("{}", failure.why);
+            wait = failure.wait;
         }
         // Full jitter, so that many viewers don't come back at once.
         let backoff = MAX_BACKOFF.min(Duration::from_millis(200) * 2_u32.pow(failures.min(8)));
@@ -159,6 +217,11 @@ async fn follow(options: &mut Options, summary: &mut Summary) -> Result<(), Erro
         sleep(wait + backoff.mul_f64(rand::rng().random())).await;
         summary.reconnects += 1;
     }
+}
+
+fn is_stream(response: &Response) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"))
 }
 
 async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result<Response> {

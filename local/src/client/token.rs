@@ -7,6 +7,9 @@ use shared::execution::Id;
 use super::{Target, say};
 use crate::{Error, signer::TokenRequest};
 
+/// A hundred years.
+const MAX_TTL_SECONDS: u64 = 100 * 8766 * 3600;
+
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',')]
     projects: Option<Vec<Id>>,
     /// How long it lives, in seconds; in a URL, a token may live for 300 at most
-    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=MAX_TTL_SECONDS))]
     ttl: u64,
     #[command(flatten)]
     target: Target,
