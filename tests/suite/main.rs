@@ -18,6 +18,7 @@ mod faults;
 mod flood;
 mod iam;
 mod limits;
+mod next;
 mod options;
 mod other_lambdas;
 mod producers;
