@@ -74,7 +74,7 @@ node_modules/.servers: package-lock.json | requirements
 	@touch $@
 
 .PHONY: setup-tests test-requirements setup-check
-setup-tests: test-requirements setup .venv/.tools .venv-producers/.installed tests/browser/node_modules/.installed tests/node/node_modules/.installed ## What only the tests need
+setup-tests: test-requirements setup .venv/.tools .venv-producers/.installed tests/browser/node_modules/.installed tests/node/node_modules/.installed tests/next/node_modules/.installed ## What only the tests need
 
 # First of all: who lacks something shall not learn it after minutes of building.
 test-requirements:
@@ -116,4 +116,4 @@ setup-check: .tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 	@touch $@
 
 clean: ## Remove what was built and installed
-	rm -rf target fuzz/target fuzz/growth web/dist web/node_modules .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules bench/others/node_modules bench/others/.nchan
+	rm -rf target fuzz/target fuzz/growth web/dist web/node_modules .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules tests/next/node_modules tests/next/.next bench/others/node_modules bench/others/.nchan

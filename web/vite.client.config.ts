@@ -9,6 +9,10 @@ export default defineConfig({
       entry: { client: 'client/index.ts', react: 'react/index.ts', testing: 'testing/index.ts' },
       formats: ['es'],
     },
-    rollupOptions: { external: [/^react/, 'eventsource-parser'] },
+    rollupOptions: {
+      external: [/^react/, 'eventsource-parser'],
+      // A server component may import the hooks' entry: what is in it runs in the browser.
+      output: { banner: ({ name }) => (name === 'react' ? "'use client';" : '') },
+    },
   },
 });

@@ -150,7 +150,7 @@ impl TypedValueParser for Secret {
             return Ok(text.to_owned());
         };
         let name = argument.map(ToString::to_string).unwrap_or_default();
-        let message = format!("invalid value for '{name}': {reason}");
+        let message = format!("invalid value for '{name}': {reason}\n");
         Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use self::formula::{ASSUMED, Architecture, Line, Mode, UPDATES_AN_EXECUTION, Usage, fixed, total};
-use crate::{Error, arguments, client::say};
+use crate::{arguments, client::say};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -86,10 +86,10 @@ pub(crate) struct Options {
     markdown: bool,
 }
 
-pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
+pub(crate) fn run(options: &Options) -> ExitCode {
     if options.markdown {
         say(document::tables().trim_end());
-        return Ok(ExitCode::SUCCESS);
+        return ExitCode::SUCCESS;
     }
     let usage = options.usage();
     if options.json {
@@ -97,7 +97,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     } else {
         print(&usage, options.executions);
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 impl Options {

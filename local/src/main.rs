@@ -87,7 +87,7 @@ fn main() -> ExitCode {
             Command::Publish(options) => client::publish::run(*options).await,
             Command::Tail(options) => client::tail::run(options).await,
             Command::Token(options) => client::token::run(options).await,
-            Command::Cost(options) => cost::run(&options),
+            Command::Cost(options) => Ok(cost::run(&options)),
             Command::Guard(options) => guard::run(&options).await,
         }
     });

@@ -354,7 +354,7 @@ async fn progress(stack: &Stack, run: &str, completed: u64) {
 }
 
 /// Tabs of a real browser; the first one is open from the start.
-struct Browser {
+pub(super) struct Browser {
     node: Child,
     input: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
@@ -363,6 +363,11 @@ struct Browser {
 impl Browser {
     /// Opens a path of the stack.
     async fn open(stack: &Stack, path: &str) -> Self {
+        Self::at(&stack.url, path).await
+    }
+
+    /// Opens a path of any server.
+    pub(super) async fn at(url: &str, path: &str) -> Self {
         let browser = checkout("tests/browser");
         let chromium = std::env::var("CHROMIUM").unwrap_or("/usr/bin/chromium".to_owned());
         for needed in [
@@ -378,7 +383,7 @@ impl Browser {
         }
         let mut node = Command::new("node")
             .arg(browser.join("page.mjs"))
-            .arg(&stack.url)
+            .arg(url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -405,13 +410,13 @@ impl Browser {
     }
 
     /// Waits until an expression is true of the first tab; returns its value.
-    async fn wait(&mut self, expression: &str) -> Value {
+    pub(super) async fn wait(&mut self, expression: &str) -> Value {
         self.ask(json!({"do": "wait", "tab": 0, "expression": expression}))
             .await
     }
 
     /// Waits until the texts stand in what a selector finds.
-    async fn shows(&mut self, selector: &str, texts: &[&str]) {
+    pub(super) async fn shows(&mut self, selector: &str, texts: &[&str]) {
         let expression = format!(
             "(shown => shown !== undefined && {}.every((text) => shown.includes(text)))\
              (document.querySelector('{selector}')?.innerText)",
@@ -454,7 +459,7 @@ impl Browser {
     }
 
     /// Closes the browser.
-    async fn quit(self) {
+    pub(super) async fn quit(self) {
         let Browser {
             mut node, input, ..
         } = self;

@@ -20,6 +20,8 @@ mod iam;
 mod life;
 mod limits;
 mod migration;
+mod next;
+mod options;
 mod other_lambdas;
 mod producers;
 mod queues;

@@ -1,12 +1,14 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import Ajv2020 from 'ajv/dist/2020.js';
+import { createElement } from 'react';
+import { renderToString } from 'react-dom/server';
 import { build, type Rollup } from 'vite';
-import { expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { jobState, queueStats, testState } from '../../testing/index.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -27,6 +29,34 @@ it('the client is under 6.5 KB gzipped, with its dependencies', async () => {
   const code = built.output.map((chunk) => ('code' in chunk ? chunk.code : '')).join('');
   expect(code).toContain('event-stream');
   expect(gzipSync(code, { level: 9 }).length).toBeLessThan(6500);
+});
+
+describe('the built package', () => {
+  // Below the modules, where it finds React.
+  const folder = mkdtempSync(join(root, 'node_modules/.built-'));
+  const read = (file: string) => readFileSync(join(folder, file), 'utf8');
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  beforeAll(async () => {
+    const configFile = join(root, 'vite.client.config.ts');
+    await build({ configFile, logLevel: 'silent', root, build: { outDir: folder } });
+  });
+
+  it('says of the entry for React, and of no other, that it runs in the browser', () => {
+    const clientOnly = readdirSync(folder).filter((file) => /^["']use client["'];/.test(read(file)));
+    expect(clientOnly).toEqual(['react.js']);
+  });
+
+  it('renders on a server what is there before the first state, and opens nothing', async () => {
+    const { RuncastProvider, useJobRun }: typeof import('../../react/index.ts') = await import(
+      join(folder, 'react.js')
+    );
+    const fetch = vi.fn();
+    const Run = () => createElement('p', null, useJobRun('r1').state?.status ?? 'loading');
+    const app = createElement(RuncastProvider, { url: 'https://h', token: 't', fetch }, createElement(Run));
+    expect(renderToString(app)).toBe('<p>loading</p>');
+    expect(fetch).not.toHaveBeenCalled();
+  });
 });
 
 it('the types are those of the contract', () => {
