@@ -263,7 +263,8 @@ async fn two_sweeps_side_by_side_end_each_execution_once() {
     let ended = "SELECT count(*) FROM executions WHERE status = 'error'";
     let everywhere = async {
         loop {
-            let sweep = || stack.invoke("worker", &json!({"sweep": true}));
+            let order = json!({"sweep": true});
+            let sweep = || stack.invoke("worker", &order);
             tokio::join!(sweep(), sweep(), sweep());
             if stack.number(ended).await == 500 {
                 return;

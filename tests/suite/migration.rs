@@ -74,7 +74,7 @@ async fn old_worker(postgres: Postgres) -> i64 {
             VALUES ('job', 'written', 'demo', 'written') ON CONFLICT (kind, id) DO NOTHING)
         INSERT INTO events (kind, id, seq, event_id, organization_id, project_id, project_seq,
                             status, state, occurred_at)
-        VALUES ('job', 'written', $1, $1::text, 'demo', 'written', $1, 'running', '{}', now())";
+        VALUES ('job', 'written', $1, ($1::bigint)::text, 'demo', 'written', $1, 'running', '{}', now())";
     let mut written = 0;
     loop {
         match postgres.execute(write, &[&(written + 1)]).await {

@@ -101,10 +101,10 @@ async fn write(
              SET project_id = c.project_id, run_id = c.run_id, seq = c.seq, status = c.status,
                  state = c.state, ended_at = c.ended_at, look_at = c.look_at, private = c.private,
                  project_seq = coalesce(n.project_seq, x.project_seq), updated_at = now()
-             FROM unnest($10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+             FROM unnest($10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
                  AS c(organization_id, project_id, kind, id, run_id, seq, status, state, ended_at,
-                      look_at, private)
-             LEFT JOIN numbered n USING (organization_id, kind, id, seq)
+                      look_at, private, number)
+             LEFT JOIN numbered n USING (number)
              WHERE x.kind = c.kind AND x.id = c.id AND x.organization_id = c.organization_id
          )
          SELECT organization_id, project_id, kind, seq FROM counted";
@@ -153,6 +153,11 @@ async fn write(
     let private: Vec<_> = changed()
         .map(|execution| execution.private.to_json())
         .collect();
+    // Of each execution's last event: where it stands among these, from 1.
+    let last: BTreeMap<Key, i64> = events().map(Event::key).zip(1..).collect();
+    let numbers: Vec<_> = changed()
+        .map(|execution| last.get(&execution.key()).copied())
+        .collect();
     let rows = client
         .query_typed(
             WRITE,
@@ -177,6 +182,7 @@ async fn write(
                 (&ended, Type::TIMESTAMPTZ_ARRAY),
                 (&looks, Type::TIMESTAMPTZ_ARRAY),
                 (&private, Type::TEXT_ARRAY),
+                (&numbers, Type::INT8_ARRAY),
             ],
         )
         .await?;
