@@ -16,7 +16,10 @@ use futures_util::{StreamExt, TryStreamExt};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use shared::{
-    access::{grant::Grant, limits::{Beginning, Limits},
+    access::{
+        grant::Grant,
+        limits::{Beginning, Limits},
+    },
     bus::{Bus, Left},
     config::{self, Env, Streams},
     cursor::Cursor,
@@ -96,7 +99,8 @@ impl Edge {
         let streams = Streams::from_env(&env).unwrap();
         let (limits, left) = runtime.block_on(async {
             let bus = Bus::new(&config::Redis::from_env(&env).unwrap(), streams.poll);
-            let left = bus.subscribe(Vec::new(), None).await.left();
+            let nobody = stream::new_id();
+            let left = bus.subscribe(&nobody, Vec::new(), None).await.left();
             let limits = config::Limits::from_env(&env).unwrap();
             (Limits::new(bus, limits, &streams), left)
         });

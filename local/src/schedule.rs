@@ -1,4 +1,4 @@
-//! What EventBridge's schedule does in AWS: the worker looks for executions that have gone silent.
+//! What `EventBridge`'s schedule does in AWS: the worker looks for executions that have gone silent.
 
 use std::{convert::Infallible, time::Duration};
 

@@ -191,16 +191,13 @@ impl Place {
         loop {
             let action = if is_taken { "keep" } else { take };
             // In a box: it is large, and a stream that holds a place waits nearly all of its life.
-            match Box::pin(self.ask(action)).await {
-                Ok(evicted) => {
-                    let Ok(evicted) = u64::try_from(evicted) else {
-                        return;
-                    };
-                    metrics::counter!("StreamsEvicted").increment(evicted);
-                    is_taken = true;
-                }
-                // Where Redis is away, nobody is counted.
-                Err(_) => {}
+            // Where Redis is away, nobody is counted.
+            if let Ok(evicted) = Box::pin(self.ask(action)).await {
+                let Ok(evicted) = u64::try_from(evicted) else {
+                    return;
+                };
+                metrics::counter!("StreamsEvicted").increment(evicted);
+                is_taken = true;
             }
             sleep(jittered(self.limits.heartbeat)).await;
         }

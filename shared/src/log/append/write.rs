@@ -65,49 +65,50 @@ pub(super) async fn write_and_commit(
     Ok(())
 }
 
+/// The numbers of a project are given here, under its row's lock, which is held until the commit: so
+/// they have no holes.
+const WRITE: &str = "WITH counted AS (
+         INSERT INTO projects (organization_id, project_id, kind, seq)
+         SELECT organization_id, project_id, kind, count(*)
+         FROM unnest($1, $2, $3) AS event(organization_id, project_id, kind)
+         GROUP BY 1, 2, 3
+         ORDER BY 1, 2, 3
+         ON CONFLICT (organization_id, project_id, kind)
+             DO UPDATE SET seq = projects.seq + excluded.seq
+         RETURNING organization_id, project_id, kind, seq
+     ), numbered AS (
+         SELECT event.*, counted.seq + 1 - row_number() OVER (
+                    PARTITION BY organization_id, project_id, kind ORDER BY number DESC
+                ) AS project_seq
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY
+             AS event(organization_id, project_id, kind, id, seq, event_id, status, state,
+                      occurred_at, number)
+         JOIN counted USING (organization_id, project_id, kind)
+     ), added AS (
+         INSERT INTO events (organization_id, project_id, kind, id, seq, event_id, status,
+                             state, occurred_at, project_seq)
+         SELECT organization_id, project_id, kind, id, seq, event_id, status, state,
+                occurred_at, project_seq
+         FROM numbered
+     ), changed AS (
+         UPDATE executions x
+         SET project_id = c.project_id, run_id = c.run_id, seq = c.seq, status = c.status,
+             state = c.state, ended_at = c.ended_at, look_at = c.look_at, private = c.private,
+             project_seq = coalesce(n.project_seq, x.project_seq), updated_at = now()
+         FROM unnest($10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+             AS c(organization_id, project_id, kind, id, run_id, seq, status, state, ended_at,
+                  look_at, private, number)
+         LEFT JOIN numbered n USING (number)
+         WHERE x.kind = c.kind AND x.id = c.id AND x.organization_id = c.organization_id
+     )
+     SELECT organization_id, project_id, kind, seq FROM counted";
+
 /// Writes events and executions; returns the last number given in each project.
 async fn write(
     client: &Client,
     new: &[NewEvent],
     executions: &[&Execution],
 ) -> Result<BTreeMap<Project, Seq>, LogError> {
-    // The numbers of a project are given here, under its row's lock, which is held until the
-    // commit: so they have no holes.
-    const WRITE: &str = "WITH counted AS (
-             INSERT INTO projects (organization_id, project_id, kind, seq)
-             SELECT organization_id, project_id, kind, count(*)
-             FROM unnest($1, $2, $3) AS event(organization_id, project_id, kind)
-             GROUP BY 1, 2, 3
-             ORDER BY 1, 2, 3
-             ON CONFLICT (organization_id, project_id, kind)
-                 DO UPDATE SET seq = projects.seq + excluded.seq
-             RETURNING organization_id, project_id, kind, seq
-         ), numbered AS (
-             SELECT event.*, counted.seq + 1 - row_number() OVER (
-                        PARTITION BY organization_id, project_id, kind ORDER BY number DESC
-                    ) AS project_seq
-             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY
-                 AS event(organization_id, project_id, kind, id, seq, event_id, status, state,
-                          occurred_at, number)
-             JOIN counted USING (organization_id, project_id, kind)
-         ), added AS (
-             INSERT INTO events (organization_id, project_id, kind, id, seq, event_id, status,
-                                 state, occurred_at, project_seq)
-             SELECT organization_id, project_id, kind, id, seq, event_id, status, state,
-                    occurred_at, project_seq
-             FROM numbered
-         ), changed AS (
-             UPDATE executions x
-             SET project_id = c.project_id, run_id = c.run_id, seq = c.seq, status = c.status,
-                 state = c.state, ended_at = c.ended_at, look_at = c.look_at, private = c.private,
-                 project_seq = coalesce(n.project_seq, x.project_seq), updated_at = now()
-             FROM unnest($10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
-                 AS c(organization_id, project_id, kind, id, run_id, seq, status, state, ended_at,
-                      look_at, private, number)
-             LEFT JOIN numbered n USING (number)
-             WHERE x.kind = c.kind AND x.id = c.id AND x.organization_id = c.organization_id
-         )
-         SELECT organization_id, project_id, kind, seq FROM counted";
     let events = || new.iter().map(|new| &new.event);
     let changed = || executions.iter().copied();
     let state_json: Vec<_> = changed()
