@@ -11,6 +11,7 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 use shared::{
+    execution::Kind,
     log::{Answer, Submission},
     update::{Update, legible},
 };
@@ -218,6 +219,12 @@ fn log_warnings(update: &Update, submission: &Submission<'_>) {
 /// The group that producers put an update into.
 fn group_of(submission: &Submission<'_>) -> String {
     match &submission.update {
+        // A run and its tests keep their order.
+        Ok(Update {
+            kind: Kind::Test,
+            run_id: Some(run_id),
+            ..
+        }) => format!("{}:{run_id}", Kind::Job),
         Ok(update) => format!("{}:{}", update.kind, update.id),
         Err(_) => String::new(),
     }

@@ -77,12 +77,24 @@ async fn migrate_online(client: &Client) -> Result<(), LogError> {
 pub async fn prune(database: &config::Database, older_than_days: u32) -> Result<Pruned, LogError> {
     let client = connect(database).await?;
     let days = f64::from(older_than_days);
-    let events = "DELETE FROM events WHERE ctid = ANY (ARRAY(
-                      SELECT ctid FROM events
-                      WHERE recorded_at < now() - $1 * interval '1 day' LIMIT 10000))";
-    let rejected = "DELETE FROM rejected_updates WHERE ctid = ANY (ARRAY(
-                        SELECT ctid FROM rejected_updates
-                        WHERE rejected_at < now() - $1 * interval '1 day' LIMIT 10000))";
+    /// Deletes a part of what is older than so many days, of a table, by its column of time.
+    macro_rules! part {
+        ($table:literal, $at:literal) => {
+            concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE ctid = ANY (ARRAY(SELECT ctid FROM ",
+                $table,
+                " WHERE ",
+                $at,
+                " < now() - $1 * interval '1 day' LIMIT 10000))"
+            )
+        };
+    }
+    let (events, rejected) = (
+        part!("events", "recorded_at"),
+        part!("rejected_updates", "rejected_at"),
+    );
     Ok(Pruned {
         events: delete(&client, events, days).await?,
         rejected_updates: delete(&client, rejected, days).await?,
