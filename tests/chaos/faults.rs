@@ -19,7 +19,7 @@ pub(crate) async fn strike(world: &mut World, kind: Kind, ids: &[String], random
     let span = |random: &mut StdRng, least: u64, most: u64| {
         Duration::from_millis(random.random_range(least..most))
     };
-    let fault = random.random_range(0..14);
+    let fault = random.random_range(0..13);
     // A second one that needs no server of its own.
     match random.random_range(0..4) {
         0 => world.redis.cut(),
@@ -77,12 +77,6 @@ pub(crate) async fn strike(world: &mut World, kind: Kind, ids: &[String], random
             }
         }
         11 => foreign_messages(world, kind, ids, random).await,
-        12 => {
-            for _ in 0..random.random_range(1..5) {
-                kill_any(world, "sweep", random).await;
-                sleep(span(random, 1, 900)).await;
-            }
-        }
         _ => {
             // Several at once, for a while.
             world.redis.set(Mode::Refuse);
