@@ -38,7 +38,7 @@ const VIEWERS_OF_MANY: usize = 5;
 const LIVENESS: Duration = Duration::from_mins(1);
 
 /// How much of what the functions said is told of a failure, in bytes.
-const SAID: usize = 20_000;
+const SAID: usize = 4_000;
 
 /// A server that is killed loses nothing that it has written; only a machine does. To wait for the
 /// disk, with each commit and for all files after each kill, may take minutes on a busy one.
