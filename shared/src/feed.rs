@@ -394,8 +394,10 @@ impl Source for Feed {
             if let Some(frame) = self.ready.pop_front() {
                 return Next::Frame(frame);
             }
-            // A page may have ended where an attempt did, and not all of them.
-            if self.is_complete() && !self.cursor.must_read() {
+            // A page may have ended where an attempt did, or where counts of an ended run did: until
+            // the next one is here, too, nobody knows that all is over.
+            let is_unread = self.cursor.must_read() || self.reading.is_some();
+            if self.is_complete() && !is_unread {
                 return Next::Complete;
             }
             if self.cursor.must_read() && self.read_not_before <= Instant::now() {
@@ -407,9 +409,8 @@ impl Source for Feed {
             } else {
                 self.poll_at
             };
-            let wake_at = self
-                .over_at()
-                .map_or(wake_at, |over_at| over_at.min(wake_at));
+            let over_at = self.over_at().filter(|_| !is_unread);
+            let wake_at = over_at.map_or(wake_at, |over_at| over_at.min(wake_at));
             tokio::select! {
                 signal = self.subscription.recv() => match signal {
                     Signal::Event(track, event) if self.covers(&event) => {

@@ -1,7 +1,6 @@
 //! A viewer as a browser is one: it reconnects, resumes, and takes silence for death.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,70 +8,126 @@ use std::{
     time::Duration,
 };
 
-use eventsource_stream::{Event, Eventsource};
+use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
 use integration::stack::Stack;
 use rand::{RngExt, rngs::StdRng};
-use serde_json::Value;
+use shared::execution::Kind;
 use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep, timeout_at},
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
+
+use crate::{record::Heads, seen::Seen};
 
 /// How long a stream may be silent: 2.5 heartbeats.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// What is watched.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    /// Executions: the stream ends by itself.
+    Executions(Vec<String>),
+    /// All of a project, until its last event.
+    Project(String),
+}
+
 /// A viewer of one stream.
 pub(crate) struct Watcher {
     pub(crate) stack: Arc<Stack>,
-    pub(crate) path: String,
-    pub(crate) ids: Vec<String>,
-    /// Whether the stream ends by itself; a project's does not.
-    pub(crate) ends: bool,
+    pub(crate) organization: &'static str,
+    pub(crate) token: Arc<str>,
+    pub(crate) kind: Kind,
+    pub(crate) asked: Asked,
+    /// Where it begins, instead of the current states.
+    pub(crate) cursor: Option<String>,
+    /// Whether it comes back when all is over, after its stream was complete.
+    pub(crate) comes_back: bool,
+    /// How far the wave's projects have come, once that is known.
+    pub(crate) heads: watch::Receiver<Option<Heads>>,
     pub(crate) connections: Arc<AtomicU64>,
     pub(crate) random: StdRng,
 }
 
-/// What it saw: each execution's states, in the order in which they came.
-#[derive(Default)]
-pub(crate) struct Seen {
-    pub(crate) states: BTreeMap<String, Vec<Value>>,
-    ended: BTreeSet<String>,
-    last_event_id: Option<String>,
-    /// What came since the last id: it is not covered by it, and comes again after a break.
-    uncovered: Vec<(String, Value)>,
+/// A viewer that has come to its end.
+pub(crate) struct Watched {
+    pub(crate) organization: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) asked: Asked,
+    pub(crate) seen: Seen,
+    /// Whether it must have the last states.
+    pub(crate) is_up_to_date: bool,
+}
+
+/// How a connection ended.
+enum End {
+    Broken,
+    /// The stream said that all is over.
+    Complete,
 }
 
 impl Watcher {
-    /// Watches until every execution has ended.
-    pub(crate) async fn watch(mut self) -> Seen {
-        let mut seen = Seen::default();
+    /// Watches until its stream is over; that of a project, until it has its last event.
+    pub(crate) async fn watch(mut self) -> Watched {
+        let mut seen = Seen::after(self.cursor.take());
+        let mut has_come_back = false;
         sleep(Duration::from_millis(self.random.random_range(0..4_000))).await;
-        while !self.is_over(&seen) {
+        while !self.is_at_the_head(&seen) {
             self.connections.fetch_add(1, Ordering::Relaxed);
-            if self.connect(&mut seen).await {
-                break;
+            let end = self.connect(&mut seen).await;
+            seen.forget_uncovered();
+            match end {
+                End::Complete if !self.comes_back || has_come_back => break,
+                End::Complete => {
+                    has_come_back = true;
+                    let _ = self.heads.wait_for(Option::is_some).await;
+                }
+                End::Broken => {
+                    sleep(Duration::from_millis(self.random.random_range(10..300))).await;
+                }
             }
-            seen.uncovered.clear();
-            sleep(Duration::from_millis(self.random.random_range(10..300))).await;
         }
-        assert!(
-            self.is_over(&seen),
-            "{} ended before its executions",
-            self.path
-        );
-        seen
+        Watched {
+            organization: self.organization,
+            kind: self.kind,
+            is_up_to_date: has_come_back || matches!(self.asked, Asked::Project(_)),
+            asked: self.asked,
+            seen,
+        }
     }
 
-    fn is_over(&self, seen: &Seen) -> bool {
-        self.ids.iter().all(|id| seen.ended.contains(id))
+    /// Whether a project's viewer has everything.
+    fn is_at_the_head(&self, seen: &Seen) -> bool {
+        let Asked::Project(_) = self.asked else {
+            return false;
+        };
+        let heads = self.heads.borrow();
+        let head = heads
+            .as_ref()
+            .map(|heads| heads[&(self.organization, self.kind)]);
+        head.is_some_and(|head| seen.number() >= head)
     }
 
-    /// One connection; returns whether the stream is over for good.
-    async fn connect(&mut self, seen: &mut Seen) -> bool {
+    fn path(&self) -> String {
+        let (kind, name) = (self.kind, self.kind.id_name());
+        match &self.asked {
+            Asked::Project(project) => format!("/api/{kind}-status/events?projectId={project}"),
+            Asked::Executions(ids) => match ids.as_slice() {
+                [id] => format!("/api/{kind}-status/events/{id}"),
+                ids => {
+                    let ids: Vec<_> = ids.iter().map(|id| format!("{name}={id}")).collect();
+                    format!("/api/{kind}-status/events?{}", ids.join("&"))
+                }
+            },
+        }
+    }
+
+    /// One connection.
+    async fn connect(&mut self, seen: &mut Seen) -> End {
+        let path = self.path();
         let mut request = reqwest::Client::new()
-            .get(format!("{}{}", self.stack.url, self.path))
-            .bearer_auth(&self.stack.token);
+            .get(format!("{}{path}", self.stack.url))
+            .bearer_auth(&self.token);
         if let Some(id) = &seen.last_event_id {
             request = request.header("Last-Event-ID", id);
         }
@@ -80,13 +135,13 @@ impl Watcher {
         let leave_at =
             Instant::now() + Duration::from_millis(self.random.random_range(500..20_000));
         let Ok(Ok(response)) = timeout_at(leave_at, request.send()).await else {
-            return false;
+            return End::Broken;
         };
         match response.status().as_u16() {
             200 => {}
-            204 => return true,
-            429 | 502 | 503 => return false,
-            status => panic!("{} answered {status}", self.path),
+            204 => return End::Complete,
+            429 | 502 | 503 => return End::Broken,
+            status => panic!("{path} answered {status}"),
         }
         let (heard, mut alive) = mpsc::unbounded_channel();
         let bytes = response.bytes_stream().inspect(move |_| {
@@ -94,50 +149,27 @@ impl Watcher {
         });
         let mut events = Box::pin(bytes.eventsource());
         let mut dead_at = Instant::now() + SILENCE;
-        loop {
+        while !self.is_at_the_head(seen) {
             let event = tokio::select! {
                 event = events.next() => event,
                 Some(()) = alive.recv() => {
                     dead_at = Instant::now() + SILENCE;
                     continue;
                 }
-                () = tokio::time::sleep_until(dead_at.min(leave_at)) => return false,
+                Ok(()) = self.heads.changed() => continue,
+                () = sleep_until(dead_at.min(leave_at)) => return End::Broken,
             };
             let Some(Ok(event)) = event else {
-                return false;
+                return End::Broken;
             };
             match event.event.as_str() {
-                "message" => seen.take(&event),
-                "end" => return event.data.contains("complete") && self.ends,
-                "reset" => panic!("{}: nothing was pruned, and yet {event:?}", self.path),
+                "message" => seen.take(&event, self.kind),
+                "end" if event.data.contains("complete") => return End::Complete,
+                "end" => return End::Broken,
+                "reset" => panic!("{path}: nothing was pruned, and yet {event:?}"),
                 _ => {}
             }
-            if self.is_over(seen) && !self.ends {
-                return true;
-            }
         }
-    }
-}
-
-impl Seen {
-    fn take(&mut self, event: &Event) {
-        let state: Value = serde_json::from_str(&event.data).unwrap();
-        let id = state["runId"]
-            .as_str()
-            .or(state["testId"].as_str())
-            .unwrap()
-            .to_owned();
-        self.uncovered.push((id, state));
-        if event.id.is_empty() {
-            return;
-        }
-        self.last_event_id = Some(event.id.clone());
-        for (id, state) in self.uncovered.drain(..) {
-            let status = state["status"].as_str().unwrap();
-            if !matches!(status, "waiting" | "running") {
-                self.ended.insert(id.clone());
-            }
-            self.states.entry(id).or_default().push(state);
-        }
+        End::Broken
     }
 }
