@@ -368,6 +368,7 @@ impl Terminal {
             .env("TOKEN", &self.stack.token)
             .env("JOB_STATUS_ADDRESS", format!("{}/", self.stack.url))
             .env("MIGRATE_FUNCTION", "migrate")
+            .env("WORKER_FUNCTION", "worker")
             .env("AWS_ENDPOINT_URL_LAMBDA", &self.stack.url)
             .envs([
                 ("AWS_ACCESS_KEY_ID", "local"),
