@@ -99,7 +99,7 @@ async fn a_shared_secret_and_other_keys_work_too() {
 #[tokio::test]
 async fn a_stream_ends_when_its_token_runs_out() {
     let stack = Stack::start().await;
-    let token = stack.token(&["--org", "demo", "--ttl", "1"]).await;
+    let token = stack.token(&["--org", "demo", "--ttl", "3"]).await;
     let response = ask(
         &stack,
         "/api/job-status/events/r",

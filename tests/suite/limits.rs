@@ -136,14 +136,18 @@ async fn at_the_bound_who_comes_is_served_and_the_oldest_ends() {
 #[tokio::test]
 async fn who_is_refused_or_has_nothing_left_to_watch_evicts_nobody() {
     let stack = Stack::with(&[], &[("STREAMS_PER_SUBJECT", "1")]).await;
-    let foreign = json!([{"eventId": "1", "kind": "job", "id": "foreign", "organizationId": "other",
+    let foreign = json!([{"eventId": "1", "kind": "job", "id": "foreign", "organizationId": "demo",
         "projectId": "p", "status": "running"}]);
     stack.send(foreign).await;
     stack.publish("job", "over", "passed").await;
     let mut held = stack.watch("/api/job-status/events/r").await;
     held.state().await;
     let path = |id: &str| format!("/api/job-status/events/{id}");
-    assert_eq!(stack.get(&path("foreign"), None).await.status(), 404);
+    let token = stack.token(&["--org", "demo", "--projects", "demo"]).await;
+    let refused = reqwest::Client::new()
+        .get(format!("{}{}", stack.url, path("foreign")))
+        .bearer_auth(token);
+    assert_eq!(refused.send().await.unwrap().status(), 404);
     assert_eq!(stack.get(&path("over"), Some("1")).await.status(), 204);
     // What was evicted, and comes back all the same, is ended.
     assert_eq!(stack.get(&path("r"), Some("evicted")).await.status(), 204);

@@ -126,14 +126,15 @@ const SERVERS: [(&str, &str); 3] = [
 ];
 
 /// What a command says, by its beginning.
-const SAYS: [(&str, &str); 7] = [
+const SAYS: [(&str, &str); 8] = [
     ("make", "List the targets"),
     ("runcast publish", "\"accepted\":1"),
     ("curl -N -H", "\"status\":\"passed\""),
     ("curl --data-binary", "{\"batchItemFailures\":[]}"),
     ("sed \"s/TOKEN/", "\"status\":\"passed\""),
     ("curl -sN -o /dev/null", " of "),
-    ("aws lambda invoke", "prunedEvents"),
+    ("aws lambda invoke --function-name $MIGRATE", "prunedEvents"),
+    ("aws lambda invoke --function-name $WORKER", "givenUp"),
 ];
 
 /// What commands begin with. In a sentence, other code is none.
