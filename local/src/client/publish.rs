@@ -20,7 +20,7 @@ pub(crate) struct Options {
     kind: Kind,
     /// The testId or runId
     id: Id,
-    /// waiting, running, completed, passed, failed, error or cancelled
+    /// waiting, running, completed, passed, failed, error, cancelled or skipped
     #[arg(value_parser = arguments::status)]
     status: String,
     /// Whose execution it is

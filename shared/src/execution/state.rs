@@ -188,7 +188,7 @@ impl State {
     #[must_use]
     pub fn whole(stored: &str) -> Arc<str> {
         if stored.contains("\"attempts\":") {
-            return stored.into();
+            return json::in_one_line(stored).into();
         }
         let state = serde_json::from_str::<State>(stored);
         state.map_or_else(|_| stored.into(), |state| state.to_json())
