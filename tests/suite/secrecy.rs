@@ -65,7 +65,7 @@ async fn no_answer_and_no_line_of_the_log_tells_an_internal() {
     stack.publish("job", "r", "passed").await;
     let mut secret = update("job", "r2", "running");
     secret["errorDetails"] = json!("payload-7d1f");
-    secret["durationMs"] = json!("payload-7d1f");
+    secret["status"] = json!("payload-7d1f");
     let answer = stack.send(json!([secret])).await;
     assert_eq!(answer["rejected"][0]["index"], 0);
     provoke(&stack).await;

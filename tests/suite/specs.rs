@@ -16,7 +16,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::{process::Command, time::timeout};
 
-const STATUSES: [&str; 7] = [
+const STATUSES: [&str; 8] = [
     "waiting",
     "running",
     "completed",
@@ -24,6 +24,7 @@ const STATUSES: [&str; 7] = [
     "failed",
     "error",
     "cancelled",
+    "skipped",
 ];
 
 /// A stack, and the specification that its answers are held to.
@@ -92,10 +93,15 @@ fn full(kind: &str, id: &str, status: &str) -> Value {
         "occurredAt": "2026-01-31T12:00:00.5+01:00", "startedAt": "2026-01-31T11:00:00Z",
         "completedAt": "2026-01-31T11:01:05Z", "durationMs": 65_000,
         "progress": {"completed": 3, "total": 12, "message": "half-way"},
+        "name": "a name", "url": "https://ci.example.com/1", "labels": {"branch": "main"},
+        "timeoutSeconds": 3600,
     });
     let own = match kind {
-        "job" => json!({"jobId": "j", "errorDetails": "no", "artifactPaths": ["a/b.zip"]}),
-        _ => json!({"runId": "run", "reportPath": "r.html", "s3Url": "s3://b/r", "error": "no"}),
+        "job" => json!({"jobId": "j", "errorDetails": "no", "artifactPaths": ["a/b.zip"],
+                        "rerunOf": "before", "shard": {"index": 1, "total": 2}}),
+        _ => {
+            json!({"runId": "run", "suite": "a suite", "file": "a.spec.ts", "line": 7, "reportPath": "r.html", "s3Url": "s3://b/r", "error": "no"})
+        }
     };
     for optional in [optional, own] {
         full.as_object_mut()
@@ -119,6 +125,8 @@ async fn see_streams(held: &mut Held, kind: &str, parameter: &str) {
     held.stack
         .send(json!([part, full(kind, "run", "running"), test]))
         .await;
+    let of_kind = format!("of-{kind}");
+    held.stack.publish("test", &of_kind, "passed").await;
     held.stack.publish(kind, "run", "passed").await;
     let names = held.rest(&one, viewer).await;
     assert_eq!(
@@ -129,6 +137,20 @@ async fn see_streams(held: &mut Held, kind: &str, parameter: &str) {
     let names = held.rest(&one, again).await;
     assert_eq!(names, ["stream", "reset", "message", "complete"]);
 
+    // One that was tried again and again, and ended otherwise each time.
+    for (attempt, status) in (1..).zip(STATUSES.iter().skip(2).chain(["passed"].iter())) {
+        let mut ended = full(kind, "lived", status);
+        ended["attempt"] = json!(attempt);
+        ended.as_object_mut().unwrap().remove("shard");
+        assert_eq!(held.stack.send(json!([ended])).await["accepted"], 1);
+    }
+    let lived = format!("{many}/lived");
+    let viewer = held.watch(&one, &lived, None).await;
+    assert_eq!(
+        held.rest(&one, viewer).await,
+        ["stream", "message", "complete"]
+    );
+
     // One in each status.
     for status in STATUSES {
         let ended = update(kind, &format!("in-{status}"), status);
@@ -137,11 +159,11 @@ async fn see_streams(held: &mut Held, kind: &str, parameter: &str) {
     let ids = STATUSES.map(|status| format!("{parameter}=in-{status}"));
     let all = format!("{many}?{}", ids.join("&"));
     let viewer = held.watch(&many, &all, Some("1")).await;
-    let names = held.close_after(7, &many, viewer).await;
+    let names = held.close_after(8, &many, viewer).await;
     assert_eq!(names, ["closed"]);
     let project = format!("{many}?projectId=demo");
     let viewer = held.watch(&many, &project, None).await;
-    held.close_after(7, &many, viewer).await;
+    held.close_after(8, &many, viewer).await;
 
     // All was over at these cursors.
     for (path, instead) in [
@@ -149,7 +171,7 @@ async fn see_streams(held: &mut Held, kind: &str, parameter: &str) {
             &one,
             format!(
                 "{life}?lastEventId={}",
-                if kind == "job" { "4" } else { "3" }
+                if kind == "job" { "5" } else { "3" }
             ),
         ),
         (

@@ -12,7 +12,7 @@ use tokio::{process::Command, time::timeout};
 
 #[tokio::test]
 async fn a_runs_life_arrives_byte_for_byte() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[], &[("STALLED_AFTER_SECONDS", "0")]).await;
     let response = stack.get("/api/job-status/events/r1", None).await;
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
     for (name, value) in [
@@ -56,20 +56,27 @@ async fn a_runs_life_arrives_byte_for_byte() {
     assert_eq!(
         rest,
         "id: 0\n\
-         data: {\"kind\":\"job\",\"runId\":\"r1\",\"jobId\":null,\"status\":\"waiting\",\"seq\":0,\
-         \"progress\":null,\"tests\":null,\"duration\":null,\"durationMs\":null,\
+         data: {\"kind\":\"job\",\"runId\":\"r1\",\"jobId\":null,\"name\":null,\"url\":null,\
+         \"labels\":null,\"rerunOf\":null,\"status\":\"waiting\",\"seq\":0,\"attempt\":1,\
+         \"attempts\":[],\"flaky\":false,\"stale\":false,\"deadlineAt\":null,\"progress\":null,\
+         \"tests\":null,\"shards\":null,\"duration\":null,\"durationMs\":null,\
          \"startedAt\":null,\"completedAt\":null,\"errorDetails\":null,\"artifactPaths\":null,\
          \"occurredAt\":null}\n\n\
          id: 1\n\
-         data: {\"kind\":\"job\",\"runId\":\"r1\",\"jobId\":null,\"status\":\"running\",\"seq\":1,\
-         \"progress\":null,\"tests\":null,\"duration\":null,\"durationMs\":null,\
+         data: {\"kind\":\"job\",\"runId\":\"r1\",\"jobId\":null,\"name\":null,\"url\":null,\
+         \"labels\":null,\"rerunOf\":null,\"status\":\"running\",\"seq\":1,\"attempt\":1,\
+         \"attempts\":[],\"flaky\":false,\"stale\":false,\"deadlineAt\":null,\"progress\":null,\
+         \"tests\":null,\"shards\":null,\"duration\":null,\"durationMs\":null,\
          \"startedAt\":\"2026-01-31T12:00:00.000Z\",\"completedAt\":null,\"errorDetails\":null,\
          \"artifactPaths\":null,\"occurredAt\":\"2026-01-31T12:00:00.000Z\"}\n\n\
          id: 2\n\
-         data: {\"kind\":\"job\",\"runId\":\"r1\",\"jobId\":null,\"status\":\"passed\",\"seq\":2,\
-         \"progress\":null,\"tests\":null,\"duration\":\"1m 5s\",\"durationMs\":65000,\
-         \"startedAt\":\"2026-01-31T12:00:00.000Z\",\"completedAt\":\"2026-01-31T12:01:05.000Z\",\
-         \"errorDetails\":null,\"artifactPaths\":null,\"occurredAt\":\"2026-01-31T12:01:05.000Z\"}\n\n\
+         data: {\"kind\":\"job\",\"runId\":\"r1\",\"jobId\":null,\"name\":null,\"url\":null,\
+         \"labels\":null,\"rerunOf\":null,\"status\":\"passed\",\"seq\":2,\"attempt\":1,\
+         \"attempts\":[],\"flaky\":false,\"stale\":false,\"deadlineAt\":null,\"progress\":null,\
+         \"tests\":null,\"shards\":null,\"duration\":\"1m 5s\",\"durationMs\":65000,\
+         \"startedAt\":\"2026-01-31T12:00:00.000Z\",\
+         \"completedAt\":\"2026-01-31T12:01:05.000Z\",\"errorDetails\":null,\
+         \"artifactPaths\":null,\"occurredAt\":\"2026-01-31T12:01:05.000Z\"}\n\n\
          event: end\n\
          data: {\"reason\":\"complete\"}\n\n"
     );

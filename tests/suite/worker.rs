@@ -21,7 +21,7 @@ async fn an_answer_says_what_became_of_each_update() {
     let stack = Stack::start().await;
     let running = update("job", "r", "ACTIVE");
     let mut theirs = update("job", "r", "running");
-    theirs["organizationId"] = json!("other");
+    theirs["projectId"] = json!("other");
     let updates = json!([
         running,
         running,
@@ -149,11 +149,12 @@ async fn workers_at_once_give_every_number_once_and_leave_no_hole() {
     // Each update is sent twice, in batches that cross each other.
     let mut updates: Vec<Value> = (0..300)
         .map(|_| {
-            let id = format!("x{}", random.random_range(0..8));
+            let number = random.random_range(0..8);
+            let id = format!("x{number}");
             let kind = if random.random() { "test" } else { "job" };
             let mut update = update(kind, &id, ["waiting", "running"][random.random_range(0..2)]);
             if kind == "test" {
-                update["runId"] = json!(format!("x{}", random.random_range(0..8)));
+                update["runId"] = json!(format!("x{}", 7 - number));
             }
             update["projectId"] = json!("demo");
             update

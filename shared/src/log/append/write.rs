@@ -93,8 +93,11 @@ const WRITE: &str = "WITH counted AS (
      ), changed AS (
          UPDATE executions x
          SET project_id = c.project_id, run_id = c.run_id, seq = c.seq, status = c.status,
-             state = c.state, ended_at = c.ended_at, look_at = c.look_at, private = c.private,
-             project_seq = coalesce(n.project_seq, x.project_seq), updated_at = now()
+             state = c.state, look_at = c.look_at, private = c.private,
+             project_seq = coalesce(n.project_seq, x.project_seq), updated_at = now(),
+                 -- Those that ended in one batch, ended in its order.
+                 ended_at = CASE WHEN c.ended_at = x.ended_at THEN x.ended_at
+                     ELSE c.ended_at + coalesce(n.number, 0) * interval '1 microsecond' END
          FROM unnest($10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
              AS c(organization_id, project_id, kind, id, run_id, seq, status, state, ended_at,
                   look_at, private, number)
