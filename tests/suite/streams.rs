@@ -486,8 +486,8 @@ async fn a_project_with_many_finished_executions_shows_the_last_twenty() {
         .query(
             "EXPLAIN SELECT id FROM executions
              WHERE organization_id = 'demo' AND project_id = 'demo' AND kind = 'job'
-               AND seq > 0 AND status NOT IN ('waiting', 'running')
-             ORDER BY project_seq DESC LIMIT 20",
+               AND status NOT IN ('waiting', 'running')
+             ORDER BY ended_at DESC NULLS LAST LIMIT 20",
             &[],
         )
         .await

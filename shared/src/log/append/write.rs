@@ -76,32 +76,27 @@ const WRITE: &str = "WITH counted AS (
          ON CONFLICT (organization_id, project_id, kind)
              DO UPDATE SET seq = projects.seq + excluded.seq
          RETURNING organization_id, project_id, kind, seq
-     ), numbered AS (
-         SELECT event.*, counted.seq + 1 - row_number() OVER (
-                    PARTITION BY organization_id, project_id, kind ORDER BY number DESC
-                ) AS project_seq
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY
-             AS event(organization_id, project_id, kind, id, seq, event_id, status, state,
-                      occurred_at, number)
-         JOIN counted USING (organization_id, project_id, kind)
      ), added AS (
-         INSERT INTO events (organization_id, project_id, kind, id, seq, event_id, status,
-                             state, occurred_at, project_seq)
-         SELECT organization_id, project_id, kind, id, seq, event_id, status, state,
-                occurred_at, project_seq
-         FROM numbered
+         INSERT INTO events (organization_id, project_id, kind, id, seq, event_id, status, state,
+                             occurred_at, project_seq)
+         SELECT e.organization_id, e.project_id, e.kind, e.id, e.seq, e.event_id, e.status, e.state,
+                e.occurred_at, counted.seq - e.later
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             AS e(organization_id, project_id, kind, id, seq, event_id, status, state, occurred_at,
+                  later)
+         JOIN counted USING (organization_id, project_id, kind)
      ), changed AS (
          UPDATE executions x
          SET project_id = c.project_id, run_id = c.run_id, seq = c.seq, status = c.status,
              state = c.state, look_at = c.look_at, private = c.private,
-             project_seq = coalesce(n.project_seq, x.project_seq), updated_at = now(),
-                 -- Those that ended in one batch, ended in its order.
-                 ended_at = CASE WHEN c.ended_at = x.ended_at THEN x.ended_at
-                     ELSE c.ended_at + coalesce(n.number, 0) * interval '1 microsecond' END
-         FROM unnest($10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+             project_seq = coalesce(counted.seq - c.later, x.project_seq), updated_at = now(),
+             -- Those that ended in one batch, ended in its order.
+             ended_at = CASE WHEN c.ended_at = x.ended_at THEN x.ended_at
+                 ELSE c.ended_at - coalesce(c.later, 0) * interval '1 microsecond' END
+         FROM unnest($11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
              AS c(organization_id, project_id, kind, id, run_id, seq, status, state, ended_at,
-                  look_at, private, number)
-         LEFT JOIN numbered n USING (number)
+                  look_at, private, later)
+         LEFT JOIN counted USING (organization_id, project_id, kind)
          WHERE x.kind = c.kind AND x.id = c.id AND x.organization_id = c.organization_id
      )
      SELECT organization_id, project_id, kind, seq FROM counted";
@@ -157,9 +152,23 @@ async fn write(
     let private: Vec<_> = changed()
         .map(|execution| execution.private.to_json())
         .collect();
-    // Of each execution's last event: where it stands among these, from 1.
-    let last: BTreeMap<Key, i64> = events().map(Event::key).zip(1..).collect();
-    let numbers: Vec<_> = changed()
+    // How many events of the same project come after each, and after an execution's last one: the
+    // log knows the project's last number.
+    let mut counts: BTreeMap<Project, i64> = BTreeMap::new();
+    let mut later: Vec<i64> = events()
+        .rev()
+        .map(|event| {
+            let count = counts.entry(project_of(event)).or_default();
+            *count += 1;
+            *count - 1
+        })
+        .collect();
+    later.reverse();
+    let last: BTreeMap<Key, i64> = events()
+        .map(Event::key)
+        .zip(later.iter().copied())
+        .collect();
+    let changed_later: Vec<_> = changed()
         .map(|execution| last.get(&execution.key()).copied())
         .collect();
     let rows = client
@@ -175,6 +184,7 @@ async fn write(
                 (&event_statuses, Type::TEXT_ARRAY),
                 (&event_states, Type::TEXT_ARRAY),
                 (&occurred, Type::TIMESTAMPTZ_ARRAY),
+                (&later, Type::INT8_ARRAY),
                 (&changed_columns.organizations, Type::TEXT_ARRAY),
                 (&changed_columns.projects, Type::TEXT_ARRAY),
                 (&changed_columns.kinds, Type::TEXT_ARRAY),
@@ -186,7 +196,7 @@ async fn write(
                 (&ended, Type::TIMESTAMPTZ_ARRAY),
                 (&looks, Type::TIMESTAMPTZ_ARRAY),
                 (&private, Type::TEXT_ARRAY),
-                (&numbers, Type::INT8_ARRAY),
+                (&changed_later, Type::INT8_ARRAY),
             ],
         )
         .await?;
