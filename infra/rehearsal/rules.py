@@ -324,7 +324,8 @@ def alarms(application, data):
     for template in (application, data):
         for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
             alarm = alarm["Properties"]
-            if alarm.get("TreatMissingData") != "notBreaching":
+            # The sweep runs every minute, whoever uses Runcast: its silence is what this one tells.
+            if alarm.get("TreatMissingData") != ("breaching" if name == "SweepMissing" else "notBreaching"):
                 yield f"{name} rings when nobody uses Runcast"
             if "AlarmTopicArn" not in json.dumps(alarm.get("AlarmActions")):
                 yield f"{name} tells nobody"
