@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{Rules, shards::Shards};
+use super::{Rules, fields::say_duration, shards::Shards};
 use crate::{
     execution::{
         Counted, Event, Id, JobState, Key, Kind, Seq, State, Status, TestState, Timestamp, common,
@@ -240,6 +240,7 @@ impl Execution {
         if let Some(span) = span {
             *duration_ms = Some(u64::try_from(span).unwrap_or(0));
         }
+        say_duration(&mut self.state);
     }
 
     pub(super) fn error_mut(&mut self) -> &mut Option<String> {

@@ -1,7 +1,7 @@
 //! Looking for executions of which nothing is heard any more.
 
 use super::{Execution, Executions, NewEvent, Record, Rules, execution::Silence};
-use crate::execution::{JobState, Key, State, Status, TestState, common};
+use crate::execution::{JobState, Key, State, Status, TestState, Timestamp, common};
 
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Record<'_> {
 }
 
 impl Execution {
-    fn give_up(&mut self, seconds: u32, now: crate::execution::Timestamp) {
+    fn give_up(&mut self, seconds: u32, now: Timestamp) {
         self.private.given_up_after = Some(seconds);
         let why = format!("nothing was heard of it for {seconds} s");
         self.end(Status::Error, Some(why), now);

@@ -443,6 +443,10 @@ fn a_silent_execution_becomes_stale_then_is_given_up() {
     let members = ["status", "stale", "deadlineAt", "errorDetails"];
     let ended = json!(["error", false, null, "nothing was heard of it for 20 s"]);
     assert_eq!(of(&world.job(), &members), ended);
+    assert_eq!(
+        of(&world.job(), &["durationMs", "duration"]),
+        json!([20_000, "20s"])
+    );
     assert_eq!(world.events.len(), 3);
     let late = world.take_at(21, job("passed"));
     let reason = reason(&late);
