@@ -21,6 +21,8 @@ pub fn sweep(keys: &[Key], executions: &mut Executions, rules: &Rules) -> (Vec<N
         rules,
         events: Vec::new(),
     };
+    // Their run may have ended while this, or another sweep, had them locked.
+    record.end_stragglers();
     let mut swept = Swept::default();
     for key in keys {
         record.look(key, &mut swept);

@@ -602,3 +602,23 @@ fn another_projects_execution_is_refused() {
     assert!(reason(&world.batch(0, &[guessed])[0]).contains("another project"));
     assert_eq!(world.executions.len(), 1);
 }
+
+#[test]
+fn a_test_that_a_sweep_had_locked_when_its_run_was_cancelled_ends_with_the_next_sweep() {
+    let mut world = World::default();
+    world.take(json!({"kind": "job", "id": "r", "status": "running"}));
+    let test = json!({"kind": "test", "id": "t", "status": "running", "runId": "r"});
+    world.take(with(test, json!({"timeoutSeconds": 10})));
+    let locked = world.execution(Kind::Test, "t").clone();
+    world.executions.remove(&locked.key());
+    world.take_at(10, json!({"kind": "job", "id": "r", "status": "cancelled"}));
+    world.executions.insert(locked.key(), locked);
+
+    assert_eq!(world.sweep(11), Swept::default());
+    assert_eq!(world.state(Kind::Test, "t")["status"], "cancelled");
+    let tests = &world.state(Kind::Job, "r")["tests"];
+    assert_eq!(
+        (&tests["running"], &tests["cancelled"]),
+        (&json!(0), &json!(1))
+    );
+}
