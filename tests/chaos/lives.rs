@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
-use shared::execution::{Kind, Timestamp};
+use shared::execution::Kind;
 
-/// Job runs of an organization in a wave.
-pub(crate) const RUNS: usize = 14;
-
-/// Tests of an organization in a wave.
-pub(crate) const TESTS: usize = 36;
+use crate::wave::{Name, Wave};
 
 /// Statuses that end an attempt; the more often, the more usual.
 const ENDS: [&str; 10] = [
@@ -25,14 +21,6 @@ const ENDS: [&str; 10] = [
     "cancelled",
     "skipped",
 ];
-
-/// What names an execution.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Name {
-    pub(crate) organization: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) id: String,
-}
 
 /// An execution's life, as its producer will tell it.
 pub(crate) struct Life {
@@ -63,51 +51,8 @@ pub(crate) enum Expected {
     Rejection,
 }
 
-/// Where and how the lives of a wave are lived.
-pub(crate) struct Wave {
-    pub(crate) number: u32,
-    pub(crate) project: String,
-    pub(crate) began_at: Timestamp,
-}
-
-impl Wave {
-    /// Every fourth has long lives.
-    fn is_long(&self) -> bool {
-        self.number.is_multiple_of(4)
-    }
-
-    /// The ids of a kind: every organization has all of them, and both kinds share some.
-    pub(crate) fn ids(&self, kind: Kind) -> Vec<String> {
-        let count = match kind {
-            Kind::Job => RUNS,
-            Kind::Test => TESTS,
-        };
-        let id = |number| format!("w{}-{number}", self.number);
-        (0..count).map(id).collect()
-    }
-
-    /// The lives of an organization.
-    pub(crate) fn lives(&self, organization: &'static str, random: &mut StdRng) -> Vec<Life> {
-        let runs = self.ids(Kind::Job);
-        let mut lives = Vec::new();
-        for kind in [Kind::Job, Kind::Test] {
-            for id in self.ids(kind) {
-                let has_run = kind == Kind::Test && random.random_bool(0.85);
-                let run = has_run.then(|| runs.choose(random).unwrap().clone());
-                let name = Name {
-                    organization,
-                    kind,
-                    id,
-                };
-                lives.push(Script::new(self, name, run, random).life());
-            }
-        }
-        lives
-    }
-}
-
 /// A life on its way to paper.
-struct Script<'a> {
+pub(crate) struct Script<'a> {
     wave: &'a Wave,
     run: Option<String>,
     /// From which of its updates on a test names its run.
@@ -119,7 +64,12 @@ struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    fn new(wave: &'a Wave, name: Name, run: Option<String>, random: &'a mut StdRng) -> Self {
+    pub(crate) fn new(
+        wave: &'a Wave,
+        name: Name,
+        run: Option<String>,
+        random: &'a mut StdRng,
+    ) -> Self {
         let timeout = random.random_bool(0.35).then(|| random.random_range(1..4));
         Script {
             wave,
@@ -136,7 +86,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    fn life(mut self) -> Life {
+    pub(crate) fn life(mut self) -> Life {
         let attempts = *[1, 1, 1, 2, 2, 3].choose(self.random).unwrap();
         for attempt in 1..=attempts {
             self.attempt(attempt, attempt == attempts);

@@ -21,6 +21,7 @@ mod producer;
 mod record;
 mod seen;
 mod watcher;
+mod wave;
 mod world;
 
 use std::time::{Duration, Instant};

@@ -7,11 +7,12 @@ use shared::execution::Kind;
 
 use crate::{
     findings::{Fault, Findings},
-    lives::{Expected, Name},
+    lives::Expected,
     producer::Lived,
     record::{Logged, Record},
     seen::Seen,
     watcher::{Asked, Watched},
+    wave::Name,
 };
 
 /// Why an update may come too late where others end the execution.

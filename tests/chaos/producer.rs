@@ -14,7 +14,7 @@ use tokio::{
 use crate::lives::{Expected, Life};
 
 /// How many batches are on their way at a time.
-const POSTS: usize = 8;
+const POSTS: usize = 20;
 
 /// The most updates of a batch.
 const BATCH: usize = 12;

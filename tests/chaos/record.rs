@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Row};
 
 use crate::{
     findings::{Fault, Findings},
-    lives::Name,
+    wave::Name,
 };
 
 /// The number of the last event of each organization's part of the project, by kind.

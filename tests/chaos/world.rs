@@ -20,11 +20,12 @@ use tokio::{
 use crate::{
     faults,
     findings::{Fault, Findings, Tally},
-    lives::{Life, Wave},
+    lives::Life,
     oracle::{judge_life, judge_record, judge_viewer},
     producer::{Lived, Posts},
     record::{Heads, Record, all_ended},
     watcher::{Asked, Watched, Watcher},
+    wave::Wave,
 };
 
 /// Whose executions they are: all of them have the same projects, ids and eventIds.
