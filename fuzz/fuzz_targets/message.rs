@@ -146,6 +146,7 @@ impl Edge {
             subject: "f".to_owned(),
             organization_id: stream_id.clone(),
             projects: None,
+            queues: None,
             expires_at,
         };
         let session = Session {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use crate::{
     environment::{Environment, Spec},
@@ -24,6 +27,8 @@ struct Inner {
     max_environments: usize,
     report: Report,
     environments: Mutex<Vec<Slot>>,
+    /// An environment has started, or could not.
+    started: Notify,
 }
 
 /// An environment's place. It is taken before its process is there.
@@ -44,6 +49,17 @@ struct Held {
     init: Option<Duration>,
 }
 
+/// What an invocation gets.
+enum Claim {
+    /// An environment that has nothing to do.
+    Idle(Held),
+    /// A place for a new one.
+    Place(u64),
+    /// None yet: the only one starts.
+    Starting,
+    Nothing,
+}
+
 impl Lambda {
     pub(crate) fn new(
         spec: Spec,
@@ -57,6 +73,7 @@ impl Lambda {
             max_environments,
             report,
             environments: Mutex::default(),
+            started: Notify::new(),
         }))
     }
 
@@ -188,48 +205,23 @@ impl Lambda {
         status
     }
 
-    /// Takes an idle environment, the newest first, or starts another.
+    /// Takes an idle environment, the newest first, or starts another. While a managed one starts, or
+    /// starts again, all wait for it.
     async fn acquire(&self) -> Result<Held, NoAnswer> {
-        let id = {
-            let mut slots = self.slots();
-            let concurrency = self.0.spec.concurrency;
-            let free = slots.iter_mut().rev().find(|slot| {
-                let alive = slot
-                    .environment
-                    .as_ref()
-                    .is_some_and(|process| process.is_alive());
-                alive && slot.busy < concurrency
-            });
-            if let Some(slot) = free
-                && let Some(environment) = slot.environment.clone()
-            {
-                slot.busy += 1;
-                let first = !std::mem::replace(&mut slot.paid, true);
-                return Ok(Held {
-                    slot: slot.id,
-                    init: first.then_some(environment.init),
-                    environment,
-                });
+        let id = loop {
+            let started = self.0.started.notified();
+            match self.claim() {
+                Claim::Idle(held) => return Ok(held),
+                Claim::Place(id) => break id,
+                Claim::Starting => started.await,
+                Claim::Nothing => {
+                    self.0.report.throttle(self.name());
+                    return Err(NoAnswer::Throttled);
+                }
             }
-            slots.retain(|slot| {
-                slot.environment
-                    .as_ref()
-                    .is_none_or(|process| process.is_alive())
-            });
-            if slots.len() >= self.0.max_environments {
-                self.0.report.throttle(self.name());
-                return Err(NoAnswer::Throttled);
-            }
-            let id = rand::random();
-            slots.push(Slot {
-                id,
-                environment: None,
-                busy: 1,
-                paid: true,
-            });
-            id
         };
-        match Environment::start(&self.0.spec).await {
+        let environment = Environment::start(&self.0.spec).await;
+        let held = match environment {
             Ok(environment) => {
                 self.0.report.cold_start(self.name());
                 let environment = Arc::new(environment);
@@ -248,6 +240,51 @@ impl Lambda {
                 self.slots().retain(|slot| slot.id != id);
                 Err(error)
             }
+        };
+        self.0.started.notify_waiters();
+        held
+    }
+
+    fn claim(&self) -> Claim {
+        let mut slots = self.slots();
+        let concurrency = self.0.spec.concurrency;
+        let free = slots.iter_mut().rev().find(|slot| {
+            let alive = slot
+                .environment
+                .as_ref()
+                .is_some_and(|process| process.is_alive());
+            alive && slot.busy < concurrency
+        });
+        if let Some(slot) = free
+            && let Some(environment) = slot.environment.clone()
+        {
+            slot.busy += 1;
+            let first = !std::mem::replace(&mut slot.paid, true);
+            return Claim::Idle(Held {
+                slot: slot.id,
+                init: first.then_some(environment.init),
+                environment,
+            });
+        }
+        slots.retain(|slot| {
+            slot.environment
+                .as_ref()
+                .is_none_or(|process| process.is_alive())
+        });
+        if slots.len() < self.0.max_environments {
+            let id = rand::random();
+            slots.push(Slot {
+                id,
+                environment: None,
+                busy: 1,
+                paid: true,
+            });
+            return Claim::Place(id);
+        }
+        if self.is_managed() && slots.iter().any(|slot| slot.environment.is_none()) {
+            Claim::Starting
+        } else {
+            Claim::Nothing
         }
     }
 

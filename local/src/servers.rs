@@ -9,7 +9,7 @@ use crate::{Error, guard::Guard, postgres::Postgres, valkey::Valkey};
 
 /// What the streaming functions may do in Redis: listen, pass a close beacon on, keep the limits'
 /// keys by scripts, and count what is in the queues, whose keys are added.
-const STREAM_RULES: [&str; 23] = [
+const STREAM_RULES: [&str; 25] = [
     "+llen",
     "+lindex",
     "+zcard",
@@ -19,8 +19,10 @@ const STREAM_RULES: [&str; 23] = [
     "&job:*",
     "&project:*",
     "&stream:*",
-    "(+publish &stream:*)",
+    "&queue-stats:*",
+    "(+publish &stream:* &queue-stats:*)",
     "~limit:*",
+    "~queue-stats:*",
     "+eval",
     "+evalsha",
     "+asking",

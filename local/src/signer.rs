@@ -30,6 +30,9 @@ pub(crate) struct TokenRequest {
     /// Absent: every project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) projects: Option<Vec<Id>>,
+    /// Absent: every queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) queues: Option<Vec<String>>,
     pub(crate) ttl_seconds: u64,
 }
 
@@ -75,6 +78,9 @@ impl Signer {
         });
         if let Some(projects) = &request.projects {
             claims["projects"] = json!(projects);
+        }
+        if let Some(queues) = &request.queues {
+            claims["queues"] = json!(queues);
         }
         let header = Header {
             kid: Some(KEY_ID.to_owned()),

@@ -225,6 +225,7 @@ fn announce(url: &str, owner: &Addresses, signer: &Signer) -> Result<(), Error> 
     let everything = TokenRequest {
         org: "demo".parse()?,
         projects: None,
+        queues: None,
         ttl_seconds: 30 * 24 * 3600,
     };
     let ready = json!({

@@ -42,15 +42,24 @@ pub struct Bus {
     redirects: Arc<Redirects>,
 }
 
-/// Asks the driver to subscribe to what the registry wants, and to unsubscribe from the rest. It
-/// answers whether it could.
-type Request = oneshot::Sender<bool>;
+/// What the driver is asked for.
+#[derive(Debug)]
+enum Request {
+    /// To subscribe to what the registry wants, and to unsubscribe from the rest. It answers whether
+    /// it could.
+    Synchronize(oneshot::Sender<bool>),
+    /// To see whether the connection is of any use: something that was asked over it says that it
+    /// is not.
+    Check,
+}
 
 /// What a subscriber is told.
 #[derive(Debug)]
 pub enum Signal {
     /// An event, on one of the subscriber's tracks.
     Event(usize, Arc<Event>),
+    /// A message of a channel that carries no events.
+    Message(Arc<[u8]>),
     /// Events may have been missed.
     Nudge,
     /// The connection is gone: nothing will come until it is restored.
@@ -60,7 +69,7 @@ pub enum Signal {
 }
 
 impl Bus {
-    /// A bus at `redis`, which begins to connect at once. While someone listens, a connection that
+    /// A bus at `redis`, which connects when something is asked of it. While someone listens, a connection that
     /// is silent for `ping_after` is asked whether it lives.
     ///
     /// # Panics
@@ -82,11 +91,11 @@ impl Bus {
         }
     }
 
-    /// Subscribes to channels that carry this organization's events among others; returns once Redis
-    /// has acknowledged it, or is found to be away.
+    /// Subscribes to channels, of whose events this organization's are heard; returns once Redis has
+    /// acknowledged it, or is found to be away.
     pub async fn subscribe(
         &self,
-        organization_id: &Id,
+        organization_id: Option<&Id>,
         channels: Vec<(Channel, usize)>,
         close: Option<Channel>,
     ) -> Subscription {
@@ -164,7 +173,10 @@ impl Bus {
                     _ = links.changed() => Err(away()),
                 };
                 match answer {
-                    Err(error) if redirect::is_of_connection(&error) => {}
+                    Err(error) if redirect::is_of_connection(&error) => {
+                        // The driver ends with the process only.
+                        let _ = self.requests.send(Request::Check);
+                    }
                     answer => return answer,
                 }
             }
@@ -186,7 +198,7 @@ impl Bus {
     fn synchronize(&self) -> oneshot::Receiver<bool> {
         let (request, answer) = oneshot::channel();
         // The driver ends with the process only.
-        let _ = self.requests.send(request);
+        let _ = self.requests.send(Request::Synchronize(request));
         answer
     }
 }

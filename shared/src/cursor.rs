@@ -24,6 +24,7 @@ pub enum Verdict {
 /// Where a client stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
+    epoch: u64,
     tracks: Vec<Track>,
     nudged: bool,
     reading: bool,
@@ -45,28 +46,30 @@ impl Cursor {
             beyond: Seq::ZERO,
         });
         Cursor {
+            epoch: 0,
             tracks: tracks.collect(),
             nudged: false,
             reading: false,
         }
     }
 
-    /// Positions as a client gave them (`3` or `3,0,7`); `None` where they are malformed or not
-    /// of `tracks` tracks.
+    /// A cursor as a client gave it (`3` or `3,0,7`); `None` where it is malformed or not of `tracks`
+    /// tracks.
     #[must_use]
-    pub fn parse(text: &str, tracks: usize) -> Option<Vec<Seq>> {
-        let position = |part: &str| {
+    pub fn parse(text: &str, tracks: usize) -> Option<Claimed> {
+        let number = |text: &str| {
             // Postgres counts in signed 64 bits.
-            let number: i64 = part.parse().ok().filter(|number| *number >= 0)?;
+            let number: i64 = text.parse().ok().filter(|number| *number >= 0)?;
             // As we write it: without a sign or zeros before it.
-            (number.to_string() == part).then_some(Seq(number.unsigned_abs()))
+            (number.to_string() == text).then_some(number.unsigned_abs())
         };
-        let positions: Vec<_> = text
-            .split(',')
-            .take(tracks + 1)
-            .map(position)
-            .collect::<Option<_>>()?;
-        (positions.len() == tracks).then_some(positions)
+        let position = |part: &str| match part.split_once('.') {
+            None => Some((Seq(number(part)?), 0)),
+            Some((seq, epoch)) => Some((Seq(number(seq)?), number(epoch).filter(|it| *it > 0)?)),
+        };
+        let positions = text.split(',').take(tracks + 1).map(position);
+        let positions: Vec<_> = positions.collect::<Option<_>>()?;
+        (positions.len() == tracks).then_some(Claimed(positions))
     }
 
     /// Offers the event with this number, from Redis or the log.
@@ -91,7 +94,27 @@ impl Cursor {
         self.nudged = true;
     }
 
-    /// Whether the log must be read now.
+    /// Whether something may have been missed, beside what gaps tell of.
+    #[must_use]
+    pub fn is_nudged(&self) -> bool {
+        self.nudged
+    }
+
+    /// The next event of a track.
+    #[must_use]
+    pub fn next(&self, track: usize) -> Seq {
+        let track = self.tracks.get(track);
+        track.map_or(Seq::ZERO, |track| track.position.next())
+    }
+
+    /// The event that is missing before later ones of its track.
+    #[must_use]
+    pub fn missing(&self, track: usize) -> Option<Seq> {
+        let track = self.tracks.get(track).filter(|track| track.is_behind())?;
+        Some(track.position.next())
+    }
+
+    /// Whether the log must be read.
     #[must_use]
     pub fn must_read(&self) -> bool {
         !self.reading && (self.nudged || self.tracks.iter().any(Track::is_behind))
@@ -118,10 +141,17 @@ impl Cursor {
     }
 
     /// Starts over from the current states, whose numbers these are.
-    pub fn reset(&mut self, positions: impl IntoIterator<Item = Seq>) {
+    pub fn reset(&mut self, positions: impl IntoIterator<Item = Seq>, epoch: u64) {
+        self.epoch = epoch;
         for (track, position) in self.tracks.iter_mut().zip(positions) {
             track.position = position;
         }
+    }
+
+    /// Which life of the log its numbers are of.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The numbers of the last delivered events.
@@ -136,7 +166,29 @@ impl Track {
     }
 }
 
-/// The `id` of a frame: the positions, joined by commas.
+/// Where a client says that it stands: the position and the epoch of each track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed(Vec<(Seq, u64)>);
+
+impl Claimed {
+    /// The numbers of the events that it had last.
+    pub fn positions(&self) -> impl Iterator<Item = Seq> {
+        self.0.iter().map(|(seq, _)| *seq)
+    }
+
+    /// Which life of the log they are of; `None` where it had none, which fits any. Of several lives,
+    /// it is none that there is.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        let mut epochs = self.0.iter().filter(|(seq, _)| *seq > Seq::ZERO);
+        let (_, first) = epochs.next()?;
+        let is_one = epochs.all(|(_, epoch)| epoch == first);
+        Some(if is_one { *first } else { u64::MAX })
+    }
+}
+
+/// The `id` of a frame: the positions, joined by commas. Where the log was ever restored, each is
+/// followed by its epoch: `3.1764360000`.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, position) in self.positions().enumerate() {
@@ -144,6 +196,9 @@ impl fmt::Display for Cursor {
                 f.write_str(",")?;
             }
             position.fmt(f)?;
+            if self.epoch > 0 {
+                write!(f, ".{}", self.epoch)?;
+            }
         }
         Ok(())
     }

@@ -3,11 +3,11 @@
 
 mod nodes;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, RedisError, RedisResult,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, ProtocolVersion, RedisError, RedisResult,
+    ServerErrorKind, Value, aio::MultiplexedConnection,
 };
 use tokio::time::Instant;
 
@@ -17,6 +17,20 @@ use crate::{cause, config};
 /// What a missing answer is.
 pub(crate) fn silence() -> RedisError {
     (ErrorKind::Io, "Redis does not answer").into()
+}
+
+/// Whether the server is not, or not yet, the primary: the address leads elsewhere by now, or soon.
+pub(crate) fn is_of_role(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+    )
+}
+
+/// Asks a server which role it has, in any version of the protocol. Unlike ROLE and INFO, any user may.
+/// <https://valkey.io/commands/hello/>
+pub(crate) fn hello() -> Cmd {
+    redis::cmd("HELLO")
 }
 
 /// Where connections are made to.
@@ -64,6 +78,21 @@ impl Endpoint {
             tokio::spawn(async move { others.learn(connection).await });
         }
         Ok(connection)
+    }
+
+    /// Checks what a server answered to [`hello`]. A primary that was demoted goes on taking what is
+    /// published, and its replicas' subscribers get nothing of it. In a cluster any node passes it on.
+    pub(crate) fn check_role(&self, answer: &HashMap<String, Value>) -> RedisResult<()> {
+        let is_replica = match answer.get("role") {
+            Some(Value::BulkString(role)) => role == b"replica" || role == b"slave",
+            Some(Value::SimpleString(role)) => role == "replica" || role == "slave",
+            _ => false,
+        };
+        if is_replica && !self.redis.cluster {
+            let error = ErrorKind::Server(ServerErrorKind::ReadOnly);
+            return Err((error, "this Redis is a replica").into());
+        }
+        Ok(())
     }
 
     /// Makes a connection to the node that a redirection names, `host:port`.

@@ -120,6 +120,8 @@ pub struct Event {
     pub seq: Seq,
     /// Its number among all events of this kind in its project.
     pub project_seq: Seq,
+    /// Which life of the log its numbers are of, where that is not the first, and it is said.
+    pub epoch: u64,
     /// How the execution stands after it.
     pub status: Status,
     /// Of a run: how many of its tests have not ended.

@@ -2,30 +2,37 @@
 //!
 //! It subscribes, waits for the acknowledgement, then reads the log, so that no event falls
 //! between. From there on the [`Cursor`] rules: the next event is delivered, and anything else
-//! (a gap, a nudge, a lost connection, a full buffer, the poll's tick) leads to the one recovery
-//! path, a read of the log after the cursor.
+//! (a gap that does not close, a nudge, a lost connection, a full buffer, the poll's tick) leads to
+//! the one recovery path, a read of the log after the cursor.
 
-use std::{collections::VecDeque, future::pending, pin::Pin, time::Duration};
+mod end;
+mod gaps;
+
+use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
 use rand::RngExt;
 use thiserror::Error;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use self::{end::End, gaps::Gaps};
 use crate::{
     access::grant::Grant,
     bus::{Signal, Subscription},
     cause,
     config::Streams,
     cursor::{Cursor, Verdict},
-    execution::{Event, Seq, State, Status},
+    execution::{Event, Seq, State},
     jitter::{jittered, within},
-    log::{After, Head, Log, LogError, States},
+    log::{After, Head, Log, LogError, Read, SharedRead, States},
     stream::{Frame, Next, Source, Stats},
     watch::Watch,
 };
 
 /// How long a feed waits, at most, before it reads the log when Redis is back.
 const RESTORED_SPREAD: Duration = Duration::from_millis(250);
+
+/// How long a log that is behind a client's cursor may take to catch up.
+const BEHIND_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The longest wait between tries to read the log, in degraded polls.
 const MAX_READ_BACKOFF: u32 = 4;
@@ -41,7 +48,8 @@ pub struct Feed {
     /// How far each track is from its end.
     ends: Vec<End>,
     ready: VecDeque<Frame>,
-    reading: Option<Reading>,
+    gaps: Gaps,
+    reading: Option<SharedRead>,
     forbidden: bool,
     poll_at: Instant,
     read_not_before: Instant,
@@ -66,49 +74,6 @@ pub enum Opened {
     Feed(Box<Feed>),
     /// Everything was over at the client's cursor.
     NothingLeft,
-}
-
-/// How far a track is from its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// It has not ended.
-    Open,
-    /// The run has ended, tests of it have not: it goes on until they have, at most until then.
-    Settling(Instant),
-    /// Nothing will follow, unless it is opened again.
-    Over,
-}
-
-impl End {
-    /// The end of a track by its execution, which has been over for so long.
-    fn of(status: Status, open_tests: u32, over_for: Duration, settle: Duration) -> Self {
-        if !status.is_terminal() {
-            return End::Open;
-        }
-        match settle.checked_sub(over_for) {
-            Some(left) if open_tests > 0 && !left.is_zero() => End::Settling(Instant::now() + left),
-            _ => End::Over,
-        }
-    }
-
-    /// What becomes of it by a later event: who settles, goes on doing so.
-    fn then(self, event: &Event, settle: Duration) -> Self {
-        match (
-            self,
-            End::of(event.status, event.open_tests, Duration::ZERO, settle),
-        ) {
-            (End::Settling(until), End::Settling(_)) => End::Settling(until),
-            (_, end) => end,
-        }
-    }
-}
-
-type Reading = Pin<Box<dyn Future<Output = Result<Read, LogError>> + Send>>;
-
-/// What a read of the log brought.
-enum Read {
-    After(After),
-    States(States),
 }
 
 /// What a feed needs to open.
@@ -149,6 +114,7 @@ impl Feed {
             settings: settings.clone(),
             subscription,
             ready: VecDeque::new(),
+            gaps: Gaps::new(tracks),
             reading: None,
             forbidden: false,
             poll_at: now,
@@ -173,16 +139,21 @@ impl Feed {
     async fn begin(&mut self, last_event_id: Option<&str>) -> Result<bool, OpenError> {
         let tracks = self.watch.tracks();
         let resumed = last_event_id.map(|id| Cursor::parse(id, tracks));
-        if let Some(Some(positions)) = resumed.clone() {
-            let after = self.log.after(&self.watch, &positions).await?;
+        if let Some(Some(resumed)) = &resumed {
+            let positions: Vec<Seq> = resumed.positions().collect();
+            let mut after = self.log.after(&self.watch, &positions).await?;
+            if after.is_behind {
+                sleep(BEHIND_PATIENCE).await;
+                after = self.log.after(&self.watch, &positions).await?;
+            }
             let theirs = |head: &Head| self.grant.covers(&head.organization_id, &head.project_id);
             if !after.heads.iter().flatten().all(theirs) {
                 return Err(OpenError::NotTheirs);
             }
-            if after.continuous {
-                self.cursor.reset(positions);
+            if after.continues(resumed.epoch().unwrap_or(after.epoch)) {
+                self.cursor.reset(positions, after.epoch);
                 self.cursor.start_read();
-                self.deliver(after);
+                self.deliver(&after);
                 self.schedule_first_poll();
                 if self.ready.is_empty() {
                     if self.is_complete() {
@@ -201,7 +172,7 @@ impl Feed {
         if resumed.is_some() {
             self.ready.push_back(Frame::Reset);
         }
-        self.begin_from(states);
+        self.begin_from(&states);
         self.schedule_first_poll();
         Ok(true)
     }
@@ -254,18 +225,7 @@ impl Feed {
         self.read_not_before = Instant::now() + within(spread);
     }
 
-    fn read_after(&mut self, positions: Vec<Seq>) {
-        let (log, watch) = (self.log.clone(), self.watch.clone());
-        self.reading = Some(Box::pin(async move {
-            let after = log.after(&watch, &positions).await?;
-            if after.continuous {
-                return Ok(Read::After(after));
-            }
-            Ok(Read::States(log.states(&watch).await?))
-        }));
-    }
-
-    fn take_in(&mut self, read: Result<Read, LogError>) {
+    fn take_in(&mut self, read: Result<Arc<Read>, Arc<LogError>>) {
         if !self.subscription.is_live() {
             self.stats.fallback_polls += 1;
         }
@@ -273,13 +233,13 @@ impl Feed {
             Ok(read) => {
                 self.failures = 0;
                 self.schedule_poll();
-                match read {
+                match &*read {
                     Read::After(after) => {
                         let before = self.ready.len();
                         self.deliver(after);
                         self.stats.repaired += (self.ready.len() - before) as u64;
                         if self.ready.is_empty() && self.subscription.is_live() {
-                            self.log.release();
+                            self.log.close_unused();
                         }
                     }
                     Read::States(states) => {
@@ -304,10 +264,13 @@ impl Feed {
         }
     }
 
-    /// Offers what a read brought.
-    fn deliver(&mut self, after: After) {
+    /// Offers what a read brought, and what waited for it.
+    fn deliver(&mut self, after: &After) {
         for (track, event) in &after.events {
             self.offer(*track, event);
+        }
+        for track in 0..after.heads.len() {
+            self.offer_early(track);
         }
         let tracks = self.ends.iter_mut().zip(&after.heads);
         for ((end, head), position) in tracks.zip(self.cursor.positions()) {
@@ -321,13 +284,40 @@ impl Feed {
         self.cursor.finish_read(after.whole);
     }
 
-    fn offer(&mut self, track: usize, event: &Event) {
-        if self.cursor.offer(track, self.watch.seq_of(event)) != Verdict::Deliver {
-            return;
+    /// Takes an event from the bus.
+    fn hear(&mut self, track: usize, event: Arc<Event>) {
+        if event.epoch > 0 && event.epoch != self.cursor.epoch() {
+            return self.cursor.nudge();
+        }
+        match self.offer(track, &event) {
+            Verdict::Deliver => self.offer_early(track),
+            Verdict::Gap => {
+                let seq = self.watch.seq_of(&event);
+                if !self.gaps.keep(track, seq, event) {
+                    self.cursor.nudge();
+                }
+                self.gaps.await_on(track, self.cursor.missing(track));
+            }
+            Verdict::Stale => {}
+        }
+    }
+
+    /// Offers what came early on a track, and is next now.
+    fn offer_early(&mut self, track: usize) {
+        while let Some(event) = self.gaps.take(track, self.cursor.next(track)) {
+            self.offer(track, &event);
+        }
+        self.gaps.await_on(track, self.cursor.missing(track));
+    }
+
+    fn offer(&mut self, track: usize, event: &Event) -> Verdict {
+        let verdict = self.cursor.offer(track, self.watch.seq_of(event));
+        if verdict != Verdict::Deliver {
+            return verdict;
         }
         if !self.covers(event) {
             self.forbidden = true;
-            return;
+            return verdict;
         }
         if let Some(end) = self.ends.get_mut(track) {
             *end = end.then(event, self.settings.settle);
@@ -337,11 +327,21 @@ impl Feed {
             data: event.data.clone(),
             published_at: event.published_at,
         });
+        verdict
+    }
+
+    /// When the log is to be read; `None` where there is no need to.
+    fn read_at(&self) -> Option<Instant> {
+        if !self.cursor.must_read() {
+            return None;
+        }
+        let until = self.gaps.until().filter(|_| !self.cursor.is_nudged());
+        Some(until.map_or(self.read_not_before, |until| until.max(self.read_not_before)))
     }
 
     /// Begins, or begins again, with current states; only the last carries the cursor, which then
     /// covers all of them.
-    fn begin_from(&mut self, states: States) {
+    fn begin_from(&mut self, states: &States) {
         let mut events = states.events.iter().peekable();
         self.forbidden |= !states.events.iter().all(|(_, event)| self.covers(event));
         let mut data = Vec::with_capacity(states.events.len());
@@ -368,7 +368,8 @@ impl Feed {
             }
             Watch::Project { .. } => data.extend(events.map(|(_, event)| event.data.clone())),
         }
-        self.cursor.reset(states.heads);
+        self.cursor.reset(states.heads.iter().copied(), states.epoch);
+        self.gaps = Gaps::new(self.watch.tracks());
         let id = self.cursor.to_string();
         let last = data.pop();
         let state = |id, data| Frame::State {
@@ -400,24 +401,21 @@ impl Source for Feed {
             if self.is_complete() && !is_unread {
                 return Next::Complete;
             }
-            if self.cursor.must_read() && self.read_not_before <= Instant::now() {
+            let read_at = self.read_at();
+            if read_at.is_some_and(|at| at <= Instant::now()) {
                 let positions = self.cursor.start_read();
-                self.read_after(positions);
+                let read = self.log.read(&self.watch, positions, self.cursor.epoch());
+                self.reading = Some(read);
             }
-            let wake_at = if self.cursor.must_read() {
-                self.read_not_before
-            } else {
-                self.poll_at
-            };
+            let read_at = read_at.filter(|_| self.reading.is_none());
             let over_at = self.over_at().filter(|_| !is_unread);
-            let wake_at = over_at.map_or(wake_at, |over_at| over_at.min(wake_at));
+            let wake_at = [Some(self.poll_at), read_at, over_at];
+            let wake_at = wake_at.into_iter().flatten().min().unwrap_or(self.poll_at);
             tokio::select! {
                 signal = self.subscription.recv() => match signal {
-                    Signal::Event(track, event) if self.covers(&event) => {
-                        self.offer(track, &event);
-                    }
+                    Signal::Event(track, event) if self.covers(&event) => self.hear(track, event),
                     // Whose an event is, the log says.
-                    Signal::Event(..) | Signal::Nudge => self.cursor.nudge(),
+                    Signal::Event(..) | Signal::Message(_) | Signal::Nudge => self.cursor.nudge(),
                     Signal::Lost => self.read_within(self.settings.poll_degraded),
                     Signal::Restored => self.read_within(RESTORED_SPREAD),
                 },
@@ -441,7 +439,7 @@ impl Source for Feed {
     }
 }
 
-async fn reading(reading: &mut Option<Reading>) -> Result<Read, LogError> {
+async fn reading(reading: &mut Option<SharedRead>) -> Result<Arc<Read>, Arc<LogError>> {
     match reading {
         Some(reading) => reading.await,
         None => pending().await,

@@ -18,6 +18,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use lambda_http::RequestExt;
 use serde_json::json;
+use tokio::time::Instant;
 use tower::{Layer, util::MapResponseLayer};
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
@@ -51,7 +52,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Reads the configuration and begins to connect to Redis.
+    /// Reads the configuration. Nothing is connected to before the first valid token, or whatever
+    /// else needs it.
     ///
     /// # Errors
     /// Where a variable has a value that it does not take.
@@ -106,7 +108,7 @@ impl Edge {
         let close = Channel::Close(stream_id.clone());
         let (mut subscription, admitted) = tokio::join!(
             self.bus
-                .subscribe(&grant.organization_id, channels, Some(close)),
+                .subscribe(Some(&grant.organization_id), channels, Some(close)),
             self.limits.admit(grant, beginning)
         );
         if let Err(limited) = admitted {
@@ -192,12 +194,43 @@ where
     get(handler).head(async |method| ([(header::ALLOW, "GET")], method_not_allowed(method).await))
 }
 
-async fn close(State(edge): State<Arc<Edge>>, PathId(stream_id): PathId) -> Response {
+async fn close(
+    State(edge): State<Arc<Edge>>,
+    PathId(stream_id): PathId,
+    asked: Asked,
+) -> Result<StatusCode, Problem> {
+    if let Some(source) = asked.source {
+        edge.limits.count_close(source).await?;
+    }
     if let Ok(stream_id) = stream_id.parse() {
         // Where Redis is away, the stream ends with its window.
         let _ = edge.bus.publish(&Channel::Close(stream_id), "").await;
     }
-    StatusCode::NO_CONTENT.into_response()
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether what a function needs can be reached, as it was found within the last second: anyone may
+/// ask, as often as they like.
+struct Readiness<T>(tokio::sync::Mutex<Option<(Instant, T)>>);
+
+impl<T> Default for Readiness<T> {
+    fn default() -> Self {
+        Readiness(tokio::sync::Mutex::default())
+    }
+}
+
+impl<T: Copy> Readiness<T> {
+    async fn get(&self, ask: impl AsyncFnOnce() -> T) -> T {
+        let mut found = self.0.lock().await;
+        match *found {
+            Some((at, ready)) if at.elapsed() < Duration::from_secs(1) => ready,
+            _ => {
+                let ready = ask().await;
+                *found = Some((Instant::now(), ready));
+                ready
+            }
+        }
+    }
 }
 
 async fn health() -> Response {

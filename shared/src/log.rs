@@ -5,12 +5,13 @@ mod connect;
 mod read;
 mod row;
 pub mod schema;
+mod shared;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod,
-    Runtime,
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolBuilder, PoolError, QueueMode,
+    RecyclingMethod, Runtime,
 };
 use thiserror::Error;
 use tokio::time::timeout;
@@ -23,7 +24,9 @@ use tokio_postgres::{
 pub use self::{
     append::{Answer, Appended, Submission, Sweep},
     read::{After, Head, States},
+    shared::{Read, SharedRead},
 };
+use self::shared::Reads;
 use crate::config;
 
 /// How long one read may take before its connection counts as dead.
@@ -32,10 +35,18 @@ const READ_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a connection that only a poll uses stays open after it.
 const POLL_LINGER: Duration = Duration::from_millis(100);
 
+/// A standby that took over writes another timeline, and may not have had all: the log's numbers are
+/// of a new epoch from then on.
+const NOTE_TIMELINE: &str = "UPDATE epoch SET timeline = now.timeline, epoch = CASE
+         WHEN epoch.timeline IS NULL THEN epoch ELSE extract(epoch FROM now())::bigint END
+     FROM (SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline) now
+     WHERE epoch.timeline IS DISTINCT FROM now.timeline";
+
 /// The log.
 #[derive(Clone, Debug)]
 pub struct Log {
     pool: Pool,
+    reads: Arc<Reads>,
 }
 
 /// Why the log could not be read or written. It may be possible later.
@@ -59,12 +70,38 @@ pub enum LogError {
 }
 
 impl Log {
-    /// A log at `database`, with at most `connections` connections. None is opened yet.
+    /// A log at `database`, to be read with at most `connections` connections. None is opened yet.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
     #[must_use]
     pub fn new(database: &config::Database, connections: usize) -> Self {
+        Self::of(Self::pool(database, connections), database.idle)
+    }
+
+    /// A log at `database`, to be written over one connection. It is not opened yet.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    #[must_use]
+    pub fn writer(database: &config::Database) -> Self {
+        let note = Hook::async_fn(|client, _| {
+            Box::pin(async move {
+                // Where Postgres does not tell (Aurora, whose failover loses nothing), nobody knows.
+                let noted = client.batch_execute(NOTE_TIMELINE).await;
+                if let Err(error) = noted {
+                    tracing::debug!(%error, "Postgres does not tell its timeline");
+                }
+                Ok(())
+            })
+        });
+        Self::of(
+            Self::pool(database, 1).post_create(note),
+            database.idle,
+        )
+    }
+
+    fn pool(database: &config::Database, connections: usize) -> PoolBuilder {
         let recycling_method = RecyclingMethod::Fast;
         let manager = Manager::from_connect(
             database.connection.expose().clone(),
@@ -80,16 +117,18 @@ impl Log {
                 Err(HookError::message("idle for too long"))
             }
         });
-        #[expect(clippy::expect_used, reason = "a runtime is given")]
-        let pool = Pool::builder(manager)
+        Pool::builder(manager)
             .max_size(connections)
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(Duration::from_secs(3)))
             .wait_timeout(Some(Duration::from_secs(3)))
             .pre_recycle(not_idle)
-            .build()
-            .expect("the pool has a runtime");
+    }
+
+    fn of(builder: PoolBuilder, idle: Duration) -> Self {
+        #[expect(clippy::expect_used, reason = "a runtime is given")]
+        let pool = builder.build().expect("the pool has a runtime");
         let reaped = pool.clone();
         tokio::spawn(async move {
             loop {
@@ -97,20 +136,29 @@ impl Log {
                 reaped.retain(|_, metrics| metrics.last_used() < idle);
             }
         });
-        Log { pool }
+        Log {
+            pool,
+            reads: Arc::default(),
+        }
     }
 
-    /// Opens a connection, so that the first read finds one.
+    /// Opens a connection where there is none, so that a read finds one.
+    pub async fn connect(&self) {
+        // Who reads finds the same, and says so.
+        let _ = self.connection().await;
+    }
+
+    /// Asks Postgres whether it is there.
     ///
     /// # Errors
-    /// Where none can be had, or it does not answer.
+    /// Where no connection can be had, or it does not answer.
     pub async fn ping(&self) -> Result<(), LogError> {
         self.query("SELECT 1", &[]).await.map(drop)
     }
 
     /// Closes connections that nobody else uses: called after a poll that brought nothing, so that
     /// quiet streams hold none.
-    pub fn release(&self) {
+    pub fn close_unused(&self) {
         let pool = self.pool.clone();
         tokio::spawn(async move {
             tokio::time::sleep(POLL_LINGER).await;

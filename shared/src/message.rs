@@ -18,12 +18,15 @@ pub fn write(event: &Event, channel: &Channel) -> String {
         /// Only on a project's channel: its number there.
         #[serde(skip_serializing_if = "Option::is_none")]
         project_seq: Option<Seq>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: Option<u64>,
         published_at: Timestamp,
     }
     let envelope = Envelope {
         organization_id: &event.organization_id,
         project_id: &event.project_id,
         project_seq: matches!(channel, Channel::Project { .. }).then_some(event.project_seq),
+        epoch: (event.epoch > 0).then_some(event.epoch),
         published_at: Timestamp::now(),
     };
     #[expect(clippy::expect_used, reason = "ids and numbers always encode")]
@@ -43,6 +46,8 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
         project_id: Id,
         #[serde(default)]
         project_seq: Seq,
+        #[serde(default)]
+        epoch: u64,
         published_at: Timestamp,
     }
     let envelope: Envelope = serde_json::from_slice(message).ok()?;
@@ -58,6 +63,7 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
         id: state.id().clone(),
         seq: state.seq(),
         project_seq: envelope.project_seq,
+        epoch: envelope.epoch,
         status: state.status(),
         open_tests: state.open_tests(),
         data,

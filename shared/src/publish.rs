@@ -1,9 +1,9 @@
 //! Telling Redis what was committed. The log has it already: a publish that fails costs the
 //! watchers a moment, never an event.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use redis::{AsyncConnectionConfig, RedisError, RedisResult, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     config,
-    endpoint::{Endpoint, silence},
+    endpoint::{Endpoint, hello, silence},
     execution::Event,
     message,
     watch::Channel,
@@ -52,6 +52,7 @@ impl Publisher {
             return;
         }
         let mut pipeline = redis::pipe();
+        pipeline.add_command(hello());
         for event in events {
             for channel in Channel::of_event(event) {
                 let message = message::write(event, &channel);
@@ -87,7 +88,8 @@ impl Publisher {
                 since: Instant::now(),
             },
         };
-        pipeline.exec_async(&mut held.connection).await?;
+        let (role,): (HashMap<String, Value>,) = pipeline.query_async(&mut held.connection).await?;
+        self.endpoint.check_role(&role)?;
         *place = Some(held);
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Live statistics of `BullMQ` queues, read from its keys in Redis.
 //!
-//! One reader serves all streams of the process, for as long as there are any.
+//! However many watch, one process counts: who has the [`Seat`]. It tells the others, in Redis, and
+//! any of them takes its place when it is gone. Where Redis cannot say who, each counts for itself.
 
 mod reader;
+mod seat;
 mod statistics;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,19 +12,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redis::RedisResult;
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
-use self::reader::ANSWER_TIMEOUT;
+use self::{
+    reader::{ANSWER_TIMEOUT, Reader},
+    seat::Seat,
+    statistics::{Numbers, Statistics},
+};
 use crate::{
-    bus::Subscription,
+    access::grant::Grant,
+    bus::{Bus, Subscription},
     config,
+    execution::json::in_one_line,
     stream::{Frame, Next, Source, Stats},
 };
 
 /// The queues, and who watches them.
-pub struct Queues {
+#[derive(Clone)]
+pub struct Queues(Arc<Shared>);
+
+struct Shared {
     settings: config::Queues,
-    watched: Arc<Mutex<Watched>>,
-    numbers: watch::Sender<Option<Arc<str>>>,
-    asking: tokio::sync::Mutex<()>,
+    bus: Bus,
+    seat: Seat,
+    watched: Mutex<Watched>,
+    /// What was counted last; `None` where that is old, or nothing.
+    numbers: watch::Sender<Option<Arc<Numbers>>>,
 }
 
 #[derive(Default)]
@@ -31,30 +44,30 @@ struct Watched {
     reader: Option<AbortHandle>,
 }
 
-/// One stream's view of the numbers.
-pub struct Numbers {
-    latest: watch::Receiver<Option<Arc<str>>>,
-    sent: Option<Arc<str>>,
+/// One stream's view of the queues: of those that the caller may see.
+pub struct View {
+    queues: Queues,
+    grant: Grant,
+    latest: watch::Receiver<Option<Arc<Numbers>>>,
+    sent: Option<String>,
     subscription: Subscription,
-    _watching: Watching,
+    watching: Option<Watching>,
 }
 
 /// Keeps the reader at work while it lives.
-struct Watching {
-    watched: Arc<Mutex<Watched>>,
-    numbers: watch::Sender<Option<Arc<str>>>,
-}
+struct Watching(Queues);
 
 impl Queues {
     /// The configured queues. Nothing is read yet.
     #[must_use]
-    pub fn new(settings: config::Queues) -> Self {
-        Queues {
+    pub fn new(settings: config::Queues, bus: Bus) -> Self {
+        Queues(Arc::new(Shared {
+            seat: Seat::new(&settings, bus.clone()),
             settings,
-            watched: Arc::default(),
+            bus,
+            watched: Mutex::default(),
             numbers: watch::channel(None).0,
-            asking: tokio::sync::Mutex::default(),
-        }
+        }))
     }
 
     /// Asks the queues' Redis whether it is there.
@@ -62,70 +75,102 @@ impl Queues {
     /// # Errors
     /// Where it is not.
     pub async fn ping(&self) -> RedisResult<()> {
-        // One at a time: each makes a connection, and anyone may ask.
-        let _turn = self.asking.lock().await;
-        reader::ping(&self.settings).await
+        reader::ping(&self.0.settings).await
     }
 
     /// Begins to watch; `None` where the queues cannot be read now.
-    pub async fn watch(&self, mut subscription: Subscription) -> Option<Numbers> {
+    pub async fn watch(&self, grant: Grant, mut subscription: Subscription) -> Option<View> {
         let watching = self.begin();
-        let mut latest = self.numbers.subscribe();
+        let mut latest = self.0.numbers.subscribe();
         let known = latest.wait_for(Option::is_some);
         let is_known = matches!(timeout(ANSWER_TIMEOUT, known).await, Ok(Ok(_)));
         if !is_known {
-            drop(watching);
-            subscription.close().await;
+            tokio::join!(subscription.close(), watching.end());
             return None;
         }
-        Some(Numbers {
+        Some(View {
+            queues: self.clone(),
+            grant,
             latest,
             sent: None,
             subscription,
-            _watching: watching,
+            watching: Some(watching),
         })
     }
 
     fn begin(&self) -> Watching {
-        let mut watched = lock(&self.watched);
+        let mut watched = self.watched();
         watched.streams += 1;
         if watched.reader.is_none() {
-            let reader = reader::read(self.settings.clone(), self.numbers.clone());
-            watched.reader = Some(tokio::spawn(reader).abort_handle());
+            let reader = Reader {
+                settings: self.0.settings.clone(),
+                bus: self.0.bus.clone(),
+                seat: self.0.seat.clone(),
+                numbers: self.0.numbers.clone(),
+            };
+            watched.reader = Some(tokio::spawn(reader.run()).abort_handle());
         }
-        Watching {
-            watched: self.watched.clone(),
-            numbers: self.numbers.clone(),
+        Watching(self.clone())
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.0
+            .watched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watching {
+    /// Ends it; where nobody watches any more, gives the seat to another process.
+    async fn end(self) {
+        let queues = self.0.clone();
+        drop(self);
+        if queues.watched().streams == 0 {
+            queues.0.seat.leave().await;
         }
     }
 }
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut watched = lock(&self.watched);
+        let mut watched = self.0.watched();
         watched.streams -= 1;
         if watched.streams == 0
             && let Some(reader) = watched.reader.take()
         {
             reader.abort();
             // Who comes next must not see what is old by then.
-            self.numbers.send_replace(None);
+            self.0.0.numbers.send_replace(None);
         }
     }
 }
 
-impl Source for Numbers {
+impl View {
+    /// The statistics as the caller sees them.
+    fn statistics(&self, numbers: &Numbers) -> Option<String> {
+        let visible = numbers
+            .iter()
+            .filter(|(queue, _)| self.grant.covers_queue(queue))
+            .map(|(queue, counts)| (queue.as_str(), *counts));
+        let statistics = Statistics::new(&self.queues.0.settings, visible.collect());
+        let json = serde_json::to_string(&statistics).ok()?;
+        // The names of the queues are whatever was configured.
+        Some(in_one_line(&json).into_owned())
+    }
+}
+
+impl Source for View {
     async fn next(&mut self) -> Next {
         loop {
             let now = self.latest.borrow_and_update().clone();
-            if let Some(data) = now
-                && self.sent.as_ref() != Some(&data)
-            {
-                self.sent = Some(data.clone());
+            let data = now.and_then(|numbers| self.statistics(&numbers));
+            if data.is_some() && data != self.sent {
+                self.sent.clone_from(&data);
                 return Next::Frame(Frame::State {
                     // There is nothing to resume; it tells who comes back from who is new.
                     id: Some("0".to_owned()),
-                    data,
+                    data: data.unwrap_or_default().into(),
                     published_at: None,
                 });
             }
@@ -135,11 +180,13 @@ impl Source for Numbers {
     }
 
     async fn close(&mut self) -> Stats {
-        self.subscription.close().await;
+        let watching = self.watching.take();
+        let end = async {
+            if let Some(watching) = watching {
+                watching.end().await;
+            }
+        };
+        tokio::join!(self.subscription.close(), end);
         Stats::default()
     }
-}
-
-fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
-    watched.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -132,6 +132,7 @@ pub fn apply(
         executions,
         rules,
         events: Vec::with_capacity(updates.len()),
+        untold: BTreeMap::new(),
     };
     let mut apply = |update| record.apply(update, known);
     let outcomes = updates
@@ -139,6 +140,7 @@ pub fn apply(
         .map(|update| apply(update).unwrap_or_else(Outcome::Rejected))
         .collect();
     record.end_stragglers();
+    record.tell_runs();
     (record.events, outcomes)
 }
 
@@ -147,6 +149,8 @@ struct Record<'a> {
     executions: &'a mut Executions,
     rules: &'a Rules,
     events: Vec<NewEvent>,
+    /// Runs of whose tests something is new: which change was the last.
+    untold: BTreeMap<Key, (String, Timestamp)>,
 }
 
 impl Record<'_> {
@@ -205,7 +209,8 @@ impl Record<'_> {
         Ok(run)
     }
 
-    /// Counts how a test stands; where that, or anything else, is new, it is an event of its run.
+    /// Counts how a test stands; where that, or anything else, is new, it is an event of its run: one for
+    /// all of a batch, since each holds the run's whole state.
     fn count(
         &mut self,
         run: &mut Execution,
@@ -221,16 +226,24 @@ impl Record<'_> {
         if !is_counted && !is_event {
             return;
         }
-        run.advance(self.rules.stalled_after);
         let occurred_at = common!(&test.state, occurred_at).unwrap_or(self.rules.now);
         run.occurred(occurred_at);
-        // No producer's own: theirs have no space.
-        let (id, seq) = (test.state.id(), test.state.seq());
-        self.tell(
-            run,
-            format!("of {id} {seq} {}", run.state.seq()),
-            occurred_at,
-        );
+        let cause = format!("of {} {}", test.state.id(), test.state.seq());
+        self.untold.insert(run.key(), (cause, occurred_at));
+    }
+
+    /// Tells of the runs whose tests changed, unless something else told of them since.
+    fn tell_runs(&mut self) {
+        for (key, (cause, occurred_at)) in std::mem::take(&mut self.untold) {
+            let Some(mut run) = self.executions.remove(&key) else {
+                continue;
+            };
+            run.advance(self.rules.stalled_after);
+            // No producer's own: theirs have no space.
+            let event_id = format!("{cause} {}", run.state.seq());
+            self.tell(&run, event_id, occurred_at);
+            self.executions.insert(key, run);
+        }
     }
 
     /// Ends the tests of a run that has been cancelled, or broke, and counts them.
@@ -280,6 +293,7 @@ impl Record<'_> {
     }
 
     fn tell(&mut self, execution: &Execution, event_id: String, occurred_at: Timestamp) {
+        self.untold.remove(&execution.key());
         self.events
             .push(NewEvent::of(execution, event_id, occurred_at));
     }

@@ -3,7 +3,7 @@
 use crate::execution::{Event, Id, Kind, Seq};
 
 /// What one stream watches. Each execution is a track of its own; a project is one track.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Watch {
     /// Executions of one kind, in the order of the request.
     Executions {
@@ -118,6 +118,8 @@ pub enum Channel {
     /// `stream:{streamId}:close`: the viewer has left, or, where that is the message, the stream is
     /// [`EVICTED`].
     Close(Id),
+    /// `queue-stats:{group}`: what was counted of the queues that a group of processes shows.
+    Queues(String),
 }
 
 /// What is said of a stream whose place another has: on its [`Channel::Close`]; as the id of its
@@ -177,6 +179,7 @@ impl Channel {
                 kind,
             } => format!("project:{organization_id}:{project_id}:{kind}"),
             Channel::Close(stream_id) => format!("stream:{stream_id}:close"),
+            Channel::Queues(group) => format!("queue-stats:{group}"),
         }
     }
 }

@@ -34,6 +34,7 @@ pub enum Mode {
 /// A proxy in front of a server on 127.0.0.1.
 pub struct Proxy {
     port: u16,
+    target: watch::Sender<u16>,
     mode: watch::Sender<Mode>,
     cuts: watch::Sender<u64>,
     swallows: watch::Sender<u64>,
@@ -52,6 +53,7 @@ impl Proxy {
     async fn start(target: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let (target, targets) = watch::channel(target);
         let mode = watch::channel(Mode::Pass).0;
         let (cuts, swallows) = (watch::channel(0).0, watch::channel(0).0);
         let modes = mode.subscribe();
@@ -61,7 +63,8 @@ impl Proxy {
                 if *modes.borrow() == Mode::Refuse {
                     continue;
                 }
-                if let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await {
+                let target = *targets.borrow();
+                if let Ok(server) = connect(target).await {
                     let _ = (client.set_nodelay(true), server.set_nodelay(true));
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
@@ -75,6 +78,7 @@ impl Proxy {
         });
         Proxy {
             port,
+            target,
             mode,
             cuts,
             swallows,
@@ -86,6 +90,11 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
+    /// Leads new connections to the server at another port, as a name does after a failover.
+    pub fn lead_to(&self, port: u16) {
+        self.target.send_replace(port);
+    }
+
     /// Lets every connection that there is go half-open for good: no data, no error.
     pub fn swallow(&self) {
         self.swallows.send_modify(|swallows| *swallows += 1);
@@ -95,6 +104,10 @@ impl Proxy {
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
+}
+
+async fn connect(port: u16) -> std::io::Result<TcpStream> {
+    TcpStream::connect(("127.0.0.1", port)).await
 }
 
 async fn pump(

@@ -90,6 +90,60 @@ async fn close_all(redis: &mut MultiplexedConnection) {
     }
 }
 
+/// A Valkey and a replica of it.
+pub struct Pair {
+    servers: [(String, u16); 2],
+    _children: [Child; 2],
+    _folders: [tempfile::TempDir; 2],
+}
+
+impl Pair {
+    /// Starts them.
+    pub async fn start() -> Self {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let ports = [free_port(), free_port()];
+        let start = |index: usize| {
+            let child = server(&valkey(), folders[index].path(), ports[index]).spawn();
+            child.expect("Valkey is there")
+        };
+        let pair = Pair {
+            servers: ports.map(|port| (format!("redis://127.0.0.1:{port}/"), port)),
+            _children: [start(0), start(1)],
+            _folders: folders,
+        };
+        pair.replicate(1, Some(0)).await;
+        pair
+    }
+
+    /// The primary's address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.servers[0].0
+    }
+
+    /// The port of what is the primary after [`Pair::fail_over`].
+    #[must_use]
+    pub fn other_port(&self) -> u16 {
+        self.servers[1].1
+    }
+
+    /// Makes the replica the primary. The former one goes on, as a replica that reaches nothing.
+    pub async fn fail_over(&self) {
+        self.replicate(1, None).await;
+        self.replicate(0, Some(0)).await;
+    }
+
+    async fn replicate(&self, server: usize, of: Option<usize>) {
+        let mut redis = connect(&self.servers[server].0).await;
+        let mut replicate = redis::cmd("REPLICAOF");
+        match of {
+            Some(of) => replicate.arg("127.0.0.1").arg(self.servers[of].1),
+            None => replicate.arg("NO").arg("ONE"),
+        };
+        replicate.exec_async(&mut redis).await.unwrap();
+    }
+}
+
 /// The first and the last slot of each node.
 const SLOTS: [[u16; 2]; 3] = [[0, 5460], [5461, 10922], [10923, 16383]];
 
@@ -155,6 +209,47 @@ impl Cluster {
         slot.arg("KEYSLOT").arg(key);
         let slot: u16 = slot.query_async(&mut self.connect(0).await).await.unwrap();
         SLOTS.iter().filter(|[_, last]| slot > *last).count()
+    }
+
+    /// Adds a replica of a node; returns its index once it has what the node has.
+    pub async fn add_replica(&mut self, of: usize) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let (port, bus_port) = (free_port(), free_port());
+        self.nodes.push(node(folder.path(), port, bus_port));
+        self.folders.push(folder);
+        self.urls.push(format!("redis://127.0.0.1:{port}/"));
+        let mut redis = self.connect(of).await;
+        let mut id = redis::cmd("CLUSTER");
+        let id: String = id.arg("MYID").query_async(&mut redis).await.unwrap();
+        let mut meet = redis::cmd("CLUSTER");
+        meet.arg("MEET").arg("127.0.0.1").arg(port).arg(bus_port);
+        meet.exec_async(&mut redis).await.unwrap();
+        let redis = connect(&self.urls[self.urls.len() - 1]).await;
+        eventually("the node is a replica", async || {
+            let mut redis = redis.clone();
+            let mut replicate = redis::cmd("CLUSTER");
+            replicate.arg("REPLICATE").arg(&id);
+            replicate.exec_async(&mut redis).await.ok()?;
+            let mut info = redis::cmd("INFO");
+            let info: String = info.arg("replication").query_async(&mut redis).await.ok()?;
+            info.contains("master_link_status:up").then_some(())
+        })
+        .await;
+        self.urls.len() - 1
+    }
+
+    /// Lets a replica take over; returns once it has.
+    pub async fn fail_over_to(&self, replica: usize) {
+        let redis = self.connect(replica).await;
+        let mut failover = redis::cmd("CLUSTER");
+        failover.arg("FAILOVER");
+        failover.exec_async(&mut redis.clone()).await.unwrap();
+        eventually("the replica has taken over", async || {
+            let (mut redis, mut info) = (redis.clone(), redis::cmd("INFO"));
+            let info: String = info.arg("replication").query_async(&mut redis).await.ok()?;
+            info.contains("role:master").then_some(())
+        })
+        .await;
     }
 
     /// Ends a node at once.

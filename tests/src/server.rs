@@ -7,7 +7,10 @@ use nix::{
     unistd::{Pid, Uid, User, getpgid},
 };
 
-use crate::stack::{Stack, gone, signal};
+use crate::{
+    eventually, free_port,
+    stack::{Stack, gone, signal},
+};
 
 /// A Valkey or Postgres of a stack, with what is needed to start it again.
 pub struct Server {
@@ -31,6 +34,65 @@ impl Server {
             stack.valkey_info("config_file").await,
         ];
         server
+    }
+
+    /// A standby of the stack's Postgres, which has all of it by now; returns it, and its port.
+    pub async fn standby(stack: &Stack) -> (Self, u16) {
+        let primary = Self::postgres(stack).await;
+        let folder = format!("{}-standby", stack.data_directory().await);
+        let client = stack.postgres().await;
+        let begin = "SELECT pg_backup_start('standby', true)";
+        client.batch_execute(begin).await.unwrap();
+        let data = stack.data_directory().await;
+        // What changes meanwhile, or goes, is in Postgres' own log.
+        let _ = Command::new("cp").arg("-a").args([&data, &folder]).output();
+        let label = client
+            .query_one("SELECT labelfile FROM pg_backup_stop(false)", &[])
+            .await;
+        let label: String = label.unwrap().get(0);
+        std::fs::write(format!("{folder}/backup_label"), label).unwrap();
+        std::fs::write(format!("{folder}/standby.signal"), "").unwrap();
+        let address: tokio_postgres::Config = stack.database_url.parse().unwrap();
+        let (user, password) = (address.get_user().unwrap(), address.get_password().unwrap());
+        let primary_conninfo = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user={user} password={}'\n",
+            address.get_ports()[0],
+            String::from_utf8_lossy(password)
+        );
+        std::fs::write(format!("{folder}/postgresql.auto.conf"), primary_conninfo).unwrap();
+        let _ = std::fs::remove_file(format!("{folder}/postmaster.pid"));
+        if let Some(user) = &primary.user {
+            for file in ["backup_label", "standby.signal", "postgresql.auto.conf"] {
+                let file = format!("{folder}/{file}");
+                std::os::unix::fs::chown(file, Some(user.uid.as_raw()), None).unwrap();
+            }
+        }
+        let port = free_port();
+        let mut standby = Server {
+            pid: primary.pid,
+            command_line: primary.command_line.clone(),
+            folder: folder.clone().into(),
+            user: primary.user.clone(),
+            group: primary.group,
+            restarted: None,
+        };
+        for word in &mut standby.command_line {
+            if *word == data {
+                word.clone_from(&folder);
+            } else if word.starts_with("port=") {
+                *word = format!("port={port}");
+            }
+        }
+        standby.start();
+        let written = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint
+                       FROM pg_stat_replication";
+        eventually("the standby has everything", async || {
+            let rows = client.query(written, &[]).await.unwrap();
+            let behind: Option<i64> = rows.first()?.get(0);
+            (behind? == 0).then_some(())
+        })
+        .await;
+        (standby, port)
     }
 
     /// The stack's Postgres.

@@ -372,3 +372,84 @@ async fn a_slow_reader_costs_no_memory_and_misses_nothing() {
     assert_eq!(seqs, (0..=events).collect::<Vec<_>>());
     assert_eq!(reason.as_deref(), Some("complete"));
 }
+
+/// The messages of an execution's events, as the worker would publish them.
+async fn messages(stack: &Stack) -> Vec<String> {
+    let events = "SELECT state FROM events WHERE id = 'r' ORDER BY seq";
+    let rows = stack.postgres().await.query(events, &[]).await.unwrap();
+    let message = |row: &tokio_postgres::Row| {
+        let state: &str = row.get(0);
+        let of = r#""organizationId":"demo","projectId":"demo","publishedAt":"2026-01-31T12:00:00.000Z"}"#;
+        format!("{},{of}", state.strip_suffix('}').unwrap())
+    };
+    rows.iter().map(message).collect()
+}
+
+#[tokio::test]
+async fn what_comes_early_waits_for_what_comes_first_and_the_log_is_not_read() {
+    let stack = Stack::with(&[], &[NO_POLL]).await;
+    let mut viewer = stack.watch(PATH).await;
+    viewer.state().await;
+    stack.worker_may_publish(false).await;
+    for _ in 0..3 {
+        stack.publish("job", "r", "running").await;
+    }
+    let postgres = stack.postgres().await;
+    let reads = "SELECT ON executions, events FROM runcast_reader";
+    let revoke = format!("REVOKE {reads}");
+    postgres.batch_execute(&revoke).await.unwrap();
+    let mut redis = stack.redis().await;
+    let mut out_of_order = redis::pipe();
+    for message in messages(&stack).await.iter().rev() {
+        out_of_order.publish("job:r:status", message);
+    }
+    out_of_order.exec_async(&mut redis).await.unwrap();
+    for seq in 1..=3 {
+        assert_eq!(viewer.status().await, ("running".to_owned(), seq));
+    }
+    let said = stack.said();
+    assert!(!said.contains("failed to read the log"), "{said}");
+
+    // What never comes is in the log.
+    let grant = format!("GRANT {}", reads.replace("FROM", "TO"));
+    postgres.batch_execute(&grant).await.unwrap();
+    for _ in 0..2 {
+        stack.publish("job", "r", "running").await;
+    }
+    let last = messages(&stack).await.pop().unwrap();
+    tell(&stack, "job:r:status", &last).await;
+    for seq in 4..=5 {
+        assert_eq!(viewer.status().await, ("running".to_owned(), seq));
+    }
+}
+
+#[tokio::test]
+async fn large_states_that_wait_in_the_log_are_read_a_megabyte_at_a_time() {
+    let stack = Stack::with(&[], &[NO_POLL]).await;
+    stack.publish("job", "r", "running").await;
+    let paths: Vec<String> = (0..1_200).map(|n| format!("{n:0>100}")).collect();
+    // So large are 12 states in a page that had 128.
+    for chunk in 0..15 {
+        let updates = (0..20).map(|n| {
+            let last = chunk == 14 && n == 19;
+            let mut update = update("job", "r", if last { "passed" } else { "running" });
+            if chunk + n == 0 {
+                update["artifactPaths"] = json!(paths);
+            }
+            update
+        });
+        let answer = stack.send(json!(updates.collect::<Vec<_>>())).await;
+        assert_eq!(answer["accepted"], 20, "{answer}");
+    }
+    let mut viewer = stack.resume(PATH, Some("1")).await;
+    let pid = stack.pids("job-status").await[0];
+    let (mut most, mut seqs) = (0, Vec::new());
+    while let Some(event) = viewer.event().await {
+        most = most.max(memory::resident(pid));
+        let data: Value = serde_json::from_str(&event.data).unwrap();
+        seqs.extend(data["seq"].as_u64());
+    }
+    assert_eq!(seqs, (2..=301).collect::<Vec<_>>());
+    println!("{most} kB at most");
+    assert!(most < 40_000, "{most} kB");
+}

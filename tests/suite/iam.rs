@@ -66,7 +66,7 @@ async fn redis_is_shown_a_new_token_on_each_connection_and_before_one_is_too_old
     let bus = Bus::new(&redis, Duration::from_secs(5));
     let close = Channel::Close("0123456789abcdef0123456789abcdef".parse().unwrap());
     let organization_id = "demo".parse().unwrap();
-    let subscribed = bus.subscribe(&organization_id, Vec::new(), Some(close.clone()));
+    let subscribed = bus.subscribe(Some(&organization_id), Vec::new(), Some(close.clone()));
     let mut subscription = subscribed.await;
     assert!(subscription.is_live());
     let seen = until(&front, "it is shown again", |seen| seen.tokens.len() == 2).await;

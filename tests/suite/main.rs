@@ -14,6 +14,7 @@ mod cost;
 mod custom_resource;
 mod docs;
 mod environments;
+mod failover;
 mod faults;
 mod flood;
 mod iam;

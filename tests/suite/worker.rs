@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
-use integration::stack::{NO_POLL, Stack, update};
+use integration::{
+    eventually,
+    stack::{NO_POLL, Stack, signal, update},
+};
+use nix::sys::signal::Signal;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::{Value, json};
 
@@ -251,6 +255,7 @@ async fn a_batch_takes_the_same_statements_whatever_its_size() {
         // The stack's own sweep, every second.
         all - log.matches("look_at <= $1").count()
     };
+    stack.publish("job", "connects", "running").await;
     let mut counts = BTreeSet::new();
     for size in [1, 10, 200] {
         let before = statements();
@@ -271,4 +276,49 @@ async fn ten_thousand_updates_in_one_invocation_are_taken() {
         .collect();
     let answer = stack.send(json!(updates)).await;
     assert_eq!(answer["accepted"], 10_000, "{answer}");
+}
+
+#[tokio::test]
+async fn a_worker_that_was_cut_off_in_its_transaction_holds_up_nobody_for_long() {
+    let stack = std::sync::Arc::new(Stack::start().await);
+    stack.publish("job", "r", "running").await;
+    let mut postgres = stack.postgres().await;
+    let gate = postgres.transaction().await.unwrap();
+    gate.batch_execute("LOCK TABLE projects IN EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let sender = stack.clone();
+    let cut_off = tokio::spawn(async move {
+        let update = json!({"updates": [update("job", "r", "running")]});
+        sender.invoke_raw("worker", update.to_string()).await;
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE usename = 'runcast_writer' AND wait_event_type = 'Lock'";
+    eventually("it has locked its run", async || {
+        (stack.number(waiting).await == 1).then_some(())
+    })
+    .await;
+    let pid = stack.pids("worker").await[0];
+    signal(pid, Signal::SIGSTOP);
+    gate.commit().await.unwrap();
+    // Its transaction is open, with the run locked, and it says nothing any more.
+    let answer = stack.send(json!([update("job", "r", "passed")])).await;
+    assert_eq!(answer["accepted"], 1, "{answer}");
+    signal(pid, Signal::SIGKILL);
+    cut_off.await.unwrap();
+}
+
+#[tokio::test]
+async fn updates_that_are_rejected_by_the_thousand_are_not_all_kept() {
+    let stack = Stack::start().await;
+    let fill = "INSERT INTO rejected_updates (reason, body)
+                SELECT 'r', 'b' FROM generate_series(1, 9999)";
+    stack.postgres().await.batch_execute(fill).await.unwrap();
+    let bad = json!({"status": "bad"});
+    for kept in [10_000, 10_000] {
+        let answer = stack.send(json!([bad])).await;
+        assert_eq!(answer["rejected"].as_array().unwrap().len(), 1, "{answer}");
+        let count = "SELECT count(*) FROM rejected_updates";
+        assert_eq!(stack.number(count).await, kept);
+    }
 }

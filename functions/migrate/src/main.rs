@@ -29,6 +29,8 @@ enum Order {
         #[serde(default = "thirty")]
         older_than_days: u32,
     },
+    /// Take note that the log was restored: its numbers are of a new epoch.
+    Restored {},
 }
 
 fn thirty() -> u32 {
@@ -54,8 +56,8 @@ async fn serve(database: &Database, payload: Value) -> Result<Value, String> {
     }
     let order = serde_json::from_value(payload).map_err(|error| {
         format!(
-            "not an order ({error}); send {{\"action\":\"migrate\"}} or \
-             {{\"action\":\"prune\",\"olderThanDays\":30}}"
+            "not an order ({error}); send {{\"action\":\"migrate\"}}, \
+             {{\"action\":\"prune\",\"olderThanDays\":30}} or {{\"action\":\"restored\"}}"
         )
     })?;
     let result = match order {
@@ -71,6 +73,10 @@ async fn serve(database: &Database, payload: Value) -> Result<Value, String> {
                     "prunedRejectedUpdates": pruned.rejected_updates,
                 })
             })
+        }
+        Order::Restored {} => {
+            let epoch = schema::begin_epoch(database).await;
+            epoch.map(|epoch| json!({"epoch": epoch}))
         }
     };
     result.map_err(|error| reason(&error))

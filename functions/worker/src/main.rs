@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         let (redis, database) = (Redis::from_env(&env)?, Database::from_env(&env)?);
         let worker = Worker {
             stalled_after: config::stalled_after(&env)?,
-            log: Log::new(&database, 1),
+            log: Log::writer(&database),
             publisher: Publisher::new(&redis),
         };
         // Not a `Value`: one that cannot be held would cost the whole batch.

@@ -247,6 +247,7 @@ async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result
             let request = TokenRequest {
                 org: options.org.clone(),
                 projects: None,
+                queues: None,
                 ttl_seconds: 3600,
             };
             // Where there is none to be had, the answer to the stream's request says why.

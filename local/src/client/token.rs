@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// Which of the organization's projects; without, all
     #[arg(long, value_delimiter = ',')]
     projects: Option<Vec<Id>>,
+    /// Which queues' numbers it may read; without, all
+    #[arg(long, value_delimiter = ',')]
+    queues: Option<Vec<String>>,
     /// How long it lives, in seconds; in a URL, a token may live for 300 at most
     #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=MAX_TTL_SECONDS))]
     ttl: u64,
@@ -35,6 +38,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
     let request = TokenRequest {
         org: options.org,
         projects: options.projects,
+        queues: options.queues,
         ttl_seconds: options.ttl,
     };
     say(options.target.token(&request).await?);

@@ -13,6 +13,8 @@ pub struct Grant {
     pub organization_id: Id,
     /// Which of the organization's projects; `None`: all.
     pub projects: Option<Vec<Id>>,
+    /// Which queues; `None`: all.
+    pub queues: Option<Vec<String>>,
     /// When it ends.
     pub expires_at: SystemTime,
 }
@@ -22,6 +24,13 @@ impl Grant {
     #[must_use]
     pub fn covers(&self, organization_id: &Id, project_id: &Id) -> bool {
         self.organization_id == *organization_id && self.covers_project(project_id)
+    }
+
+    /// Whether the numbers of this queue are the caller's to see.
+    #[must_use]
+    pub fn covers_queue(&self, queue: &str) -> bool {
+        let named = self.queues.as_ref();
+        named.is_none_or(|queues| queues.iter().any(|named| named == queue))
     }
 
     /// Whether this project of the caller's organization is theirs to see.

@@ -56,6 +56,9 @@ const LEASE_HEARTBEATS: u32 = 3;
 /// How often all of a subject's streams may break and resume in a minute, beside their rotations.
 const BREAKS_PER_MINUTE: u64 = 6;
 
+/// How many streams one source may end in a minute: an office behind one address has many viewers.
+const CLOSES_PER_MINUTE: u64 = 3_000;
+
 /// The limits of one process's callers.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -131,6 +134,15 @@ impl Limits {
         let key = format!("{}:tries", slot("source", &neighbourhood(source)));
         self.count("tries", key, self.settings.connects_per_minute)
             .await
+    }
+
+    /// Counts a request to end a stream, which needs no token.
+    ///
+    /// # Errors
+    /// Where this address asks too often.
+    pub async fn count_close(&self, source: IpAddr) -> Result<(), Limited> {
+        let key = format!("{}:closes", slot("source", &neighbourhood(source)));
+        self.count("closes", key, CLOSES_PER_MINUTE).await
     }
 
     /// The place of a stream of these channels, which is not taken yet.

@@ -25,6 +25,9 @@ const LEEWAY: Duration = Duration::from_secs(5);
 /// The longest life of a token that may stand in a URL, where logs and histories keep it.
 const MAX_URL_TOKEN_LIFE: Duration = Duration::from_mins(5);
 
+/// The shortest key of HS256.
+const MIN_HS256_BYTES: usize = 32;
+
 /// The scope that a token needs.
 const SCOPE: &str = "status:read";
 
@@ -73,6 +76,7 @@ struct Claims {
     sub: String,
     org: Id,
     projects: Option<Vec<Id>>,
+    queues: Option<Vec<String>>,
     #[serde(default)]
     scope: Scope,
     /// A `NumericDate` may have a fraction (RFC 7519, section 2).
@@ -133,7 +137,7 @@ impl Verifier {
         }
         if keys.is_empty() {
             let takes = "holds no key that is of use; it takes RSA (RS256), EC P-256 (ES256), Ed25519 \
-                         (EdDSA) and oct (HS256) keys";
+                         (EdDSA) and oct (HS256, of 32 bytes at least) keys";
             return Err(ConfigError::new("AUTH_JWKS", takes));
         }
         Ok(Verifier { keys })
@@ -177,6 +181,10 @@ impl Verifier {
             jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation).ok()
         });
         let claims = decoded.ok_or(TokenError::Invalid)?.claims;
+        if claims.sub.is_empty() {
+            // All of them would share one subject's limits.
+            return Err(TokenError::Invalid);
+        }
         if !claims.scope.holds(SCOPE) {
             return Err(TokenError::Scope);
         }
@@ -188,6 +196,7 @@ impl Verifier {
             subject: claims.sub,
             organization_id: claims.org,
             projects: claims.projects,
+            queues: claims.queues,
             expires_at: expires_at.ok_or(TokenError::Invalid)?,
         };
         Ok((grant, life))
@@ -204,7 +213,8 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
             (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
         }
-        AlgorithmParameters::OctetKey(key) if !key.value.is_empty() => {
+        // RFC 7518, section 3.2: as long as the hash, at least. In base64url, without padding.
+        AlgorithmParameters::OctetKey(key) if key.value.len() >= (MIN_HS256_BYTES * 4).div_ceil(3) => {
             (Algorithm::HS256, KeyAlgorithm::HS256)
         }
         _ => return None,

@@ -1,6 +1,7 @@
 //! Keeps the connection to Redis, and subscribed to what the registry wants.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use tokio::{
 
 use super::{Request, registry::Registry};
 use crate::{
-    endpoint::{Endpoint, silence},
+    endpoint::{Endpoint, hello, silence},
     jitter::backoff,
 };
 
@@ -77,7 +78,11 @@ impl Driver {
     }
 
     pub(super) async fn run(mut self) {
-        self.connect().await;
+        // Before somebody who may asks for something, there is no connection.
+        let Some(request) = self.requests.recv().await else {
+            return;
+        };
+        self.serve(request).await;
         loop {
             let ping_at = self.ping_at();
             let reauthenticate_at = self.connection.as_ref().and_then(|it| it.reauthenticate_at);
@@ -99,17 +104,25 @@ impl Driver {
 
     /// Answers this request and all that wait with it: one command serves them together.
     async fn serve(&mut self, request: Request) {
-        let mut waiting = vec![request];
-        while let Ok(request) = self.requests.try_recv() {
-            waiting.push(request);
+        let (mut waiting, mut is_doubtful) = (Vec::new(), false);
+        let mut next = Some(request);
+        while let Some(request) = next {
+            match request {
+                Request::Synchronize(answer) => waiting.push(answer),
+                Request::Check => is_doubtful = true,
+            }
+            next = self.requests.try_recv().ok();
+        }
+        if is_doubtful {
+            self.ping().await;
         }
         let mut synchronized = self.synchronize().await;
         if !synchronized && self.reconnect_at <= Instant::now() {
             synchronized = self.connect().await;
         }
-        for request in waiting {
+        for answer in waiting {
             // Who no longer waits has dropped its end.
-            let _ = request.send(synchronized);
+            let _ = answer.send(synchronized);
         }
     }
 
@@ -119,19 +132,16 @@ impl Driver {
             last_received: Mutex::new(Instant::now()),
             closed: Notify::new(),
         });
-        match connect(&self.endpoint, &self.registry, &pulse).await {
+        match self.open(&pulse).await {
             Ok(handle) => {
                 self.connection = Some(Connection {
                     handle: handle.clone(),
                     pulse,
                     reauthenticate_at: self.endpoint.reauthenticate_after().map(from_now),
                 });
-                let wanted = self.registry.all();
-                if self.subscribe(wanted, Vec::new()).await {
-                    self.backoff = backoff().build();
-                    self.link.send_replace(Some(handle));
-                    return true;
-                }
+                self.backoff = backoff().build();
+                self.link.send_replace(Some(handle));
+                return true;
             }
             Err(error) => {
                 metrics::counter!("RedisErrors").increment(1);
@@ -143,6 +153,23 @@ impl Driver {
         false
     }
 
+    /// A connection to a primary, subscribed to all that is wanted.
+    async fn open(&self, pulse: &Arc<Pulse>) -> RedisResult<MultiplexedConnection> {
+        let handle = connect(&self.endpoint, &self.registry, pulse).await?;
+        let wanted = self.registry.all();
+        tokio::try_join!(
+            pulse.subscribe(&handle, &wanted, &[]),
+            pulse.answer(self.role(handle.clone()))
+        )?;
+        Ok(handle)
+    }
+
+    /// Asks a server whether it lives, and is the primary.
+    async fn role(&self, mut handle: MultiplexedConnection) -> RedisResult<()> {
+        let role: HashMap<String, Value> = hello().query_async(&mut handle).await?;
+        self.endpoint.check_role(&role)
+    }
+
     /// Subscribes to what has become wanted, and unsubscribes from what no longer is. Once more does
     /// no harm.
     async fn synchronize(&mut self) -> bool {
@@ -152,10 +179,11 @@ impl Driver {
 
     async fn subscribe(&mut self, wanted: Vec<String>, unwanted: Vec<String>) -> bool {
         // A new connection subscribes to all that is wanted then.
-        let Some(connection) = &mut self.connection else {
+        let Some(connection) = &self.connection else {
             return false;
         };
-        let result = connection.subscribe(&wanted, &unwanted).await;
+        let (pulse, handle) = (&connection.pulse, &connection.handle);
+        let result = pulse.subscribe(handle, &wanted, &unwanted).await;
         if let Err(error) = &result {
             self.lose(&error.to_string());
         }
@@ -163,12 +191,11 @@ impl Driver {
     }
 
     async fn ping(&mut self) {
-        let Some(connection) = &mut self.connection else {
+        let Some(connection) = &self.connection else {
             return;
         };
-        let mut handle = connection.handle.clone();
-        let ping = async move { redis::cmd("PING").exec_async(&mut handle).await };
-        if let Err(error) = connection.pulse.answer(ping).await {
+        let role = self.role(connection.handle.clone());
+        if let Err(error) = connection.pulse.answer(role).await {
             self.lose(&error.to_string());
         }
     }
@@ -212,21 +239,24 @@ impl Driver {
     }
 }
 
-impl Connection {
-    async fn subscribe(&self, wanted: &[String], unwanted: &[String]) -> RedisResult<()> {
+impl Pulse {
+    async fn subscribe(
+        &self,
+        handle: &MultiplexedConnection,
+        wanted: &[String],
+        unwanted: &[String],
+    ) -> RedisResult<()> {
         for names in unwanted.chunks(CHANNELS_PER_COMMAND) {
-            let mut handle = self.handle.clone();
-            self.pulse.answer(handle.unsubscribe(names)).await?;
+            let mut handle = handle.clone();
+            self.answer(handle.unsubscribe(names)).await?;
         }
         for names in wanted.chunks(CHANNELS_PER_COMMAND) {
-            let mut handle = self.handle.clone();
-            self.pulse.answer(handle.subscribe(names)).await?;
+            let mut handle = handle.clone();
+            self.answer(handle.subscribe(names)).await?;
         }
         Ok(())
     }
-}
 
-impl Pulse {
     fn last_received(&self) -> Instant {
         *self
             .last_received
@@ -249,6 +279,8 @@ impl Pulse {
         let mut silent_since = Instant::now();
         loop {
             tokio::select! {
+                // An answer that came while the process stood still, counts.
+                biased;
                 answer = &mut asked => {
                     self.received();
                     return answer;

@@ -12,7 +12,7 @@ use redis::{
 };
 use tokio::time::Instant;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, is_of_role};
 
 /// How long a connection to another node may take, and each of its answers.
 const NODE_TIMEOUT: Duration = Duration::from_millis(300);
@@ -158,5 +158,5 @@ impl Call<'_> {
 
 /// Whether it is the connection that failed, not the command.
 pub(super) fn is_of_connection(error: &RedisError) -> bool {
-    error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || is_of_role(error)
 }

@@ -46,7 +46,7 @@ struct Listener {
     id: u64,
     track: usize,
     /// Whose executions it follows.
-    organization_id: Id,
+    organization_id: Option<Id>,
     sender: mpsc::Sender<Signal>,
     beside: Arc<Beside>,
 }
@@ -109,7 +109,7 @@ impl Registry {
     /// Adds a listener; returns its id.
     pub(super) fn add(
         &self,
-        organization_id: &Id,
+        organization_id: Option<&Id>,
         channels: Vec<(Channel, usize)>,
         close: Option<Channel>,
     ) -> (u64, Signals) {
@@ -125,7 +125,7 @@ impl Registry {
             let listener = Listener {
                 id,
                 track,
-                organization_id: organization_id.clone(),
+                organization_id: organization_id.cloned(),
                 sender: sender.clone(),
                 beside: beside.clone(),
             };
@@ -197,8 +197,13 @@ impl Registry {
                     listener.beside.left.notify_one();
                     continue;
                 }
+                (Channel::Queues(_), _) => Signal::Message(payload.into()),
                 // Another organization's of the same id: it does not concern this one.
-                (_, Some(event)) if event.organization_id != listener.organization_id => continue,
+                (_, Some(event))
+                    if Some(&event.organization_id) != listener.organization_id.as_ref() =>
+                {
+                    continue;
+                }
                 (_, Some(event)) => Signal::Event(listener.track, event.clone()),
                 (_, None) => Signal::Nudge,
             };
@@ -232,7 +237,7 @@ mod tests {
         let registry = Registry::default();
         let add = |organization_id: &str| {
             let organization_id = organization_id.parse().unwrap();
-            registry.add(&organization_id, watch.channels(), None).1
+            registry.add(Some(&organization_id), watch.channels(), None).1
         };
         let mut listening: Vec<Signals> = (0..1000).map(|_| add("o")).collect();
         let mut other = add("x");
@@ -266,7 +271,7 @@ mod tests {
         };
         let registry = Registry::default();
         let close = Some(Channel::Close(id.clone()));
-        let (_, signals) = registry.add(watch.organization_id(), watch.channels(), close);
+        let (_, signals) = registry.add(Some(watch.organization_id()), watch.channels(), close);
         for _ in 0..=BUFFERED_EVENTS {
             registry.dispatch("job:r1:status", b"a nudge");
         }

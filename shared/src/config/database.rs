@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::{ConfigError, Env, Secret};
 use crate::{iam::Signer, tls::Roots};
@@ -44,6 +44,8 @@ impl Database {
             let config: tokio_postgres::Config = url.parse().ok()?;
             (!config.get_hosts().is_empty()).then_some(config)
         })?;
+        // While a name still leads to a writer that has become a reader, its log may be behind.
+        connection.target_session_attrs(TargetSessionAttrs::ReadWrite);
         let roots = env.roots("DATABASE_CA_FILE")?;
         let iam = DatabaseIam::from_env(env, &connection)?;
         for (variable, is_set) in [

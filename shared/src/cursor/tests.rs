@@ -68,17 +68,24 @@ proptest! {
     }
 
     #[test]
-    fn a_cursor_survives_its_text(positions in proptest::collection::vec(0..u64::MAX / 2, 1..50)) {
+    fn a_cursor_survives_its_text(
+        positions in proptest::collection::vec(0..u64::MAX / 2, 1..50),
+        epoch in 0..u64::MAX / 2,
+    ) {
         let positions: Vec<_> = positions.into_iter().map(Seq).collect();
-        let text = Cursor::new(positions.clone()).to_string();
-        prop_assert_eq!(Cursor::parse(&text, positions.len()), Some(positions.clone()));
+        let mut cursor = Cursor::new(positions.clone());
+        cursor.reset(positions.clone(), epoch);
+        let text = cursor.to_string();
+        let parsed = Cursor::parse(&text, positions.len()).unwrap();
+        prop_assert!(parsed.epoch().is_none_or(|parsed| parsed == epoch));
+        prop_assert_eq!(parsed.positions().collect::<Vec<_>>(), positions.clone());
         prop_assert_eq!(Cursor::parse(&text, positions.len() + 1), None);
     }
 
     #[test]
     fn no_text_makes_parsing_panic(text in ".{0,200}", tracks in 1..51_usize) {
         let parsed = Cursor::parse(&text, tracks);
-        prop_assert!(parsed.is_none_or(|positions| positions.len() == tracks));
+        prop_assert!(parsed.is_none_or(|parsed| parsed.positions().count() == tracks));
     }
 }
 
@@ -90,4 +97,17 @@ fn a_forged_number_costs_one_read_and_no_more() {
     cursor.start_read();
     cursor.finish_read(true);
     assert!(!cursor.must_read());
+}
+
+#[test]
+fn an_epoch_is_one_for_all_or_none_that_there_is() {
+    let epoch = |text: &str| Cursor::parse(text, 2).unwrap().epoch();
+    assert_eq!(epoch("1,2"), Some(0));
+    assert_eq!(epoch("1.7,2.7"), Some(7));
+    assert_eq!(epoch("0,2.7"), Some(7), "who has seen nothing, fits any");
+    assert_eq!(epoch("0,0.5"), None);
+    assert_eq!(epoch("1,2.7"), Some(u64::MAX));
+    for malformed in ["1.0", "1.", "1.07", ".7", "1.7.7", "1.x"] {
+        assert_eq!(Cursor::parse(malformed, 1), None, "{malformed}");
+    }
 }

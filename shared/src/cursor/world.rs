@@ -82,8 +82,8 @@ impl World {
             }
             Step::Reconnect => {
                 let id = Cursor::new(world.seen.iter().map(|seen| Seq(*seen))).to_string();
-                let positions = Cursor::parse(&id, world.seen.len()).expect("its own cursor");
-                world.cursor = Cursor::new(positions);
+                let claimed = Cursor::parse(&id, world.seen.len()).expect("its own cursor");
+                world.cursor = Cursor::new(claimed.positions());
                 world.cursor.nudge();
                 world.read = None;
             }
@@ -106,7 +106,7 @@ impl World {
             .all(|(track, after)| after.0 >= pruned(track) || after.0 == logged[track]);
         if !continuous {
             // Current states, read afresh: the viewer starts over from them.
-            self.cursor.reset(self.logged.iter().map(|head| Seq(*head)));
+            self.cursor.reset(self.logged.iter().map(|head| Seq(*head)), 0);
             self.seen.clone_from(&self.logged);
             self.cursor.finish_read(false);
             return;

@@ -11,7 +11,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Edge, asked::Asked, streaming};
+use super::{Edge, Readiness, asked::Asked, streaming};
 use crate::{
     config::{self, Env},
     error::Problem,
@@ -22,9 +22,10 @@ use crate::{
 struct App {
     edge: Arc<Edge>,
     queues: Queues,
+    readiness: Readiness<(bool, bool)>,
 }
 
-/// Runs the function: reads the configuration, begins to connect, serves.
+/// Runs the function: reads the configuration, serves.
 ///
 /// # Errors
 /// Where a variable has a value that it does not take, or the Lambda runtime fails.
@@ -33,7 +34,8 @@ pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
     let edge = Edge::from_env(&env)?;
     let app = Arc::new(App {
         edge: edge.clone(),
-        queues: Queues::new(queues),
+        queues: Queues::new(queues, edge.bus.clone()),
+        readiness: Readiness::default(),
     });
     let own = Router::new()
         .route("/events", streaming(watch))
@@ -47,8 +49,8 @@ async fn watch(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Pr
     let Some((session, subscription)) = app.edge.begin(&asked, &grant, Vec::new()).await? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    match app.queues.watch(subscription).await {
-        Some(numbers) => Ok(stream::serve(numbers, session, &app.edge.streams)),
+    match app.queues.watch(grant, subscription).await {
+        Some(view) => Ok(stream::serve(view, session, &app.edge.streams)),
         None => Err(Problem::unavailable(
             "The queues cannot be read now: try again soon.",
         )),
@@ -56,10 +58,14 @@ async fn watch(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Pr
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    match tokio::join!(app.edge.bus.ping(), app.queues.ping()) {
-        (Ok(()), Ok(())) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
-        (Err(_), _) => Err(Problem::unavailable("Redis cannot be reached.")),
-        (Ok(()), Err(_)) => Err(Problem::unavailable(
+    let asked = async || {
+        let (bus, queues) = tokio::join!(app.edge.bus.ping(), app.queues.ping());
+        (bus.is_ok(), queues.is_ok())
+    };
+    match app.readiness.get(asked).await {
+        (true, true) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
+        (false, _) => Err(Problem::unavailable("Redis cannot be reached.")),
+        (true, false) => Err(Problem::unavailable(
             "The Redis of the queues cannot be reached.",
         )),
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{
-    Edge,
+    Edge, Readiness,
     asked::{Asked, PathId},
     streaming,
 };
@@ -46,9 +46,10 @@ struct App {
     kind: Kind,
     edge: Arc<Edge>,
     log: Log,
+    readiness: Readiness<(bool, bool)>,
 }
 
-/// Runs a status function: reads the configuration, begins to connect, serves.
+/// Runs a status function: reads the configuration, serves.
 ///
 /// # Errors
 /// Where a variable has a value that it does not take, or the Lambda runtime fails.
@@ -56,7 +57,7 @@ pub async fn run(kind: Kind, env: Env) -> Result<(), lambda_http::Error> {
     super::serve(router(kind, &env)?).await
 }
 
-/// What a status function serves. It reads the configuration and begins to connect.
+/// What a status function serves. It connects when the first valid token has come.
 ///
 /// # Errors
 /// Where a variable has a value that it does not take.
@@ -72,15 +73,11 @@ pub fn router(kind: Kind, env: &Env) -> Result<Router, ConfigError> {
         CONNECTIONS
     };
     let log = Log::new(&database, connections);
-    let warm = log.clone();
-    tokio::spawn(async move {
-        // The first request finds an open connection, or opens it itself.
-        let _ = warm.ping().await;
-    });
     let app = Arc::new(App {
         kind,
         edge: edge.clone(),
         log,
+        readiness: Readiness::default(),
     });
     let own = Router::new()
         .route("/events", streaming(watch_many))
@@ -116,9 +113,12 @@ async fn watch_many(State(app): State<Arc<App>>, asked: Asked) -> Result<Respons
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let postgres = timeout(READY_PATIENCE, app.log.ping());
-    let (redis, postgres) = tokio::join!(app.edge.bus.ping(), postgres);
-    match (redis.is_ok(), matches!(postgres, Ok(Ok(())))) {
+    let asked = async || {
+        let postgres = timeout(READY_PATIENCE, app.log.ping());
+        let (redis, postgres) = tokio::join!(app.edge.bus.ping(), postgres);
+        (redis.is_ok(), matches!(postgres, Ok(Ok(()))))
+    };
+    match app.readiness.get(asked).await {
         (true, true) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
         (false, true) => Err(Problem::unavailable("Redis cannot be reached.")),
         (true, false) => Err(Problem::unavailable("Postgres cannot be reached.")),
@@ -143,7 +143,10 @@ impl App {
             return Err(Problem::not_found());
         }
         let channels = watch.channels();
-        let begun = self.edge.begin(asked, &grant, channels).await?;
+        // Postgres and Redis are connected to beside each other.
+        let begun = self.edge.begin(asked, &grant, channels);
+        let (begun, ()) = tokio::join!(begun, self.log.connect());
+        let begun = begun?;
         let Some((session, subscription)) = begun else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };

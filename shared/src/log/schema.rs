@@ -113,6 +113,17 @@ async fn delete(client: &Client, part: &str, days: f64) -> Result<u64, LogError>
     }
 }
 
+/// Begins a new epoch of a log that was restored from a backup; returns it. Clients that have seen more
+/// than the log has now, are told to start over.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn begin_epoch(database: &config::Database) -> Result<i64, LogError> {
+    let begin = "UPDATE epoch SET epoch = greatest(epoch + 1, extract(epoch FROM now())::bigint) \
+                 RETURNING epoch";
+    Ok(connect(database).await?.query_one(begin, &[]).await?.try_get(0)?)
+}
+
 /// Lets the log's two roles log in by IAM authentication, as RDS wants it: whoever is a member of
 /// `rds_iam` logs in that way only.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.DBAccounts.html>

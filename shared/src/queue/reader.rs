@@ -4,7 +4,7 @@
 //!
 //! The numbers are those of `Queue.getJobCounts()`: `bullmq/src/commands/getCounts-1.lua`.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use backon::BackoffBuilder;
 use redis::{Pipeline, RedisResult, Value, aio::MultiplexedConnection};
@@ -13,12 +13,15 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::statistics::{Counts, Statistics};
+use super::{
+    seat::{Held, LEASE, Seat},
+    statistics::{Counts, Numbers},
+};
 use crate::{
+    bus::{Bus, Signal, Subscription},
     config,
     endpoint::{Endpoint, silence},
-    execution::json::in_one_line,
-    jitter::backoff,
+    jitter::{backoff, jittered},
 };
 
 /// How long it is from one count to the next: a change is told within a second, the way included.
@@ -44,51 +47,91 @@ pub(super) async fn ping(settings: &config::Queues) -> RedisResult<()> {
     answer.unwrap_or_else(|_| Err(silence()))
 }
 
-/// Reads the numbers until it is aborted.
-pub(super) async fn read(settings: config::Queues, numbers: watch::Sender<Option<Arc<str>>>) {
-    let mut waits = backoff().build();
-    loop {
-        let began = Instant::now();
-        if let Err(error) = follow(&settings, &numbers).await {
-            if began.elapsed() > HELD {
-                waits = backoff().build();
-            }
-            metrics::counter!("RedisErrors").increment(1);
-            tracing::warn!(%error, "failed to read the queues");
-            // Who comes next must not see what is old by then; who watches keeps what there was.
-            numbers.send_replace(None);
-            sleep(waits.next().unwrap_or(INTERVAL)).await;
-        }
-    }
+/// Keeps a process's numbers as they are, while somebody watches.
+pub(super) struct Reader {
+    pub(super) settings: config::Queues,
+    pub(super) bus: Bus,
+    pub(super) seat: Seat,
+    pub(super) numbers: watch::Sender<Option<Arc<Numbers>>>,
 }
 
-/// Reads the numbers over one connection, for as long as it holds.
-async fn follow(
-    settings: &config::Queues,
-    numbers: &watch::Sender<Option<Arc<str>>>,
-) -> RedisResult<()> {
-    let endpoint = Endpoint::new(&settings.redis);
-    let mut connection = connect(&endpoint, settings).await?;
-    let connected = Instant::now();
-    while !endpoint.is_too_old(connected) {
-        let counted = Instant::now();
-        let queues = count(settings, &mut connection).await?;
-        let statistics = Statistics::new(settings, queues);
-        if let Ok(json) = serde_json::to_string(&statistics) {
-            // The names of the queues are whatever was configured.
-            let json = in_one_line(&json).into_owned();
-            // What is as it was wakes no stream.
-            numbers.send_if_modified(|latest| {
-                let is_news = latest.as_deref() != Some(&json);
-                if is_news {
-                    *latest = Some(json.into());
+impl Reader {
+    /// Counts, or listens to who does, until it is aborted.
+    pub(super) async fn run(self) {
+        let channels = vec![(self.seat.channel(), 0)];
+        let mut subscription = self.bus.subscribe(None, channels, None).await;
+        let mut waits = backoff().build();
+        loop {
+            match self.seat.take().await {
+                Ok(Held::Elsewhere(last)) if subscription.is_live() => {
+                    if let Some(numbers) = last {
+                        self.show(numbers);
+                    }
+                    self.listen(&mut subscription).await;
                 }
-                is_news
-            });
+                // Where Redis cannot say who counts, each does.
+                _ => {
+                    let began = Instant::now();
+                    if let Err(error) = self.count_on().await {
+                        if began.elapsed() > HELD {
+                            waits = backoff().build();
+                        }
+                        metrics::counter!("RedisErrors").increment(1);
+                        tracing::warn!(%error, "failed to read the queues");
+                        // Who comes next must not see what is old by then; who watches keeps what
+                        // there was.
+                        self.numbers.send_replace(None);
+                        self.seat.leave().await;
+                        sleep(waits.next().unwrap_or(INTERVAL)).await;
+                    }
+                }
+            }
         }
-        sleep_until(counted + INTERVAL).await;
     }
-    Ok(())
+
+    /// Listens to who counts, until it says nothing any more.
+    async fn listen(&self, subscription: &mut Subscription) {
+        loop {
+            match timeout(jittered(LEASE), subscription.recv()).await {
+                Ok(Signal::Message(message)) => match serde_json::from_slice(&message) {
+                    Ok(numbers) => self.show(numbers),
+                    // It has left: one of all who heard it is first.
+                    Err(_) => return,
+                },
+                Ok(Signal::Event(..) | Signal::Nudge) => {}
+                Ok(Signal::Lost | Signal::Restored) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Counts over one connection, for as long as it holds and the seat is this process's.
+    async fn count_on(&self) -> RedisResult<()> {
+        let endpoint = Endpoint::new(&self.settings.redis);
+        let mut connection = connect(&endpoint, &self.settings).await?;
+        let connected = Instant::now();
+        while !endpoint.is_too_old(connected) {
+            let counted = Instant::now();
+            let numbers = count(&self.settings, &mut connection).await?;
+            let told = self.seat.tell(&numbers).await;
+            self.show(numbers);
+            if let Ok(Held::Elsewhere(_)) = told {
+                break;
+            }
+            sleep_until(counted + INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    /// What is as it was wakes no stream.
+    fn show(&self, numbers: Numbers) {
+        self.numbers.send_if_modified(|latest| {
+            let is_news = latest.as_deref() != Some(&numbers);
+            if is_news {
+                *latest = Some(numbers.into());
+            }
+            is_news
+        });
+    }
 }
 
 /// Connects to where the queues are: in a cluster, to the node that has their keys.
@@ -118,9 +161,9 @@ async fn connect(
 async fn count(
     settings: &config::Queues,
     connection: &mut MultiplexedConnection,
-) -> RedisResult<BTreeMap<String, Counts>> {
+) -> RedisResult<Numbers> {
     if settings.names.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Numbers::new());
     }
     let mut pipeline = redis::pipe();
     for queue in &settings.names {

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config;
 
+/// What is counted, by the queues' names.
+pub(super) type Numbers = BTreeMap<String, Counts>;
+
 /// What is counted of one queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub(super) waiting: u64,
     pub(super) active: u64,
@@ -21,16 +24,16 @@ pub(super) struct Counts {
 /// The statistics as clients get them.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Statistics {
+pub(super) struct Statistics<'a> {
     running: u64,
     running_capacity: u64,
     queued: u64,
     queued_capacity: u64,
-    queues: BTreeMap<String, Counts>,
+    queues: BTreeMap<&'a str, Counts>,
 }
 
-impl Statistics {
-    pub(super) fn new(settings: &config::Queues, queues: BTreeMap<String, Counts>) -> Self {
+impl<'a> Statistics<'a> {
+    pub(super) fn new(settings: &config::Queues, queues: BTreeMap<&'a str, Counts>) -> Self {
         let total = |count: fn(&Counts) -> u64| queues.values().map(count).sum::<u64>();
         let active = total(|queue| queue.active);
         let running = active.min(settings.running_capacity);
@@ -67,7 +70,7 @@ mod tests {
             completed: 100,
             failed: 100,
         };
-        let queues = ["a", "b"].map(|name| (name.to_owned(), counts));
+        let queues = ["a", "b"].map(|name| (name, counts));
         let statistics = Statistics::new(&settings, queues.into_iter().collect());
         assert_eq!((statistics.running, statistics.queued), (5, 23));
     }

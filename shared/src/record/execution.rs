@@ -260,6 +260,7 @@ impl Execution {
             project_id: self.project_id.clone(),
             seq: self.state.seq(),
             project_seq: self.project_seq,
+            epoch: 0,
             status: self.state.status(),
             open_tests: self.state.open_tests(),
             data: self.state.to_json(),

@@ -1,5 +1,7 @@
 //! Looking for executions of which nothing is heard any more.
 
+use std::collections::BTreeMap;
+
 use super::{Execution, Executions, NewEvent, Record, Rules, execution::Silence};
 use crate::execution::{JobState, Key, State, Status, TestState, Timestamp, common};
 
@@ -20,6 +22,7 @@ pub fn sweep(keys: &[Key], executions: &mut Executions, rules: &Rules) -> (Vec<N
         executions,
         rules,
         events: Vec::new(),
+        untold: BTreeMap::new(),
     };
     // Their run may have ended while this, or another sweep, had them locked.
     record.end_stragglers();
@@ -27,6 +30,7 @@ pub fn sweep(keys: &[Key], executions: &mut Executions, rules: &Rules) -> (Vec<N
     for key in keys {
         record.look(key, &mut swept);
     }
+    record.tell_runs();
     (record.events, swept)
 }
 

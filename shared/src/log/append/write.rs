@@ -23,6 +23,11 @@ fn project_of(event: &Event) -> Project {
     (organization_id, project_id, event.kind)
 }
 
+/// How many rejected updates are kept in an hour, and of how many bytes: a producer that sends nothing
+/// else shall not fill the disk.
+const MAX_REJECTED: i64 = 10_000;
+const MAX_REJECTED_BYTES: i64 = 64 << 20;
+
 /// How many events one statement writes at most.
 const PART: usize = 1000;
 
@@ -99,14 +104,14 @@ const WRITE: &str = "WITH counted AS (
          LEFT JOIN counted USING (organization_id, project_id, kind)
          WHERE x.kind = c.kind AND x.id = c.id AND x.organization_id = c.organization_id
      )
-     SELECT organization_id, project_id, kind, seq FROM counted";
+     SELECT organization_id, project_id, kind, seq, (SELECT epoch FROM epoch) FROM counted";
 
-/// Writes events and executions; returns the last number given in each project.
+/// Writes events and executions; returns the last number given in each project, and its epoch.
 async fn write(
     client: &Client,
     new: &[NewEvent],
     executions: &[&Execution],
-) -> Result<BTreeMap<Project, Seq>, LogError> {
+) -> Result<BTreeMap<Project, (Seq, u64)>, LogError> {
     let events = || new.iter().map(|new| &new.event);
     let changed = || executions.iter().copied();
     let state_json: Vec<_> = changed()
@@ -203,7 +208,7 @@ async fn write(
     let counted = rows.iter().map(|row| {
         let kind = word(row.try_get("kind")?)?;
         let project = (id(row, "organization_id")?, id(row, "project_id")?, kind);
-        Ok((project, seq(row, "seq")?))
+        Ok((project, (seq(row, "seq")?, seq(row, "epoch")?.0)))
     });
     counted.collect()
 }
@@ -234,11 +239,11 @@ impl<'a> Columns<'a> {
 }
 
 /// Gives the events the numbers that the log gave them.
-fn number(new: &mut [NewEvent], counted: &BTreeMap<Project, Seq>) {
+fn number(new: &mut [NewEvent], counted: &BTreeMap<Project, (Seq, u64)>) {
     let mut last = counted.clone();
     for new in new.iter_mut().rev() {
-        if let Some(seq) = last.get_mut(&project_of(&new.event)) {
-            new.event.project_seq = *seq;
+        if let Some((seq, epoch)) = last.get_mut(&project_of(&new.event)) {
+            (new.event.project_seq, new.event.epoch) = (*seq, *epoch);
             seq.0 = seq.0.saturating_sub(1);
         }
     }
@@ -257,16 +262,27 @@ async fn reject(client: &Client, rejected: &[(&Submission<'_>, &str)]) -> Result
         .iter()
         .map(|(submission, _)| clean(&submission.body))
         .collect();
-    client
+    let kept = client
         .query_typed(
-            "INSERT INTO rejected_updates (event_id, reason, body) SELECT * FROM unnest($1, $2, $3)",
+            "INSERT INTO rejected_updates (event_id, reason, body)
+             SELECT * FROM unnest($1, $2, $3)
+             WHERE (SELECT count(*) < $4 AND coalesce(sum(octet_length(body)), 0) < $5
+                    FROM (SELECT body FROM rejected_updates
+                          WHERE rejected_at > now() - interval '1 hour' LIMIT $4) recent)
+             RETURNING number",
             &[
                 (&event_ids, Type::TEXT_ARRAY),
                 (&reasons, Type::TEXT_ARRAY),
                 (&bodies, Type::TEXT_ARRAY),
+                (&MAX_REJECTED, Type::INT8),
+                (&MAX_REJECTED_BYTES, Type::INT8),
             ],
         )
         .await?;
+    if kept.is_empty() {
+        metrics::counter!("RejectedUpdatesNotKept").increment(rejected.len() as u64);
+        tracing::warn!("so many updates were rejected within the hour that these are not kept");
+    }
     Ok(())
 }
 
