@@ -17,6 +17,7 @@ mod machine;
 mod mode;
 mod others;
 mod plot;
+mod pressure;
 mod runtime;
 mod wire;
 mod worker;
@@ -54,6 +55,7 @@ enum Section {
     Worker,
     Idle,
     Growth,
+    Pressure,
     Others,
 }
 
@@ -69,6 +71,7 @@ impl Section {
             Section::Worker => worker::run().await,
             Section::Idle => idle::run().await,
             Section::Growth => growth::run().await,
+            Section::Pressure => pressure::run().await,
             Section::Others => others::run().await,
         }
     }

@@ -233,14 +233,14 @@ impl Feed {
             Ok(read) => {
                 self.failures = 0;
                 self.schedule_poll();
+                if self.subscription.is_live() {
+                    self.log.close_unused();
+                }
                 match &*read {
                     Read::After(after) => {
                         let before = self.ready.len();
                         self.deliver(after);
                         self.stats.repaired += (self.ready.len() - before) as u64;
-                        if self.ready.is_empty() && self.subscription.is_live() {
-                            self.log.close_unused();
-                        }
                     }
                     Read::States(states) => {
                         self.ready.push_back(Frame::Reset);

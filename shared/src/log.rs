@@ -32,8 +32,8 @@ use crate::config;
 /// How long one read may take before its connection counts as dead.
 const READ_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long a connection that only a poll uses stays open after it.
-const POLL_LINGER: Duration = Duration::from_millis(100);
+/// How long a connection stays open after a read that another may follow.
+const READ_LINGER: Duration = Duration::from_millis(100);
 
 /// A standby that took over writes another timeline, and may not have had all: the log's numbers are
 /// of a new epoch from then on.
@@ -76,7 +76,7 @@ impl Log {
     /// Outside of a Tokio runtime.
     #[must_use]
     pub fn new(database: &config::Database, connections: usize) -> Self {
-        Self::of(Self::pool(database, connections), database.idle)
+        Self::of(Self::pool(database, connections))
     }
 
     /// A log at `database`, to be written over one connection. It is not opened yet.
@@ -95,10 +95,7 @@ impl Log {
                 Ok(())
             })
         });
-        Self::of(
-            Self::pool(database, 1).post_create(note),
-            database.idle,
-        )
+        Self::of(Self::pool(database, 1).post_create(note))
     }
 
     fn pool(database: &config::Database, connections: usize) -> PoolBuilder {
@@ -126,16 +123,9 @@ impl Log {
             .pre_recycle(not_idle)
     }
 
-    fn of(builder: PoolBuilder, idle: Duration) -> Self {
+    fn of(builder: PoolBuilder) -> Self {
         #[expect(clippy::expect_used, reason = "a runtime is given")]
         let pool = builder.build().expect("the pool has a runtime");
-        let reaped = pool.clone();
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(idle / 4).await;
-                reaped.retain(|_, metrics| metrics.last_used() < idle);
-            }
-        });
         Log {
             pool,
             reads: Arc::default(),
@@ -156,13 +146,13 @@ impl Log {
         self.query("SELECT 1", &[]).await.map(drop)
     }
 
-    /// Closes connections that nobody else uses: called after a poll that brought nothing, so that
-    /// quiet streams hold none.
+    /// Closes connections that nobody else uses: called after a later read while Redis brings what is new, so
+    /// that quiet streams hold none.
     pub fn close_unused(&self) {
         let pool = self.pool.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(POLL_LINGER).await;
-            pool.retain(|_, metrics| metrics.last_used() < POLL_LINGER);
+            tokio::time::sleep(READ_LINGER).await;
+            pool.retain(|_, metrics| metrics.last_used() < READ_LINGER);
         });
     }
 

@@ -19,7 +19,7 @@ pub(crate) async fn strike(world: &mut World, kind: Kind, ids: &[String], random
     let span = |random: &mut StdRng, least: u64, most: u64| {
         Duration::from_millis(random.random_range(least..most))
     };
-    let fault = random.random_range(0..13);
+    let fault = random.random_range(0..14);
     // A second one that needs no server of its own.
     match random.random_range(0..4) {
         0 => world.redis.cut(),
@@ -54,7 +54,7 @@ pub(crate) async fn strike(world: &mut World, kind: Kind, ids: &[String], random
         6 => {
             let drop_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                             WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
-            let _ = world.owner.postgres().await.query(drop_all, &[]).await;
+            let _ = world.log().await.query(drop_all, &[]).await;
         }
         7 => {
             world.postgres.freeze();
@@ -77,6 +77,12 @@ pub(crate) async fn strike(world: &mut World, kind: Kind, ids: &[String], random
             }
         }
         11 => foreign_messages(world, kind, ids, random).await,
+        12 => {
+            // The former one goes on, and takes what is published.
+            world.stand.take_over(&world.redis).await;
+            sleep(span(random, 1_000, 6_000)).await;
+            world.stand.give_back(&world.redis).await;
+        }
         _ => {
             // Several at once, for a while.
             world.redis.set(Mode::Refuse);

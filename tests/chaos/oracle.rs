@@ -138,6 +138,18 @@ pub(crate) fn judge_viewer(watched: &Watched, record: &Record, findings: &mut Fi
         id: id.clone(),
     };
     let seen = &watched.seen;
+    for (id, states) in seen.before.iter().flat_map(|before| &before.states) {
+        let name = name(id);
+        match record.executions.get(&name) {
+            Some(logged) => judge_states(&name, states, logged, findings),
+            None => findings.find(Fault::Foreign, format!("{name:?} is in no log")),
+        }
+        let (last, next) = (states.last(), seen.states.get(id).map(|states| &states[0]));
+        let is_older = next.is_some_and(|next| next["seq"].as_u64() < last.unwrap()["seq"].as_u64());
+        if is_older {
+            findings.find(Fault::Stale, format!("{name:?}: {next:?} after {last:?}"));
+        }
+    }
     for (id, states) in &seen.states {
         let name = name(id);
         let Some(logged) = record.executions.get(&name) else {

@@ -12,6 +12,10 @@ pub(crate) struct Seen {
     pub(crate) states: BTreeMap<String, Vec<Value>>,
     /// The ids that came with states, as numbers: of a project's stream each is its number there.
     pub(crate) numbers: Vec<u64>,
+    /// What was seen before the stream began anew, of a log with another epoch.
+    pub(crate) before: Vec<Seen>,
+    /// The epoch of the last id.
+    epoch: Option<u64>,
     pub(crate) last_event_id: Option<String>,
     /// What came since the last id: it is not covered by it, and comes again after a break.
     uncovered: Vec<(String, Value)>,
@@ -33,11 +37,28 @@ impl Seen {
         if event.id.is_empty() {
             return;
         }
-        self.numbers.extend(event.id.parse::<u64>().ok());
+        let (number, epoch) = event.id.split_once('.').unwrap_or((&event.id, "0"));
+        let epoch = epoch.split(',').next().and_then(|epoch| epoch.parse().ok());
+        assert!(
+            self.epoch.is_none() || self.epoch == epoch,
+            "another epoch without a reset: {event:?}"
+        );
+        self.epoch = epoch;
+        self.numbers.extend(number.parse::<u64>().ok());
         self.last_event_id = Some(event.id.clone());
         for (id, state) in self.uncovered.drain(..) {
             self.states.entry(id).or_default().push(state);
         }
+    }
+
+    /// The stream begins anew, for which there is one reason here: a standby took over.
+    pub(crate) fn start_over(&mut self) {
+        assert!(
+            self.before.is_empty(),
+            "nothing was pruned, and one standby took over"
+        );
+        let before = std::mem::take(self);
+        self.before.push(before);
     }
 
     /// The connection broke.
@@ -53,6 +74,7 @@ impl Seen {
     /// How far its last id says that it is, in each of the executions that it asked for.
     pub(crate) fn positions(&self) -> Vec<u64> {
         let id = self.last_event_id.as_deref().unwrap_or_default();
-        id.split(',').filter_map(|part| part.parse().ok()).collect()
+        let position = |part: &str| part.split('.').next()?.parse().ok();
+        id.split(',').filter_map(position).collect()
     }
 }

@@ -166,7 +166,7 @@ impl Watcher {
                 "message" => seen.take(&event, self.kind),
                 "end" if event.data.contains("complete") => return End::Complete,
                 "end" => return End::Broken,
-                "reset" => panic!("{path}: nothing was pruned, and yet {event:?}"),
+                "reset" => seen.start_over(),
                 _ => {}
             }
         }

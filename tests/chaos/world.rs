@@ -8,7 +8,13 @@ use std::{
     time::Duration,
 };
 
-use integration::{proxy::Proxy, server::Server, stack::Stack};
+use integration::{
+    eventually,
+    proxy::Proxy,
+    redis_server::Stand,
+    server::Server,
+    stack::{Stack, postgres},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use shared::execution::{Kind, Timestamp};
 use tokio::{
@@ -38,6 +44,9 @@ const VIEWERS_OF_MANY: usize = 5;
 /// How long after the last fault everyone may take to come to the end.
 const LIVENESS: Duration = Duration::from_mins(1);
 
+/// After how many faults a standby takes over from Postgres, once.
+const PROMOTED_AFTER: u64 = 4;
+
 /// How much of what the functions said is told of a failure, in bytes.
 const SAID: usize = 4_000;
 
@@ -55,6 +64,11 @@ pub(crate) struct World {
     pub(crate) database: Proxy,
     pub(crate) valkey: Server,
     pub(crate) postgres: Server,
+    /// What takes over from Valkey for a while.
+    pub(crate) stand: Stand,
+    /// Where Postgres is, which may do everything.
+    database_url: String,
+    has_promoted: bool,
     /// One for each organization.
     tokens: Vec<Arc<str>>,
     total: Tally,
@@ -89,14 +103,50 @@ impl World {
         let (valkey, postgres) = (Server::valkey(&owner).await, Server::postgres(&owner).await);
         World {
             stack: Arc::new(stack),
-            owner,
             redis,
             database,
+            stand: Stand::beside(&owner.redis_url).await,
+            database_url: owner.database_url.clone(),
+            has_promoted: false,
+            owner,
             valkey,
             postgres,
             tokens,
             total: Tally::default(),
         }
+    }
+
+    /// A connection to what is the primary now.
+    pub(crate) async fn log(&self) -> tokio_postgres::Client {
+        postgres(&self.database_url).await
+    }
+
+    /// Postgres dies for good, and a standby that has everything takes over.
+    async fn promote(&mut self) {
+        let (standby, port, url) = Server::standby(&self.owner).await;
+        let primary = self.log().await;
+        for change in [
+            "ALTER SYSTEM SET synchronous_standby_names = '*'",
+            "SELECT pg_reload_conf()",
+        ] {
+            primary.batch_execute(change).await.unwrap();
+        }
+        eventually("nothing is committed that the standby has not", async || {
+            let synchronous = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+            primary.query_opt(synchronous, &[]).await.unwrap()
+        })
+        .await;
+        self.postgres.kill().await;
+        self.database_url = url;
+        self.log()
+            .await
+            .batch_execute(
+                "SELECT pg_promote(true); ALTER SYSTEM SET synchronous_standby_names = ''",
+            )
+            .await
+            .unwrap();
+        self.database.lead_to(port);
+        self.postgres = standby;
     }
 
     pub(crate) fn total(&self) -> &Tally {
@@ -127,6 +177,10 @@ impl World {
         let producing = self.produce(lives.into_iter().flatten(), &mut random);
         let mut tally = Tally::default();
         while !producing.is_finished() {
+            if tally.faults == PROMOTED_AFTER && !self.has_promoted {
+                self.has_promoted = true;
+                self.promote().await;
+            }
             let kind = *[Kind::Job, Kind::Test].choose(&mut random).unwrap();
             faults::strike(self, kind, &wave.ids(kind), &mut random).await;
             tally.faults += 1;
@@ -134,7 +188,7 @@ impl World {
         let lived = producing.await.unwrap();
 
         let mut findings = Findings::default();
-        let postgres = self.owner.postgres().await;
+        let postgres = self.log().await;
         all_ended(&postgres, &wave.project, &mut findings).await;
         let record = Record::read(&postgres, &wave.project, &ORGANIZATIONS).await;
         let _ = over.send(Some(record.heads.clone()));

@@ -8,7 +8,7 @@ use std::{
 use redis::aio::MultiplexedConnection;
 use tokio::process::{Child, Command};
 
-use crate::{authority::Identity, checkout, eventually, free_port};
+use crate::{authority::Identity, checkout, eventually, free_port, proxy::Proxy};
 
 /// A `redis-server` with a port for TLS, and one without for the test itself.
 pub struct RedisServer {
@@ -90,58 +90,78 @@ async fn close_all(redis: &mut MultiplexedConnection) {
     }
 }
 
-/// A Valkey and a replica of it.
-pub struct Pair {
-    servers: [(String, u16); 2],
-    _children: [Child; 2],
-    _folders: [tempfile::TempDir; 2],
+/// A Valkey that takes the place of another, which has this URL, and gives it back.
+pub struct Stand {
+    url: String,
+    other: String,
+    port: u16,
+    other_port: u16,
+    _child: Child,
+    _folder: tempfile::TempDir,
 }
 
-impl Pair {
-    /// Starts them.
-    pub async fn start() -> Self {
-        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let ports = [free_port(), free_port()];
-        let start = |index: usize| {
-            let child = server(&valkey(), folders[index].path(), ports[index]).spawn();
-            child.expect("Valkey is there")
-        };
-        let pair = Pair {
-            servers: ports.map(|port| (format!("redis://127.0.0.1:{port}/"), port)),
-            _children: [start(0), start(1)],
-            _folders: folders,
-        };
-        pair.replicate(1, Some(0)).await;
-        pair
+impl Stand {
+    /// Starts it.
+    pub async fn beside(other: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let (head, tail) = other.rsplit_once("127.0.0.1:").expect("a local server");
+        let password = head.rsplit_once(':').expect("a password").1;
+        let password = password.trim_end_matches('@');
+        let child = server(&valkey(), folder.path(), port)
+            .args(["--requirepass", password, "--masterauth", password])
+            .spawn()
+            .expect("Valkey is there");
+        // It comes back as a replica.
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("masterauth").arg(password);
+        let mut redis = connect(other).await;
+        set.exec_async(&mut redis).await.unwrap();
+        Stand {
+            url: format!("{head}127.0.0.1:{port}/"),
+            other: other.to_owned(),
+            port,
+            other_port: tail.trim_end_matches('/').parse().expect("a port"),
+            _child: child,
+            _folder: folder,
+        }
     }
 
-    /// The primary's address.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.servers[0].0
+    /// Takes over what the other has, and lets the proxy lead here. The other goes on, as a replica
+    /// that reaches nothing.
+    pub async fn take_over(&self, proxy: &Proxy) {
+        fail_over((&self.other, self.other_port), (&self.url, self.port)).await;
+        proxy.lead_to(self.port);
     }
 
-    /// The port of what is the primary after [`Pair::fail_over`].
-    #[must_use]
-    pub fn other_port(&self) -> u16 {
-        self.servers[1].1
+    /// The same, back.
+    pub async fn give_back(&self, proxy: &Proxy) {
+        fail_over((&self.url, self.port), (&self.other, self.other_port)).await;
+        proxy.lead_to(self.other_port);
     }
+}
 
-    /// Makes the replica the primary. The former one goes on, as a replica that reaches nothing.
-    pub async fn fail_over(&self) {
-        self.replicate(1, None).await;
-        self.replicate(0, Some(0)).await;
-    }
+async fn fail_over((from, from_port): (&str, u16), (to, _): (&str, u16)) {
+    replicate(to, Some(from_port)).await;
+    let redis = connect(to).await;
+    eventually("it has what the other has", async || {
+        let (mut redis, mut info) = (redis.clone(), redis::cmd("INFO"));
+        let info: String = info.arg("replication").query_async(&mut redis).await.ok()?;
+        info.contains("master_link_status:up").then_some(())
+    })
+    .await;
+    replicate(to, None).await;
+    replicate(from, Some(from_port)).await;
+}
 
-    async fn replicate(&self, server: usize, of: Option<usize>) {
-        let mut redis = connect(&self.servers[server].0).await;
-        let mut replicate = redis::cmd("REPLICAOF");
-        match of {
-            Some(of) => replicate.arg("127.0.0.1").arg(self.servers[of].1),
-            None => replicate.arg("NO").arg("ONE"),
-        };
-        replicate.exec_async(&mut redis).await.unwrap();
-    }
+async fn replicate(server: &str, of: Option<u16>) {
+    let mut redis = connect(server).await;
+    let mut replicate = redis::cmd("REPLICAOF");
+    match of {
+        Some(port) => replicate.arg("127.0.0.1").arg(port),
+        None => replicate.arg("NO").arg("ONE"),
+    };
+    replicate.exec_async(&mut redis).await.unwrap();
 }
 
 /// The first and the last slot of each node.

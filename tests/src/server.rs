@@ -36,8 +36,8 @@ impl Server {
         server
     }
 
-    /// A standby of the stack's Postgres, which has all of it by now; returns it, and its port.
-    pub async fn standby(stack: &Stack) -> (Self, u16) {
+    /// A standby of the stack's Postgres, which has all of it by now; returns it, its port, and its URL.
+    pub async fn standby(stack: &Stack) -> (Self, u16, String) {
         let primary = Self::postgres(stack).await;
         let folder = format!("{}-standby", stack.data_directory().await);
         let client = stack.postgres().await;
@@ -92,7 +92,11 @@ impl Server {
             (behind? == 0).then_some(())
         })
         .await;
-        (standby, port)
+        let primary_port = address.get_ports()[0];
+        let url = stack
+            .database_url
+            .replace(&format!(":{primary_port}/"), &format!(":{port}/"));
+        (standby, port, url)
     }
 
     /// The stack's Postgres.

@@ -242,14 +242,7 @@ impl Stack {
 
     /// A connection to the stack's Postgres, once it is there.
     pub async fn postgres(&self) -> tokio_postgres::Client {
-        let connected = eventually("Postgres answers", async || {
-            tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls)
-                .await
-                .ok()
-        });
-        let (client, connection) = connected.await;
-        tokio::spawn(connection);
-        client
+        postgres(&self.database_url).await
     }
 
     /// The one number that a query of the stack's Postgres yields.
@@ -379,4 +372,16 @@ pub fn update(kind: &str, id: &str, status: &str) -> Value {
         "projectId": "demo",
         "status": status,
     })
+}
+
+/// A connection to a Postgres, once it is there.
+pub async fn postgres(url: &str) -> tokio_postgres::Client {
+    let connected = eventually("Postgres answers", async || {
+        tokio_postgres::connect(url, tokio_postgres::NoTls)
+            .await
+            .ok()
+    });
+    let (client, connection) = connected.await;
+    tokio::spawn(connection);
+    client
 }

@@ -3,9 +3,9 @@
 use integration::{
     eventually,
     proxy::Proxy,
-    redis_server::{Cluster, Pair},
+    redis_server::{Cluster, Stand},
     server::Server,
-    stack::{NO_POLL, Stack, update},
+    stack::{NO_POLL, Stack, postgres, update},
     viewer::Viewer,
 };
 use serde_json::{Value, json};
@@ -14,8 +14,9 @@ const PATH: &str = "/api/job-status/events/r";
 
 #[tokio::test]
 async fn a_primary_that_was_demoted_is_left_by_streams_and_by_the_worker() {
-    let (owner, pair) = tokio::join!(Stack::start(), Pair::start());
-    let (proxy, through) = Proxy::before(pair.url()).await;
+    let owner = Stack::start().await;
+    let stand = Stand::beside(&owner.redis_url).await;
+    let (proxy, through) = Proxy::before(&owner.redis_url).await;
     let variables = [NO_POLL, ("STREAM_HEARTBEAT_SECONDS", "1")];
     let stack = Stack::beside(&through, &owner.database_url, &variables).await;
     let mut before = stack.watch(PATH).await;
@@ -24,8 +25,7 @@ async fn a_primary_that_was_demoted_is_left_by_streams_and_by_the_worker() {
     assert_eq!(before.status().await, ("running".to_owned(), 1));
 
     // Its connections stay, and it goes on taking what is published.
-    pair.fail_over().await;
-    proxy.lead_to(pair.other_port());
+    stand.take_over(&proxy).await;
     let mut after = stack.watch(PATH).await;
     assert_eq!(after.status().await, ("running".to_owned(), 1));
     stack.publish("job", "r", "running").await;
@@ -83,12 +83,8 @@ async fn a_log_that_lost_its_end_in_a_failover_is_told_of_and_never_mistaken() {
         assert_eq!(stack.send(json!([update])).await["accepted"], 1);
     };
     send("kept").await;
-    let (standby, port) = Server::standby(&owner).await;
-    let standby_url = owner.database_url.replace(
-        &format!(":{}/", port_of(&owner.database_url)),
-        &format!(":{port}/"),
-    );
-    let client = connect(&standby_url).await;
+    let (standby, port, standby_url) = Server::standby(&owner).await;
+    let client = postgres(&standby_url).await;
     // What comes now does not reach it.
     client
         .batch_execute("ALTER SYSTEM SET primary_conninfo = ''")
@@ -152,18 +148,4 @@ async fn a_log_that_was_restored_is_told_of_once_its_operator_says_so() {
     assert_eq!(stack.get(PATH, Some("1")).await.status(), 200);
     let mut back = stack.resume(PATH, Some("1")).await;
     assert_eq!(reset(&mut back).await.1, cursor);
-}
-
-fn port_of(url: &str) -> u16 {
-    let config: tokio_postgres::Config = url.parse().unwrap();
-    config.get_ports()[0]
-}
-
-async fn connect(url: &str) -> tokio_postgres::Client {
-    eventually("Postgres answers", async || {
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.ok()?;
-        tokio::spawn(connection);
-        Some(client)
-    })
-    .await
 }

@@ -28,6 +28,10 @@ const EACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long all of them may take, but for the last: Lambda ends the worker after 30 s.
 const EACH_PATIENCE: Duration = Duration::from_secs(8);
 
+/// How many updates are committed together: a direct invocation may bring tens of thousands, and what
+/// they concern is all in memory until then. SQS brings ten.
+const MAX_TOGETHER: usize = 1_000;
+
 /// How long a sweep goes on at most, while there is more to look at.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -92,22 +96,30 @@ impl Worker {
     /// Commits a batch as a whole or, where one message stands in the way of the others, each for
     /// itself. Returns what became of each; `None` where it could not be committed now.
     async fn commit(&self, batch: &Batch) -> Vec<Option<Answer>> {
-        let appended = self.log.append(&batch.submissions, self.stalled_after);
-        let error = match appended.await {
-            Ok(appended) => {
-                self.publisher.publish(&appended.events).await;
-                return appended.answers.into_iter().map(Some).collect();
+        let mut answers = Vec::with_capacity(batch.submissions.len());
+        let mut failure = None;
+        for part in batch.submissions.chunks(MAX_TOGETHER) {
+            match self.log.append(part, self.stalled_after).await {
+                Ok(appended) => {
+                    self.publisher.publish(&appended.events).await;
+                    answers.extend(appended.answers.into_iter().map(Some));
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
             }
-            Err(error) => error,
+        }
+        let Some(error) = failure else {
+            return answers;
         };
         metrics::counter!("PostgresErrors").increment(1);
         tracing::error!(error = cause::chain(&error), "the batch was not committed");
-        let mut answers = match batch.messages() {
-            Some(messages) if !matches!(error, LogError::Connect(_)) => {
-                self.commit_each(messages).await
-            }
-            _ => Vec::new(),
-        };
+        if let Some(messages) = batch.messages()
+            && !matches!(error, LogError::Connect(_))
+        {
+            answers = self.commit_each(messages).await;
+        }
         answers.resize(batch.submissions.len(), None);
         answers
     }
