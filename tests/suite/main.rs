@@ -17,6 +17,7 @@ mod environments;
 mod faults;
 mod flood;
 mod iam;
+mod ingest;
 mod life;
 mod limits;
 mod migration;

@@ -1,6 +1,6 @@
 //! The status of tests and job runs: from a request to a stream or a problem.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -9,8 +9,6 @@ use axum::{
     routing::get,
 };
 use http::StatusCode;
-use serde_json::json;
-use tokio::time::timeout;
 
 use super::{
     Edge,
@@ -30,9 +28,6 @@ use crate::{
 
 /// The most executions that one stream carries.
 const MAX_EXECUTIONS: usize = 50;
-
-/// How long Postgres may take to answer whether it is there.
-const READY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many connections to Postgres a process holds at most. One that serves one request at a time
 /// needs one: with two, a first request that comes while the first is being opened opens another.
@@ -116,16 +111,7 @@ async fn watch_many(State(app): State<Arc<App>>, asked: Asked) -> Result<Respons
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let postgres = timeout(READY_PATIENCE, app.log.ping());
-    let (redis, postgres) = tokio::join!(app.edge.bus.ping(), postgres);
-    match (redis.is_ok(), matches!(postgres, Ok(Ok(())))) {
-        (true, true) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
-        (false, true) => Err(Problem::unavailable("Redis cannot be reached.")),
-        (true, false) => Err(Problem::unavailable("Postgres cannot be reached.")),
-        (false, false) => Err(Problem::unavailable(
-            "Redis and Postgres cannot be reached.",
-        )),
-    }
+    super::readiness(&app.edge.bus, &app.log).await
 }
 
 impl App {
