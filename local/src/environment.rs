@@ -33,8 +33,8 @@ pub(crate) struct Spec {
     pub(crate) binary: PathBuf,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) memory_mb: u32,
-    /// Whether it is served at a function URL.
-    pub(crate) has_url: bool,
+    /// What its function URL serves, below `/api`; `None` where it has none.
+    pub(crate) path: Option<&'static str>,
     /// Whether its invocations are neither told nor booked: the stack's own, every second.
     pub(crate) is_quiet: bool,
     /// How many invocations one process serves at once; 1 but with Managed Instances.

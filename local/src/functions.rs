@@ -16,6 +16,8 @@ use crate::{
 /// A function.
 struct Function {
     name: &'static str,
+    /// What its function URL serves, below `/api`.
+    path: Option<&'static str>,
     memory_mb: u32,
     role: Role,
 }
@@ -27,33 +29,46 @@ enum Role {
     Stream,
     /// Takes updates.
     Worker,
+    /// Takes updates from who has a token.
+    Ingest,
     /// Prepares the schema.
     Migrate,
 }
 
-const FUNCTIONS: [Function; 5] = [
+const FUNCTIONS: [Function; 6] = [
     Function {
         name: "test-status",
+        path: Some("test-status"),
         memory_mb: 128,
         role: Role::Stream,
     },
     Function {
         name: "job-status",
+        path: Some("job-status"),
         memory_mb: 128,
         role: Role::Stream,
     },
     Function {
         name: "queue-stats",
+        path: Some("queue-stats"),
         memory_mb: 128,
         role: Role::Stream,
     },
     Function {
         name: "worker",
+        path: None,
         memory_mb: 256,
         role: Role::Worker,
     },
     Function {
+        name: "ingest",
+        path: Some("updates"),
+        memory_mb: 256,
+        role: Role::Ingest,
+    },
+    Function {
         name: "migrate",
+        path: None,
         memory_mb: 128,
         role: Role::Migrate,
     },
@@ -88,10 +103,12 @@ impl Functions {
         }
         let streams = servers.for_streams(queue_prefix).await?;
         let worker = servers.for_worker().await?;
+        let ingest = servers.for_ingest(&worker).await?;
         for function in &FUNCTIONS {
             let addresses = match function.role {
                 Role::Stream => &streams,
                 Role::Worker => &worker,
+                Role::Ingest => &ingest,
                 Role::Migrate => continue,
             };
             let lambda = self.lambda(function, addresses)?;
@@ -137,7 +154,7 @@ impl Functions {
             binary,
             variables,
             memory_mb: function.memory_mb,
-            has_url: function.role == Role::Stream,
+            path: function.path,
             concurrency: managed.map_or(1, |concurrency| concurrency as usize),
             group: self.group,
             is_quiet: false,

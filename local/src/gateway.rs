@@ -66,8 +66,9 @@ async fn call_url(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let function = request.uri().path().split('/').nth(2).unwrap_or_default();
-    let lambda = gateway.lambda(function).filter(|lambda| lambda.has_url());
+    let path = request.uri().path().split('/').nth(2).unwrap_or_default();
+    let mut lambdas = gateway.lambdas.iter();
+    let lambda = lambdas.find(|lambda| lambda.path() == Some(path));
     let Some(lambda) = lambda.cloned() else {
         return no_such_function(&gateway.lambdas);
     };
@@ -82,10 +83,8 @@ async fn call_url(
 }
 
 fn no_such_function(lambdas: &[Lambda]) -> Response {
-    let served = lambdas.iter().filter(|lambda| lambda.has_url());
-    let served: Vec<_> = served
-        .map(|lambda| format!("/api/{}", lambda.name()))
-        .collect();
+    let served = lambdas.iter().filter_map(Lambda::path);
+    let served: Vec<_> = served.map(|path| format!("/api/{path}")).collect();
     let detail = format!("There is no such path. Here are {}.", served.join(", "));
     Problem::new(StatusCode::NOT_FOUND, detail).respond(&new_request_id())
 }

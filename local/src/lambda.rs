@@ -86,9 +86,9 @@ impl Lambda {
         self.0.spec.is_quiet
     }
 
-    /// Whether it is served at a function URL.
-    pub(crate) fn has_url(&self) -> bool {
-        self.0.spec.has_url
+    /// What its function URL serves, below `/api`.
+    pub(crate) fn path(&self) -> Option<&'static str> {
+        self.0.spec.path
     }
 
     /// Starts the one process of a managed function; others start when they are needed.

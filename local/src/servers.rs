@@ -40,6 +40,22 @@ const STREAM_RULES: [&str; 25] = [
 /// What the worker may do in Redis: publish.
 const WORKER_RULES: [&str; 4] = ["+publish", "&test:*", "&job:*", "&project:*"];
 
+/// What the ingest function may do in Redis: publish, and keep the limits' keys by scripts.
+const INGEST_RULES: [&str; 12] = [
+    "+publish",
+    "&test:*",
+    "&job:*",
+    "&project:*",
+    "~limit:*",
+    "+eval",
+    "+evalsha",
+    "+asking",
+    "+script|load",
+    "+time",
+    "+get",
+    "+set",
+];
+
 /// A server does not start.
 #[derive(Debug, thiserror::Error)]
 #[error("{server} does not start in {}", state_dir.display())]
@@ -138,6 +154,17 @@ impl Servers {
     /// The worker's own users, once the schema is there.
     pub(crate) async fn for_worker(&self) -> Result<Addresses, Error> {
         self.login("worker", &WORKER_RULES, "runcast_writer").await
+    }
+
+    /// The ingest function's own user in Redis; in Postgres it is the worker's, whose it does.
+    pub(crate) async fn for_ingest(&self, worker: &Addresses) -> Result<Addresses, Error> {
+        Ok(Addresses {
+            redis_url: match &self.valkey {
+                Some(valkey) => valkey.login("ingest", &INGEST_RULES).await?,
+                None => self.owner.redis_url.clone(),
+            },
+            database_url: worker.database_url.clone(),
+        })
     }
 
     /// Whether this stack started its own Redis.

@@ -34,6 +34,35 @@ pub(crate) struct TokenRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) queues: Option<Vec<String>>,
     pub(crate) ttl_seconds: u64,
+    /// Absent: to watch.
+    #[serde(default = "to_watch")]
+    pub(crate) scope: Vec<Scope>,
+}
+
+fn to_watch() -> Vec<Scope> {
+    vec![Scope::Read]
+}
+
+/// One thing that a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub(crate) enum Scope {
+    /// To watch
+    #[serde(rename = "status:read")]
+    #[value(name = "status:read")]
+    Read,
+    /// To send
+    #[serde(rename = "status:write")]
+    #[value(name = "status:write")]
+    Write,
+}
+
+impl Scope {
+    fn as_str(self) -> &'static str {
+        match self {
+            Scope::Read => "status:read",
+            Scope::Write => "status:write",
+        }
+    }
 }
 
 impl Signer {
@@ -71,8 +100,9 @@ impl Signer {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let expires = now.checked_add(Duration::from_secs(request.ttl_seconds));
         let expires = expires.ok_or("the token would live too long")?;
+        let scope: Vec<_> = request.scope.iter().map(|scope| scope.as_str()).collect();
         let mut claims = json!({
-            "sub": "local", "org": request.org, "scope": "status:read",
+            "sub": "local", "org": request.org, "scope": scope.join(" "),
             "iss": self.issuer, "aud": self.audience,
             "iat": now.as_secs(), "exp": expires.as_secs(),
         });

@@ -12,7 +12,7 @@ use std::{
 
 use axum::serve::ListenerExt;
 use serde_json::json;
-use shared::config;
+use shared::{config, execution::Id};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     report::Report,
     schedule,
     servers::{Addresses, Given, Servers},
-    signer::{Signer, TokenRequest},
+    signer::{Scope, Signer, TokenRequest},
 };
 
 #[derive(clap::Args)]
@@ -222,17 +222,22 @@ fn check(variables: &[(String, String)], servers: &Addresses) -> Result<config::
 /// Prints the one line that programs read.
 #[expect(clippy::print_stdout, reason = "what it is for")]
 fn announce(url: &str, owner: &Addresses, signer: &Signer) -> Result<(), Error> {
-    let everything = TokenRequest {
-        org: "demo".parse()?,
-        projects: None,
-        queues: None,
-        ttl_seconds: 30 * 24 * 3600,
+    let org: Id = "demo".parse()?;
+    let token = |scope| {
+        signer.sign(&TokenRequest {
+            org: org.clone(),
+            projects: None,
+            queues: None,
+            ttl_seconds: 30 * 24 * 3600,
+            scope: vec![scope],
+        })
     };
     let ready = json!({
         "url": url,
         "redisUrl": owner.redis_url,
         "databaseUrl": owner.database_url,
-        "token": signer.sign(&everything)?,
+        "token": token(Scope::Read)?,
+        "writeToken": token(Scope::Write)?,
         "pid": std::process::id(),
     });
     println!("{ready}");

@@ -23,6 +23,7 @@
 //! | `STALLED_AFTER_SECONDS` | 21600 | how long a running execution may be silent that says nothing of it; 0: for ever |
 //! | `STREAMS_PER_SUBJECT` | 20 | how many streams one subject holds at once; beyond, its oldest ends |
 //! | `CONNECTS_PER_MINUTE` | 120 | how often one subject connects anew, or one address fails to |
+//! | `UPDATES_PER_MINUTE` | 60000 | how many updates one subject sends over HTTP |
 //! | `QUEUE_NAMES` | none | `BullMQ` queues, comma separated |
 //! | `QUEUE_PREFIX` | `bull` | the prefix of their keys |
 //! | `RUNNING_CAPACITY`, `QUEUED_CAPACITY` | 5, 50 | how many jobs can run, and wait |
@@ -151,10 +152,12 @@ pub struct Limits {
     pub streams_per_subject: u64,
     /// How often one subject connects anew in a minute, or one address fails to.
     pub connects_per_minute: u64,
+    /// How many updates one subject sends over HTTP in a minute.
+    pub updates_per_minute: u64,
 }
 
 impl Limits {
-    /// Reads `STREAMS_PER_SUBJECT` and `CONNECTS_PER_MINUTE`.
+    /// Reads `STREAMS_PER_SUBJECT`, `CONNECTS_PER_MINUTE` and `UPDATES_PER_MINUTE`.
     ///
     /// # Errors
     /// Where one has a value it does not take.
@@ -162,6 +165,7 @@ impl Limits {
         Ok(Limits {
             streams_per_subject: env.limit("STREAMS_PER_SUBJECT", 20)?,
             connects_per_minute: env.limit("CONNECTS_PER_MINUTE", 120)?,
+            updates_per_minute: env.limit("UPDATES_PER_MINUTE", 60_000)?,
         })
     }
 }

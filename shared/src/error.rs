@@ -91,6 +91,13 @@ impl Problem {
             let challenge = HeaderValue::from_static("Bearer realm=\"runcast\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // What is taken instead: RFC 9110, section 15.5.16.
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(header::ACCEPT, json);
+            let gzip = HeaderValue::from_static("gzip");
+            headers.insert(header::ACCEPT_ENCODING, gzip);
+        }
         response
     }
 }

@@ -1,9 +1,11 @@
-//! The HTTP face of the streaming functions: what they all have, from headers to health. What each
-//! streams, is in [`status`] and [`queues`].
+//! The HTTP face of the functions: what they all have, from headers to health. What each streams, is in
+//! [`status`] and [`queues`]; what is sent, in [`updates`].
 
 mod asked;
+mod body;
 pub mod queues;
 pub mod status;
+pub mod updates;
 
 use std::{future::ready, sync::Arc, time::Duration};
 
@@ -18,7 +20,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use lambda_http::RequestExt;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tower::{Layer, util::MapResponseLayer};
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
@@ -36,18 +38,23 @@ use crate::{
     bus::{Bus, Subscription},
     config::{self, Access, ConfigError, Env, Redis, Streams},
     error::Problem,
+    log::Log,
     stream::{self, Session},
     telemetry,
     watch::{Channel, EVICTED},
 };
 
-/// What every streaming function has.
+/// How long Postgres may take to answer whether it is there.
+const READY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What every function has that serves requests.
 #[derive(Debug)]
 pub struct Edge {
     verifier: Verifier,
     streams: Streams,
     bus: Bus,
     limits: Limits,
+    readiness: Readiness,
     cors_allowed_origins: Vec<HeaderValue>,
 }
 
@@ -68,15 +75,32 @@ impl Edge {
             verifier,
             limits: Limits::new(bus.clone(), limits, &streams),
             bus,
+            readiness: Readiness::default(),
             streams,
             cors_allowed_origins: access.cors_allowed_origins,
         }))
     }
 
-    /// Finds and checks the caller's token.
+    /// Finds and checks the token of who wants to watch.
     async fn authenticate(&self, asked: &Asked) -> Result<Grant, Problem> {
         let token = asked.parameter("token");
-        match self.verifier.authenticate(&asked.headers, token) {
+        let checked = self.verifier.authenticate(&asked.headers, token);
+        self.let_in(checked, asked).await
+    }
+
+    /// Finds and checks the token of who wants to send.
+    async fn authenticate_sender(&self, asked: &Asked) -> Result<Grant, Problem> {
+        let checked = self.verifier.authenticate_sender(&asked.headers);
+        self.let_in(checked, asked).await
+    }
+
+    /// Counts who comes without a valid token.
+    async fn let_in(
+        &self,
+        checked: Result<Grant, TokenError>,
+        asked: &Asked,
+    ) -> Result<Grant, Problem> {
+        match checked {
             Ok(grant) => Ok(grant),
             Err(error) => {
                 if let Some(source) = asked.source {
@@ -141,8 +165,6 @@ async fn serve(router: Router) -> Result<(), lambda_http::Error> {
 /// A function's own routes, and those that every streaming function has, below `/api/{name}`. What
 /// the own ones stream, `streams` says, for whoever asks for a path that is none.
 fn router(name: &str, edge: Arc<Edge>, own: Router, streams: &str) -> Router {
-    let fixed =
-        |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(edge.cors_allowed_origins.clone()))
         .allow_methods([Method::GET, Method::POST])
@@ -163,12 +185,25 @@ fn router(name: &str, edge: Arc<Edge>, own: Router, streams: &str) -> Router {
         "There is no such path. Below /api/{name} are {streams}, GET /health, GET /ready and \
          POST /streams/{{streamId}}/close."
     );
-    let routes = Router::new()
-        .nest(&format!("/api/{name}"), own.merge(common))
+    let routes = Router::new().nest(&format!("/api/{name}"), own.merge(common));
+    let methods = "streams take GET, close takes POST";
+    dressed(answering(routes, no_such_path, methods).layer(cors))
+}
+
+/// Routes that say what is wrong with a request, also with one of another path or method.
+fn answering(routes: Router, no_such_path: String, methods: &'static str) -> Router {
+    let method_not_allowed = move |method| ready(method_not_allowed(method, methods));
+    routes
         .fallback(move || ready(Problem::new(StatusCode::NOT_FOUND, no_such_path)))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(write_problems))
-        .layer(cors)
+}
+
+/// Routes whose answers have the headers that all have.
+fn dressed(routes: Router) -> Router {
+    let fixed =
+        |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    let routes = routes
         .layer(fixed(header::CACHE_CONTROL, "no-cache, no-transform"))
         .layer(fixed(HeaderName::from_static("x-accel-buffering"), "no"))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -191,7 +226,10 @@ where
     T: 'static,
     S: Clone + Send + Sync + 'static,
 {
-    get(handler).head(async |method| ([(header::ALLOW, "GET")], method_not_allowed(method).await))
+    get(handler).head(async |method| {
+        let problem = method_not_allowed(method, "streams take GET");
+        ([(header::ALLOW, "GET")], problem)
+    })
 }
 
 async fn close(
@@ -209,18 +247,13 @@ async fn close(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Whether what a function needs can be reached, as it was found within the last second: anyone may
-/// ask, as often as they like.
-struct Readiness<T>(tokio::sync::Mutex<Option<(Instant, T)>>);
+/// Whether what a function needs can be reached, Redis and what is beside it, as it was found within
+/// the last second: anyone may ask, as often as they like.
+#[derive(Debug, Default)]
+struct Readiness(tokio::sync::Mutex<Option<(Instant, (bool, bool))>>);
 
-impl<T> Default for Readiness<T> {
-    fn default() -> Self {
-        Readiness(tokio::sync::Mutex::default())
-    }
-}
-
-impl<T: Copy> Readiness<T> {
-    async fn get(&self, ask: impl AsyncFnOnce() -> T) -> T {
+impl Readiness {
+    async fn get(&self, ask: impl AsyncFnOnce() -> (bool, bool)) -> (bool, bool) {
         let mut found = self.0.lock().await;
         match *found {
             Some((at, ready)) if at.elapsed() < Duration::from_secs(1) => ready,
@@ -237,10 +270,27 @@ async fn health() -> Response {
     axum::Json(json!({"status": "ok"})).into_response()
 }
 
-async fn method_not_allowed(method: Method) -> Problem {
+/// Whether Redis and Postgres can be reached; which cannot, and no more.
+async fn readiness(edge: &Edge, log: &Log) -> Result<Response, Problem> {
+    let ask = async || {
+        let postgres = timeout(READY_PATIENCE, log.ping());
+        let (redis, postgres) = tokio::join!(edge.bus.ping(), postgres);
+        (redis.is_ok(), matches!(postgres, Ok(Ok(()))))
+    };
+    match edge.readiness.get(ask).await {
+        (true, true) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
+        (false, true) => Err(Problem::unavailable("Redis cannot be reached.")),
+        (true, false) => Err(Problem::unavailable("Postgres cannot be reached.")),
+        (false, false) => Err(Problem::unavailable(
+            "Redis and Postgres cannot be reached.",
+        )),
+    }
+}
+
+fn method_not_allowed(method: Method, methods: &str) -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("This path does not take {method}; streams take GET, close takes POST."),
+        format!("This path does not take {method}; {methods}."),
     )
 }
 

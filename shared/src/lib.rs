@@ -19,6 +19,7 @@ pub mod feed;
 pub mod function;
 pub mod http;
 pub mod iam;
+pub mod ingest;
 mod jitter;
 pub mod log;
 pub mod message;

@@ -79,12 +79,12 @@ impl Log {
         Self::of(Self::pool(database, connections))
     }
 
-    /// A log at `database`, to be written over one connection. It is not opened yet.
+    /// A log at `database`, to be written over at most `connections` connections. None is opened yet.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
     #[must_use]
-    pub fn writer(database: &config::Database) -> Self {
+    pub fn writer(database: &config::Database, connections: usize) -> Self {
         let note = Hook::async_fn(|client, _| {
             Box::pin(async move {
                 // Where Postgres does not tell (Aurora, whose failover loses nothing), nobody knows.
@@ -95,7 +95,7 @@ impl Log {
                 Ok(())
             })
         });
-        Self::of(Self::pool(database, 1).post_create(note))
+        Self::of(Self::pool(database, connections).post_create(note))
     }
 
     fn pool(database: &config::Database, connections: usize) -> PoolBuilder {

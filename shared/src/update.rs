@@ -27,7 +27,10 @@ use self::{
     lenient::Lenient,
     members::Members,
 };
-use crate::execution::{Id, Key, Kind, Labels, Progress, Status, Timestamp};
+use crate::{
+    access::grant::Grant,
+    execution::{Id, Key, Kind, Labels, Progress, Status, Timestamp},
+};
 
 /// The largest update that is read, in bytes: what SQS takes as a message.
 pub const MAX_UPDATE_BYTES: usize = 1024 * 1024;
@@ -151,6 +154,9 @@ pub enum Invalid {
     /// Not JSON, or without what it must say; tells which field, what came and what is taken.
     #[error("{0}")]
     Malformed(String),
+    /// Of an organization or a project for which its sender has no grant.
+    #[error("{0}")]
+    NotGranted(String),
 }
 
 impl Update {
@@ -169,6 +175,27 @@ impl Update {
     /// # Errors
     /// [`Invalid`] when it can never succeed, however often it is sent.
     pub fn parse(json: &str, now: Timestamp) -> Result<(Self, Vec<Warning>), Invalid> {
+        Self::read(json, now, None)
+    }
+
+    /// The same of whoever has this grant: it need not say whose it is, nor in which project where the
+    /// grant is for one, and must not name another's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_granted(
+        json: &str,
+        now: Timestamp,
+        grant: &Grant,
+    ) -> Result<(Self, Vec<Warning>), Invalid> {
+        Self::read(json, now, Some(grant))
+    }
+
+    fn read(
+        json: &str,
+        now: Timestamp,
+        grant: Option<&Grant>,
+    ) -> Result<(Self, Vec<Warning>), Invalid> {
         if json.len() > MAX_UPDATE_BYTES {
             return Err(Invalid::TooLarge(json.len()));
         }
@@ -180,7 +207,7 @@ impl Update {
             id,
             organization_id,
             project_id,
-        } = Identity::read(&members)?;
+        } = Identity::read(&members, grant)?;
         let mut lenient = Lenient::new(&members, now);
         let alive = lenient.optional("alive", value::truth) == Some(true);
         let (report, says_flaky) = report(&members, alive)?;

@@ -9,6 +9,12 @@ pub fn resident(pid: Pid) -> u64 {
     of_process(pid, "status", "VmRSS:")
 }
 
+/// The most that has been in memory, in KB; 0 where the process is gone.
+#[must_use]
+pub fn peak(pid: Pid) -> u64 {
+    of_process(pid, "status", "VmHWM:")
+}
+
 /// What of it no other process shares, in KB; 0 where the process is gone.
 #[must_use]
 pub fn private(pid: Pid) -> u64 {

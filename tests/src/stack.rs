@@ -10,7 +10,7 @@ use nix::{
     unistd::Pid,
 };
 use redis::aio::MultiplexedConnection;
-use reqwest::Response;
+use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -42,6 +42,8 @@ pub struct Stack {
     pub database_url: String,
     /// Reads everything of the organization `demo`.
     pub token: String,
+    /// Sends everything of the organization `demo`.
+    pub write_token: String,
     /// The process.
     pub child: Child,
     /// What the functions and the stack said.
@@ -64,6 +66,7 @@ impl Stack {
             // Many viewers with one token; tests of the limits set them.
             .env("STREAMS_PER_SUBJECT", "1000000")
             .env("CONNECTS_PER_MINUTE", "1000000")
+            .env("UPDATES_PER_MINUTE", "1000000")
             .envs(variables.iter().copied())
             // It ends with this process, however that ends.
             .stdin(Stdio::piped())
@@ -87,6 +90,7 @@ impl Stack {
             redis_url: text("redisUrl"),
             database_url: text("databaseUrl"),
             token: text("token"),
+            write_token: text("writeToken"),
             child,
             log,
         }
@@ -127,6 +131,21 @@ impl Stack {
     /// Sends updates through the worker; returns its answer.
     pub async fn send(&self, updates: Value) -> Value {
         self.invoke("worker", &json!({"updates": updates})).await
+    }
+
+    /// Sends updates over HTTP.
+    pub async fn post(&self, updates: &Value) -> Response {
+        let body = json!({"updates": updates}).to_string();
+        let request = self.post_request(&self.write_token).body(body);
+        request.send().await.unwrap()
+    }
+
+    /// A request that sends updates with this token.
+    pub fn post_request(&self, token: &str) -> RequestBuilder {
+        reqwest::Client::new()
+            .post(format!("{}/api/updates", self.url))
+            .bearer_auth(token)
+            .header("Content-Type", "application/json")
     }
 
     /// Sends one status of an execution of `demo`/`demo`.

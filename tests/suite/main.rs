@@ -18,6 +18,7 @@ mod failover;
 mod faults;
 mod flood;
 mod iam;
+mod ingest;
 mod life;
 mod limits;
 mod migration;

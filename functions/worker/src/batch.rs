@@ -5,19 +5,13 @@
 #[path = "batch/tests.rs"]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
-use serde::Serialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use shared::{
-    execution::Kind,
+    ingest::{self, Receipt},
     log::{Answer, Submission},
-    update::{Update, legible},
+    update::legible,
 };
-
-/// How many of one update's warnings are logged.
-const MAX_LOGGED: usize = 3;
 
 /// What the worker is invoked for.
 #[derive(Debug)]
@@ -31,24 +25,20 @@ pub(crate) enum Invocation {
 impl Invocation {
     /// Reads an invocation's payload.
     pub(crate) fn read(payload: &str) -> Result<Self, String> {
-        const FORM: &str = "send {\"updates\":[…]}, or an SQS event";
-        let payload = legible(payload);
-        if !payload.trim_start().starts_with('{') {
-            return Err(format!("not an object; {FORM}"));
-        }
-        // Each member as its text: what cannot be read in one update must not cost the others.
-        let members: BTreeMap<String, &RawValue> = serde_json::from_str(&payload)
-            .map_err(|error| format!("not JSON ({error}); {FORM}"))?;
+        Self::of(&legible(payload))
+            .map_err(|error| format!("{error}; send {{\"updates\":[…]}}, or an SQS event"))
+    }
+
+    fn of(payload: &str) -> Result<Self, String> {
+        let members = ingest::members(payload)?;
         let member = |name| members.get(name).map(|raw| raw.get());
         let batch = match (member("Records"), member("updates"), member("sweep")) {
-            (Some(_), ..) => Batch::of_queue(&payload),
-            (None, Some(updates), _) => Batch::direct(updates),
+            (Some(_), ..) => Batch::of_queue(payload)?,
+            (None, Some(updates), _) => Batch::direct(updates)?,
             (None, None, Some("true")) if members.len() == 1 => return Ok(Invocation::Sweep),
-            _ => Err("not a batch of updates".to_owned()),
+            _ => return Err("not a batch of updates".to_owned()),
         };
-        batch
-            .map(Invocation::Updates)
-            .map_err(|error| format!("{error}; {FORM}"))
+        Ok(Invocation::Updates(batch))
     }
 }
 
@@ -61,24 +51,19 @@ pub(crate) struct Batch {
 
 #[derive(Debug)]
 enum Source {
-    /// SQS, with the messages that the updates were in.
-    Queue(Vec<Message>),
+    /// SQS, with what it calls the messages that the updates were in.
+    Queue {
+        ids: Vec<String>,
+        /// Each one's `MessageGroupId`: what follows it there, must not overtake it.
+        groups: Vec<String>,
+    },
     /// A direct invocation.
     Direct,
 }
 
-#[derive(Debug)]
-struct Message {
-    id: String,
-    /// Its `MessageGroupId`: what follows it there, must not overtake it.
-    group: String,
-}
-
 impl Batch {
     fn direct(updates: &str) -> Result<Self, String> {
-        let updates: Vec<&RawValue> = serde_json::from_str(updates)
-            .map_err(|_| "not a batch of updates: updates is no list".to_owned())?;
-        let updates = updates.into_iter();
+        let updates = ingest::list(updates)?.into_iter();
         Ok(Batch {
             submissions: updates
                 .map(|update| Submission::new(update.get().to_owned()))
@@ -90,52 +75,41 @@ impl Batch {
     fn of_queue(payload: &str) -> Result<Self, String> {
         let event: SqsEvent =
             serde_json::from_str(payload).map_err(|error| format!("not an SQS event ({error})"))?;
-        let messages = event.records.into_iter().map(|message| {
-            let id = message.message_id.ok_or("a record has no messageId")?;
+        let (mut ids, mut groups, mut submissions) = (Vec::new(), Vec::new(), Vec::new());
+        for message in event.records {
             let submission = Submission::new(message.body.unwrap_or_default());
             let group = message.attributes.get("MessageGroupId").cloned();
-            let group = group.unwrap_or_else(|| group_of(&submission));
-            Ok((Message { id, group }, submission))
-        });
-        let messages: Vec<_> = messages.collect::<Result<_, &str>>()?;
-        let (messages, submissions) = messages.into_iter().unzip();
+            ids.push(message.message_id.ok_or("a record has no messageId")?);
+            groups.push(group.unwrap_or_else(|| ingest::group_of(&submission)));
+            submissions.push(submission);
+        }
         Ok(Batch {
             submissions,
-            source: Source::Queue(messages),
+            source: Source::Queue { ids, groups },
         })
     }
 
-    /// The messages of a queue, each with its group; `None` where it was no queue, which takes no
-    /// part of a batch back.
-    pub(crate) fn messages(&self) -> Option<impl Iterator<Item = (&str, &Submission<'static>)>> {
-        let Source::Queue(messages) = &self.source else {
-            return None;
-        };
-        let groups = messages.iter().map(|message| message.group.as_str());
-        Some(groups.zip(&self.submissions))
+    /// The groups of a queue's messages; `None` where it was no queue, which takes no part of a batch
+    /// back.
+    pub(crate) fn groups(&self) -> Option<&[String]> {
+        match &self.source {
+            Source::Queue { groups, .. } => Some(groups),
+            Source::Direct => None,
+        }
     }
 
     /// The answer; `None` stands for what could not be committed now, which SQS keeps, in order. What
     /// was rejected is recorded, and acknowledged: SQS would bring it back, and in the end drag its
     /// group's healthy followers into the dead-letter queue.
     pub(crate) fn answer(&self, answers: &[Option<Answer>]) -> Result<Value, String> {
-        let rejected = self.rejected(answers);
-        metrics::counter!("RejectedUpdates").increment(rejected.len() as u64);
-        let warnings = self.warnings(answers);
-        let count = |wanted| {
-            answers
-                .iter()
-                .filter(|it| it.as_ref() == Some(&wanted))
-                .count()
-        };
-        metrics::counter!("AcceptedUpdates").increment(count(Answer::Accepted) as u64);
+        let receipt = Receipt::new(&self.submissions, answers);
         match &self.source {
-            Source::Queue(messages) => {
-                let kept = messages.iter().zip(answers);
+            Source::Queue { ids, .. } => {
+                let kept = ids.iter().zip(answers);
                 let kept = kept.filter(|(_, answer)| answer.is_none());
-                let failure = |(message, _): (&Message, _)| {
+                let failure = |(id, _): (&String, _)| {
                     let mut failure = BatchItemFailure::default();
-                    failure.item_identifier.clone_from(&message.id);
+                    failure.item_identifier.clone_from(id);
                     failure
                 };
                 let mut response = SqsBatchResponse::default();
@@ -145,87 +119,7 @@ impl Batch {
             Source::Direct if answers.contains(&None) => {
                 Err("the updates cannot be committed now; send the same ones again".to_owned())
             }
-            Source::Direct => Ok(json!({
-                "accepted": count(Answer::Accepted),
-                "duplicates": count(Answer::Duplicate),
-                "rejected": rejected,
-                "warnings": warnings,
-            })),
+            Source::Direct => Ok(json!(receipt)),
         }
-    }
-
-    fn rejected<'a>(&'a self, answers: &'a [Option<Answer>]) -> Vec<Rejected<'a>> {
-        let mut rejected = Vec::new();
-        for (index, (answer, submission)) in answers.iter().zip(&self.submissions).enumerate() {
-            if let Some(Answer::Rejected(reason)) = answer {
-                let event_id = submission.event_id();
-                // The reason may quote the payload: it is in `rejected_updates`.
-                tracing::warn!(event_id, "an update was rejected");
-                rejected.push(Rejected {
-                    index,
-                    event_id,
-                    reason,
-                });
-            }
-        }
-        rejected
-    }
-
-    /// What was left out of the updates that are in the log now.
-    fn warnings(&self, answers: &[Option<Answer>]) -> Vec<Warned<'_>> {
-        let mut warned = Vec::new();
-        for (index, (answer, submission)) in answers.iter().zip(&self.submissions).enumerate() {
-            let (Some(Answer::Accepted), Ok(update)) = (answer, &submission.update) else {
-                continue;
-            };
-            log_warnings(update, submission);
-            warned.extend(submission.warnings.iter().map(|warning| Warned {
-                index,
-                field: &warning.field,
-                reason: &warning.reason,
-            }));
-        }
-        warned
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Rejected<'a> {
-    index: usize,
-    event_id: Option<String>,
-    reason: &'a str,
-}
-
-#[derive(Serialize)]
-struct Warned<'a> {
-    index: usize,
-    field: &'a str,
-    reason: &'a str,
-}
-
-fn log_warnings(update: &Update, submission: &Submission<'_>) {
-    for warning in submission.warnings.iter().take(MAX_LOGGED) {
-        tracing::warn!(
-            kind = %update.kind,
-            id = %update.id,
-            field = warning.field,
-            reason = warning.reason,
-            "a value was not kept as it came"
-        );
-    }
-}
-
-/// The group that producers put an update into.
-fn group_of(submission: &Submission<'_>) -> String {
-    match &submission.update {
-        // A run and its tests keep their order.
-        Ok(Update {
-            kind: Kind::Test,
-            run_id: Some(run_id),
-            ..
-        }) => format!("{}:{run_id}", Kind::Job),
-        Ok(update) => format!("{}:{}", update.kind, update.id),
-        Err(_) => String::new(),
     }
 }

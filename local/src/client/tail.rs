@@ -20,7 +20,7 @@ use super::{Target, innermost, refusal, say};
 use crate::{
     Error,
     arguments::{self, Secret},
-    signer::TokenRequest,
+    signer::{Scope, TokenRequest},
 };
 
 /// The longest wait before reconnecting.
@@ -249,6 +249,7 @@ async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result
                 projects: None,
                 queues: None,
                 ttl_seconds: 3600,
+                scope: vec![Scope::Read],
             };
             // Where there is none to be had, the answer to the stream's request says why.
             options.target.token(&request).await.ok()

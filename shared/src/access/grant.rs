@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::execution::Id;
 
-/// What a caller may see, and until when.
+/// Of what a caller may see, or send, the status, and until when.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// Who it is.
@@ -38,5 +38,14 @@ impl Grant {
     pub fn covers_project(&self, project_id: &Id) -> bool {
         let named = self.projects.as_ref();
         named.is_none_or(|projects| projects.contains(project_id))
+    }
+
+    /// The project, where it is one alone.
+    #[must_use]
+    pub fn only_project(&self) -> Option<&Id> {
+        match self.projects.as_deref() {
+            Some([only]) => Some(only),
+            _ => None,
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Limits, counted in Redis: how often a subject connects and how many streams it holds, and how
-//! often one source address tries without a valid token.
+//! Limits, counted in Redis: how often a subject connects, how many streams it holds and how many
+//! updates it sends, and how often one source address tries without a valid token.
 //!
 //! **Places.** Who comes is let in: a page that was reloaded, or a laptop that slept, left streams
 //! behind that Lambda never misses, and a 429 would end a plain `EventSource` for good. Where all
@@ -59,6 +59,30 @@ const BREAKS_PER_MINUTE: u64 = 6;
 /// How many streams one source may end in a minute: an office behind one address has many viewers.
 const CLOSES_PER_MINUTE: u64 = 3_000;
 
+/// What is counted by the minute.
+struct Rate {
+    /// The end of its keys, and its name in the metrics.
+    name: &'static str,
+    what: &'static str,
+}
+
+const TRIES: Rate = Rate {
+    name: "tries",
+    what: "connections",
+};
+const RESUMES: Rate = Rate {
+    name: "resumes",
+    what: "connections",
+};
+const UPDATES: Rate = Rate {
+    name: "updates",
+    what: "updates",
+};
+const CLOSES: Rate = Rate {
+    name: "closes",
+    what: "requests to end a stream",
+};
+
 /// The limits of one process's callers.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -68,11 +92,13 @@ pub struct Limits {
     resumes_per_minute: u64,
 }
 
-/// A subject connects too often, or an address tries too often.
+/// A subject connects or sends too often, or an address tries too often.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("Too many connections in a short time: try again later.")]
+#[error("Too many {what} in a short time: try again later.")]
 pub struct Limited {
-    /// When the next one is let in.
+    /// Of what there was too much.
+    pub what: &'static str,
+    /// When the same is let in.
     pub retry_after: Duration,
 }
 
@@ -115,15 +141,23 @@ impl Limits {
         let slot = subject(grant);
         match beginning {
             Beginning::New => {
-                let key = format!("{slot}:tries");
-                self.count("tries", key, self.settings.connects_per_minute)
-                    .await
+                let most = self.settings.connects_per_minute;
+                self.count(&TRIES, &slot, 1, most).await
             }
             Beginning::Resumed => {
-                let key = format!("{slot}:resumes");
-                self.count("resumes", key, self.resumes_per_minute).await
+                self.count(&RESUMES, &slot, 1, self.resumes_per_minute)
+                    .await
             }
         }
+    }
+
+    /// Lets a subject send so many updates.
+    ///
+    /// # Errors
+    /// Where it sends too many.
+    pub async fn admit_updates(&self, grant: &Grant, count: usize) -> Result<(), Limited> {
+        let most = self.settings.updates_per_minute;
+        self.count(&UPDATES, &subject(grant), count, most).await
     }
 
     /// Counts a try without a valid token.
@@ -131,9 +165,9 @@ impl Limits {
     /// # Errors
     /// Where this address tries too often.
     pub async fn count_failed_try(&self, source: IpAddr) -> Result<(), Limited> {
-        let key = format!("{}:tries", slot("source", &neighbourhood(source)));
-        self.count("tries", key, self.settings.connects_per_minute)
-            .await
+        let slot = slot("source", &neighbourhood(source));
+        let most = self.settings.connects_per_minute;
+        self.count(&TRIES, &slot, 1, most).await
     }
 
     /// Counts a request to end a stream, which needs no token.
@@ -141,8 +175,8 @@ impl Limits {
     /// # Errors
     /// Where this address asks too often.
     pub async fn count_close(&self, source: IpAddr) -> Result<(), Limited> {
-        let key = format!("{}:closes", slot("source", &neighbourhood(source)));
-        self.count("closes", key, CLOSES_PER_MINUTE).await
+        let slot = slot("source", &neighbourhood(source));
+        self.count(&CLOSES, &slot, 1, CLOSES_PER_MINUTE).await
     }
 
     /// The place of a stream of these channels, which is not taken yet.
@@ -166,14 +200,17 @@ impl Limits {
         }
     }
 
-    async fn count(&self, limit: &'static str, key: String, most: u64) -> Result<(), Limited> {
-        let (keys, arguments) = ([key], [most.to_string()]);
+    async fn count(&self, rate: &Rate, slot: &str, count: usize, most: u64) -> Result<(), Limited> {
+        let keys = [format!("{slot}:{}", rate.name)];
+        let arguments = [most.to_string(), count.to_string()];
         match self.bus.eval::<u64>(&ADMIT, &keys, &arguments).await {
             Ok(0) => Ok(()),
             Ok(wait_ms) => {
-                metrics::counter!("LimitsHit", "Limit" => limit).increment(1);
-                let retry_after = Duration::from_millis(wait_ms);
-                Err(Limited { retry_after })
+                metrics::counter!("LimitsHit", "Limit" => rate.name).increment(1);
+                Err(Limited {
+                    what: rate.what,
+                    retry_after: Duration::from_millis(wait_ms),
+                })
             }
             Err(_) => {
                 metrics::counter!("LimitsSkipped").increment(1);
@@ -279,6 +316,7 @@ mod tests {
         let limits = |streams_per_subject| config::Limits {
             streams_per_subject,
             connects_per_minute: 120,
+            updates_per_minute: 60_000,
         };
         let resumes =
             |places, window| resumes_per_minute(&limits(places), Duration::from_secs(window));

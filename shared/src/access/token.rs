@@ -28,8 +28,11 @@ const MAX_URL_TOKEN_LIFE: Duration = Duration::from_mins(5);
 /// The shortest key of HS256.
 const MIN_HS256_BYTES: usize = 32;
 
-/// The scope that a token needs.
-const SCOPE: &str = "status:read";
+/// The scope that a token needs to watch.
+const READ: &str = "status:read";
+
+/// The scope that a token needs to send.
+const WRITE: &str = "status:write";
 
 /// Checks tokens.
 #[derive(Debug)]
@@ -63,9 +66,12 @@ pub enum TokenError {
     /// It is malformed, not signed by a key of ours, not for us, or out of its time.
     #[error("The token is not valid here, or has expired: get a new one.")]
     Invalid,
-    /// It lacks `status:read`.
-    #[error("The token's scope lacks status:read.")]
-    Scope,
+    /// There is none where a sender has to put it.
+    #[error("A token is needed: send Authorization: Bearer, or X-Auth-Token.")]
+    MissingInHeaders,
+    /// It lacks this scope.
+    #[error("The token's scope lacks {0}.")]
+    Scope(&'static str),
     /// It stands in the URL and lives too long for that.
     #[error("A token in the URL may live for at most 300 s: get a shorter one, or send a header.")]
     TooLongLived,
@@ -143,7 +149,7 @@ impl Verifier {
         Ok(Verifier { keys })
     }
 
-    /// Finds the caller's token and checks it.
+    /// Finds the token of who wants to watch, and checks it.
     ///
     /// # Errors
     /// Where there is none, or it does not let the caller in.
@@ -152,18 +158,32 @@ impl Verifier {
         headers: &HeaderMap,
         url_token: Option<&str>,
     ) -> Result<Grant, TokenError> {
-        if let Some(token) = token_in(headers) {
-            return self.verify(token).map(|(grant, _)| grant);
+        if let Some(token) = header_token(headers).or_else(|| cookie_token(headers)) {
+            return self.verify(token, READ).map(|(grant, _)| grant);
         }
-        let (grant, life) = self.verify(url_token.ok_or(TokenError::Missing)?)?;
+        let (grant, life) = self.verify(url_token.ok_or(TokenError::Missing)?, READ)?;
         match life {
             Some(life) if life <= MAX_URL_TOKEN_LIFE => Ok(grant),
             _ => Err(TokenError::TooLongLived),
         }
     }
 
+    /// Finds the token of who wants to send, and checks it. It stands in a header that no browser sends by
+    /// itself.
+    ///
+    /// # Errors
+    /// Where there is none, or it does not let the caller send.
+    pub fn authenticate_sender(&self, headers: &HeaderMap) -> Result<Grant, TokenError> {
+        let token = header_token(headers).ok_or(TokenError::MissingInHeaders)?;
+        self.verify(token, WRITE).map(|(grant, _)| grant)
+    }
+
     /// Checks a token; returns what it grants and its life (`exp - iat`), where it says so.
-    fn verify(&self, token: &str) -> Result<(Grant, Option<Duration>), TokenError> {
+    fn verify(
+        &self,
+        token: &str,
+        scope: &'static str,
+    ) -> Result<(Grant, Option<Duration>), TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
@@ -185,8 +205,8 @@ impl Verifier {
             // All of them would share one subject's limits.
             return Err(TokenError::Invalid);
         }
-        if !claims.scope.holds(SCOPE) {
-            return Err(TokenError::Scope);
+        if !claims.scope.holds(scope) {
+            return Err(TokenError::Scope(scope));
         }
         let span = |seconds| Duration::try_from_secs_f64(seconds).ok();
         let life = claims.iat.and_then(|iat| span(claims.exp - iat));
@@ -224,9 +244,9 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     (signs && said.is_none_or(|said| *said == name)).then_some(algorithm)
 }
 
-/// The token in `Authorization: Bearer`, else `X-Auth-Token`, else the cookie `runcast_token`.
-/// Behind `CloudFront` with origin access control, `Authorization` carries AWS's own signature.
-fn token_in(headers: &HeaderMap) -> Option<&str> {
+/// The token in `Authorization: Bearer`, else `X-Auth-Token`. Behind `CloudFront` with origin access
+/// control, `Authorization` carries AWS's own signature.
+fn header_token(headers: &HeaderMap) -> Option<&str> {
     let text = |name| headers.get(name)?.to_str().ok();
     let bearer = text(header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
@@ -234,14 +254,15 @@ fn token_in(headers: &HeaderMap) -> Option<&str> {
             .eq_ignore_ascii_case("bearer")
             .then_some(token.trim())
     });
-    let cookie = || {
-        let lines = headers.get_all(header::COOKIE).into_iter();
-        lines
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(';'))
-            .find_map(|pair| pair.trim().strip_prefix("runcast_token="))
-    };
     let x_auth_token = http::HeaderName::from_static("x-auth-token");
-    let own = || text(x_auth_token).filter(|token| !token.is_empty());
-    bearer.or_else(own).or_else(cookie)
+    bearer.or_else(|| text(x_auth_token).filter(|token| !token.is_empty()))
+}
+
+/// The token in the cookie `runcast_token`.
+fn cookie_token(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).into_iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix("runcast_token="))
 }

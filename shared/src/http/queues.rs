@@ -11,7 +11,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Edge, Readiness, asked::Asked, streaming};
+use super::{Edge, asked::Asked, streaming};
 use crate::{
     config::{self, Env},
     error::Problem,
@@ -22,7 +22,6 @@ use crate::{
 struct App {
     edge: Arc<Edge>,
     queues: Queues,
-    readiness: Readiness<(bool, bool)>,
 }
 
 /// Runs the function: reads the configuration, serves.
@@ -35,7 +34,6 @@ pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
     let app = Arc::new(App {
         edge: edge.clone(),
         queues: Queues::new(queues, edge.bus.clone()),
-        readiness: Readiness::default(),
     });
     let own = Router::new()
         .route("/events", streaming(watch))
@@ -62,7 +60,7 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
         let (bus, queues) = tokio::join!(app.edge.bus.ping(), app.queues.ping());
         (bus.is_ok(), queues.is_ok())
     };
-    match app.readiness.get(asked).await {
+    match app.edge.readiness.get(asked).await {
         (true, true) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
         (false, _) => Err(Problem::unavailable("Redis cannot be reached.")),
         (true, false) => Err(Problem::unavailable(

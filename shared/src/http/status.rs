@@ -1,6 +1,6 @@
 //! The status of tests and job runs: from a request to a stream or a problem.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -9,11 +9,9 @@ use axum::{
     routing::get,
 };
 use http::StatusCode;
-use serde_json::json;
-use tokio::time::timeout;
 
 use super::{
-    Edge, Readiness,
+    Edge,
     asked::{Asked, PathId},
     streaming,
 };
@@ -31,9 +29,6 @@ use crate::{
 /// The most executions that one stream carries.
 const MAX_EXECUTIONS: usize = 50;
 
-/// How long Postgres may take to answer whether it is there.
-const READY_PATIENCE: Duration = Duration::from_secs(2);
-
 /// How many connections to Postgres a process holds at most. One that serves one request at a time
 /// needs one: with two, a first request that comes while the first is being opened opens another.
 const CONNECTIONS: usize = 1;
@@ -46,7 +41,6 @@ struct App {
     kind: Kind,
     edge: Arc<Edge>,
     log: Log,
-    readiness: Readiness<(bool, bool)>,
 }
 
 /// Runs a status function: reads the configuration, serves.
@@ -77,7 +71,6 @@ pub fn router(kind: Kind, env: &Env) -> Result<Router, ConfigError> {
         kind,
         edge: edge.clone(),
         log,
-        readiness: Readiness::default(),
     });
     let own = Router::new()
         .route("/events", streaming(watch_many))
@@ -113,19 +106,7 @@ async fn watch_many(State(app): State<Arc<App>>, asked: Asked) -> Result<Respons
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let asked = async || {
-        let postgres = timeout(READY_PATIENCE, app.log.ping());
-        let (redis, postgres) = tokio::join!(app.edge.bus.ping(), postgres);
-        (redis.is_ok(), matches!(postgres, Ok(Ok(()))))
-    };
-    match app.readiness.get(asked).await {
-        (true, true) => Ok(axum::Json(json!({"status": "ready"})).into_response()),
-        (false, true) => Err(Problem::unavailable("Redis cannot be reached.")),
-        (true, false) => Err(Problem::unavailable("Postgres cannot be reached.")),
-        (false, false) => Err(Problem::unavailable(
-            "Redis and Postgres cannot be reached.",
-        )),
-    }
+    super::readiness(&app.edge, &app.log).await
 }
 
 impl App {

@@ -1,7 +1,10 @@
 //! What must be said, and right: which execution it is, whose, and how it stands.
 
 use super::{Invalid, Report, escapes::legible, members::Members, warnings::quoted};
-use crate::execution::{Id, Kind, Status};
+use crate::{
+    access::grant::Grant,
+    execution::{Id, Kind, Status},
+};
 
 /// A word that must be there.
 struct Word {
@@ -42,22 +45,53 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn read(members: &Members<'_>) -> Result<Self, Invalid> {
+    /// What the grant says, an update need not say, and must not contradict.
+    pub(super) fn read(members: &Members<'_>, grant: Option<&Grant>) -> Result<Self, Invalid> {
         let id = |name| required(members, name, ID, |text| text.parse().ok());
-        Ok(Identity {
+        let or = |name, granted: Option<&Id>| match granted {
+            Some(granted) if !says(members, name) => Ok(granted.clone()),
+            _ => id(name),
+        };
+        let identity = Identity {
             event_id: required(members, "eventId", EVENT_ID, event_id)?,
             kind: required(members, "kind", KIND, |text| text.parse().ok())?,
             id: id("id")?,
-            organization_id: id("organizationId")?,
-            project_id: id("projectId")?,
-        })
+            organization_id: or("organizationId", grant.map(|grant| &grant.organization_id))?,
+            project_id: or("projectId", grant.and_then(Grant::only_project))?,
+        };
+        match grant {
+            Some(grant) => identity.within(grant),
+            None => Ok(identity),
+        }
     }
+
+    fn within(self, grant: &Grant) -> Result<Self, Invalid> {
+        let not_granted = |name, id, what: &str| {
+            Err(Invalid::NotGranted(format!(
+                "{name}: {} is not {what}",
+                quoted(id)
+            )))
+        };
+        if self.organization_id != grant.organization_id {
+            let what = "the organization of your token, which need not be named";
+            return not_granted("organizationId", &self.organization_id, what);
+        }
+        if !grant.covers_project(&self.project_id) {
+            let what = "among the projects of your token";
+            return not_granted("projectId", &self.project_id, what);
+        }
+        Ok(self)
+    }
+}
+
+/// Whether there is such a member, and it is not `null`.
+fn says(members: &Members<'_>, name: &str) -> bool {
+    members.text(name).is_some_and(|text| text != "null")
 }
 
 /// What an update tells, and whether its word for it is `flaky`. A sign of life has no status.
 pub(super) fn report(members: &Members<'_>, alive: bool) -> Result<(Report, bool), Invalid> {
-    let says_status = members.text("status").is_some_and(|text| text != "null");
-    match (says_status, alive) {
+    match (says(members, "status"), alive) {
         (false, true) => Ok((Report::Alive, false)),
         (false, false) => Err(Invalid::Malformed(format!(
             "status is missing; {}, or \"alive\": true and no status for a sign of life",

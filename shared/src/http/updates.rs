@@ -1,0 +1,128 @@
+//! `POST /api/updates`: what producers send, as the worker takes it, from whoever may.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+use super::{Edge, asked::Asked, body};
+use crate::{
+    access::grant::Grant,
+    config::{ConfigError, Env},
+    error::Problem,
+    ingest::{self, Ingest, Receipt},
+    log::Submission,
+    telemetry,
+    update::legible,
+};
+
+/// The most updates of one request.
+const MAX_UPDATES: usize = 1000;
+
+/// How many batches a process commits at once that serves many requests; else one.
+const CONNECTIONS_SHARED: usize = 8;
+
+/// What the requests of one process share.
+struct App {
+    edge: Arc<Edge>,
+    ingest: Ingest,
+}
+
+/// Runs the function: reads the configuration, serves.
+///
+/// # Errors
+/// Where a variable has a value that it does not take, or the Lambda runtime fails.
+pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
+    super::serve(router(&env)?).await
+}
+
+/// What the function serves. It connects when something valid has come.
+///
+/// # Errors
+/// Where a variable has a value that it does not take.
+///
+/// # Panics
+/// Outside of a Tokio runtime.
+pub fn router(env: &Env) -> Result<Router, ConfigError> {
+    let connections = if env.serves_many() {
+        CONNECTIONS_SHARED
+    } else {
+        1
+    };
+    let app = App {
+        ingest: Ingest::from_env(env, connections)?,
+        edge: Edge::from_env(env)?,
+    };
+    let routes = Router::new()
+        .route("/api/updates", post(take))
+        .route("/api/updates/health", get(super::health))
+        .route("/api/updates/ready", get(is_ready))
+        .with_state(Arc::new(app));
+    let no_such_path = "There is no such path. Here are POST /api/updates, GET /api/updates/health \
+                        and GET /api/updates/ready.";
+    let methods = "updates take POST";
+    let routes = super::answering(routes, no_such_path.to_owned(), methods);
+    Ok(super::dressed(routes))
+}
+
+async fn take(
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    request: Request,
+) -> Result<Response, Problem> {
+    let grant = app.edge.authenticate_sender(&asked).await?;
+    let body = body::read(&asked.headers, request.into_body()).await?;
+    let submissions = submissions(&body, &grant)?;
+    drop(body);
+    let limits = &app.edge.limits;
+    limits.admit_updates(&grant, submissions.len()).await?;
+    let answer = app.commit(&submissions).await?;
+    // Once it is answered, Lambda freezes the process.
+    telemetry::flush();
+    Ok(answer)
+}
+
+impl App {
+    async fn commit(&self, submissions: &[Submission<'static>]) -> Result<Response, Problem> {
+        let groups: Vec<_> = submissions.iter().map(ingest::group_of).collect();
+        let answers = self.ingest.commit(submissions, Some(&groups)).await;
+        let receipt = Receipt::new(submissions, &answers);
+        if answers.contains(&None) {
+            return Err(Problem::unavailable(
+                "The updates cannot all be committed now: send the same ones again.",
+            ));
+        }
+        Ok(Json(receipt).into_response())
+    }
+}
+
+/// The updates of a body, in order.
+fn submissions(body: &str, grant: &Grant) -> Result<Vec<Submission<'static>>, Problem> {
+    let body = legible(body);
+    let refused = |error: &str| {
+        let form = "send {\"updates\":[…]}";
+        Problem::bad_request(format!("The body is {error}; {form}."))
+    };
+    let members = ingest::members(&body).map_err(|error| refused(&error))?;
+    let updates = members.get("updates");
+    let updates = updates.ok_or_else(|| refused("not a batch of updates"))?;
+    let updates = ingest::list(updates.get()).map_err(refused)?;
+    if !(1..=MAX_UPDATES).contains(&updates.len()) {
+        let came = updates.len();
+        return Err(Problem::bad_request(format!(
+            "A request has 1 to {MAX_UPDATES} updates; this one has {came}."
+        )));
+    }
+    let updates = updates.into_iter();
+    Ok(updates
+        .map(|update| ingest::submission(update.get(), grant))
+        .collect())
+}
+
+async fn is_ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    super::readiness(&app.edge, &app.ingest.log).await
+}
