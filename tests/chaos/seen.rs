@@ -34,16 +34,23 @@ impl Seen {
         let state: Value = serde_json::from_str(&event.data).unwrap();
         let id = state[kind.id_name()].as_str().unwrap().to_owned();
         self.uncovered.push((id, state));
-        if event.id.is_empty() {
+        // WHATWG: what has no id of its own shows the last one, be it from before a reset.
+        let replaced = self.before.last().and_then(|it| it.last_event_id.as_ref());
+        if event.id.is_empty() || replaced == Some(&event.id) {
             return;
         }
         let (number, epoch) = event.id.split_once('.').unwrap_or((&event.id, "0"));
         let epoch = epoch.split(',').next().and_then(|epoch| epoch.parse().ok());
         assert!(
             self.epoch.is_none() || self.epoch == epoch,
-            "another epoch without a reset: {event:?}"
+            "another epoch than {:?} without a reset: {}, {}",
+            self.last_event_id,
+            event.id,
+            event.data
         );
-        self.epoch = epoch;
+        // Who has seen nothing yet, is of any.
+        let is_of_any = event.id.split(',').all(|part| part.split('.').next() == Some("0"));
+        self.epoch = epoch.filter(|_| !is_of_any);
         self.numbers.extend(number.parse::<u64>().ok());
         self.last_event_id = Some(event.id.clone());
         for (id, state) in self.uncovered.drain(..) {

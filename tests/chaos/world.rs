@@ -138,13 +138,10 @@ impl World {
         .await;
         self.postgres.kill().await;
         self.database_url = url;
-        self.log()
-            .await
-            .batch_execute(
-                "SELECT pg_promote(true); ALTER SYSTEM SET synchronous_standby_names = ''",
-            )
-            .await
-            .unwrap();
+        let standby_log = self.log().await;
+        for change in NO_FSYNC.into_iter().chain(["SELECT pg_promote(true)"]) {
+            standby_log.batch_execute(change).await.unwrap();
+        }
         self.database.lead_to(port);
         self.postgres = standby;
     }

@@ -109,14 +109,9 @@ impl Stand {
         let password = head.rsplit_once(':').expect("a password").1;
         let password = password.trim_end_matches('@');
         let child = server(&valkey(), folder.path(), port)
-            .args(["--requirepass", password, "--masterauth", password])
+            .args(["--requirepass", password])
             .spawn()
             .expect("Valkey is there");
-        // It comes back as a replica.
-        let mut set = redis::cmd("CONFIG");
-        set.arg("SET").arg("masterauth").arg(password);
-        let mut redis = connect(other).await;
-        set.exec_async(&mut redis).await.unwrap();
         Stand {
             url: format!("{head}127.0.0.1:{port}/"),
             other: other.to_owned(),
@@ -156,6 +151,17 @@ async fn fail_over((from, from_port): (&str, u16), (to, _): (&str, u16)) {
 
 async fn replicate(server: &str, of: Option<u16>) {
     let mut redis = connect(server).await;
+    // They have the same.
+    if let Some(password) = redis::Client::open(server)
+        .unwrap()
+        .get_connection_info()
+        .redis_settings()
+        .password()
+    {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("masterauth").arg(password);
+        set.exec_async(&mut redis).await.unwrap();
+    }
     let mut replicate = redis::cmd("REPLICAOF");
     match of {
         Some(port) => replicate.arg("127.0.0.1").arg(port),
