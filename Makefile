@@ -21,7 +21,7 @@ test: setup-tests build ## Set everything up, then run every test
 check: setup-check web/node_modules/.installed ## Format, lints, docs, licences and bans; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --locked -- -D warnings
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	npm --prefix web run check
 	cargo fetch --locked --quiet # what cargo-deny looks at: the crates of every platform

@@ -542,10 +542,13 @@ export interface components {
       /** @description Text; any other JSON is kept as its text. */
       error?: unknown;
     };
+    /** @description Which life of the log its numbers are of, where that is not the first: since when (Unix time). */
+    Epoch: number;
     /** @description What a message on an execution's Redis channels has beside the members of its state (`JobState`, `TestState`): on `{kind}:{id}:complete` where its status is terminal, else on `{kind}:{id}:status`. Who is not of its organization ignores it. */
     MessageEnvelope: {
       organizationId: components['schemas']['Id'];
       projectId: components['schemas']['Id'];
+      epoch?: components['schemas']['Epoch'];
       publishedAt: components['schemas']['Timestamp'];
     };
     /** @description The same on a project's channel: with the event's number there. */
@@ -553,6 +556,7 @@ export interface components {
       organizationId: components['schemas']['Id'];
       projectId: components['schemas']['Id'];
       projectSeq: components['schemas']['Seq'];
+      epoch?: components['schemas']['Epoch'];
       publishedAt: components['schemas']['Timestamp'];
     };
     /** @description What a direct invocation of the worker takes. */
@@ -827,6 +831,7 @@ export type ProgressUpdate = components['schemas']['ProgressUpdate'];
 export type ShardUpdate = components['schemas']['ShardUpdate'];
 export type TimeUpdate = components['schemas']['TimeUpdate'];
 export type Update = components['schemas']['Update'];
+export type Epoch = components['schemas']['Epoch'];
 export type MessageEnvelope = components['schemas']['MessageEnvelope'];
 export type ProjectMessageEnvelope = components['schemas']['ProjectMessageEnvelope'];
 export type Invocation = components['schemas']['Invocation'];

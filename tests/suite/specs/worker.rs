@@ -205,6 +205,8 @@ async fn the_worker_takes_and_answers_batches_as_specified() {
 async fn messages_in_redis_are_as_specified() {
     let stack = Stack::start().await;
     let mut document = Document::read();
+    let restored = json!({"action": "restored"});
+    stack.invoke("migrate", &restored).await;
     let client = redis::Client::open(stack.redis_url.as_str()).unwrap();
     let mut redis = client.get_async_pubsub().await.unwrap();
     redis.psubscribe("*").await.unwrap();
@@ -225,7 +227,7 @@ async fn messages_in_redis_are_as_specified() {
         } else {
             (Vec::new(), "MessageEnvelope")
         };
-        members.extend(["organizationId", "projectId", "publishedAt"]);
+        members.extend(["organizationId", "projectId", "epoch", "publishedAt"]);
         let members = members.into_iter().map(|member| {
             let taken = state.as_object_mut().unwrap().remove(member);
             (member.to_owned(), taken.unwrap_or_default())
