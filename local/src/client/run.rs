@@ -127,7 +127,11 @@ impl End {
                 // As POSIX shells have it: section 2.8.2 of their language.
                 let is_missing = error.kind() == std::io::ErrorKind::NotFound;
                 let code = if is_missing { 127 } else { 126 };
-                return end("error", format!("the command did not start: {error}"), code);
+                return end(
+                    "error",
+                    format!("the command did not start: {}", error.kind()),
+                    code,
+                );
             }
         };
         match (status.code(), status.signal()) {

@@ -62,11 +62,12 @@ pub(crate) fn read(
         let line = reader.get_mut().get_mut().line_at(position);
         match event {
             Event::Start(tag) => document.open(&tag, line, troubles)?,
-            Event::End(_) => document.close(line, sink),
+            Event::End(_) => document.close(sink),
             Event::Text(text) => document.text(&text.xml10_content()),
             Event::CData(text) => document.text(&text.into_inner()),
             Event::GeneralRef(name) => document.text(&referred(&name)),
             Event::Eof => {
+                document.tell_held(sink);
                 return match (document.open.is_empty(), document.has_root) {
                     (true, true) => Ok(()),
                     (true, false) => Err(trouble(line, "there is no element: no JUnit report")),
@@ -94,6 +95,8 @@ fn error_in_words(error: &quick_xml::Error) -> String {
     match error {
         quick_xml::Error::Io(error) => error.to_string(),
         quick_xml::Error::Encoding(_) => "not UTF-8".to_owned(),
+        // Something was begun and has no end.
+        quick_xml::Error::Syntax(_) => "the file breaks off here".to_owned(),
         other => format!("not XML: {other}"),
     }
 }
@@ -221,6 +224,9 @@ struct Document {
     has_root: bool,
     /// Whether the tool gives no two tests one name: what comes twice is another attempt.
     names_are_unique: bool,
+    is_pytest: bool,
+    /// pytest's last test, which may go on.
+    held: Option<Open>,
     /// How often a test came, and how many of its attempts were told, by a hash of its key; and whether
     /// the last one failed.
     seen: HashMap<u64, Seen>,
@@ -298,6 +304,7 @@ impl Document {
                     let is_gradle = attributes.get("hostname").is_some()
                         && attributes.get("xmlns:xsi").is_none()
                         && attributes.get("version").is_none();
+                    self.is_pytest |= attributes.get("name") == Some("pytest");
                     self.names_are_unique |= is_gradle;
                     Element::Suite(suite(&attributes))
                 }
@@ -309,7 +316,7 @@ impl Document {
             Some(Element::Over) => Element::Over,
             Some(Element::Around | Element::Suite(_)) => match name {
                 "testsuite" | "testsuites" => {
-                    self.names_are_unique |= attributes.get("name") == Some("pytest");
+                    self.is_pytest |= attributes.get("name") == Some("pytest");
                     Element::Suite(suite(&attributes))
                 }
                 "testcase" => Element::Case(Box::new(case(&attributes, line, troubles))),
@@ -364,7 +371,7 @@ impl Document {
         }
     }
 
-    fn close(&mut self, _line: u64, sink: &mut dyn FnMut(Item)) {
+    fn close(&mut self, sink: &mut dyn FnMut(Item)) {
         match self.open.pop() {
             Some(Element::Outcome(outcome)) => {
                 if let Some(Element::Case(case)) = self.open.last_mut() {
@@ -372,10 +379,45 @@ impl Document {
                 }
             }
             Some(Element::Case(case)) => {
-                let case = self.finished(*case);
-                sink(Item::Case(case));
+                if self.is_pytest {
+                    self.hold(*case, sink);
+                } else {
+                    let case = self.finished(*case);
+                    sink(Item::Case(case));
+                }
+            }
+            Some(Element::Suite(suite)) if self.held.is_some() => {
+                self.open.push(Element::Suite(suite));
+                self.tell_held(sink);
+                self.open.pop();
             }
             _ => {}
+        }
+    }
+
+    /// pytest writes a test anew, right after it, where its teardown fails or it is run again (it says
+    /// nothing of the attempt that failed): one test, and the worst of both.
+    fn hold(&mut self, open: Open, sink: &mut dyn FnMut(Item)) {
+        if let Some(held) = &mut self.held
+            && (&held.class, &held.name) == (&open.class, &open.name)
+        {
+            held.duration_ms = match (held.duration_ms, open.duration_ms) {
+                (Some(one), Some(other)) => Some(one + other),
+                (one, other) => one.or(other),
+            };
+            if let Some(last) = open.last {
+                held.ends_as(last);
+            }
+            return;
+        }
+        self.tell_held(sink);
+        self.held = Some(open);
+    }
+
+    fn tell_held(&mut self, sink: &mut dyn FnMut(Item)) {
+        if let Some(held) = self.held.take() {
+            let case = self.finished(held);
+            sink(Item::Case(case));
         }
     }
 
@@ -485,20 +527,19 @@ impl Open {
         match which {
             Which::FlakyFailure | Which::FlakyError => self.before.push(attempt),
             Which::RerunFailure | Which::RerunError => self.after.push(attempt),
-            Which::Failure | Which::Error | Which::Skipped => {
-                let rank = |status: &str| {
-                    ["skipped", "failed", "error"]
-                        .iter()
-                        .position(|it| *it == status)
-                };
-                let is_worse = self
-                    .last
-                    .as_ref()
-                    .is_none_or(|last| rank(attempt.status) > rank(last.status));
-                if is_worse {
-                    self.last = Some(attempt);
-                }
-            }
+            Which::Failure | Which::Error | Which::Skipped => self.ends_as(attempt),
+        }
+    }
+
+    /// The worst counts.
+    fn ends_as(&mut self, attempt: Attempt) {
+        let rank = |status: &str| {
+            let ranks = ["skipped", "failed", "error"];
+            ranks.iter().position(|it| *it == status)
+        };
+        let last = self.last.as_ref();
+        if last.is_none_or(|last| rank(attempt.status) > rank(last.status)) {
+            self.last = Some(attempt);
         }
     }
 
@@ -528,5 +569,85 @@ impl Outcome {
             (false, false) => format!("{message}\n{text}"),
         };
         (!both.is_empty()).then(|| cut(&both, MAX_ERROR_BYTES))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cases(xml: &str) -> Vec<(String, Vec<&'static str>, u32)> {
+        let (mut cases, mut troubles) = (Vec::new(), Troubles::default());
+        let mut sink = |item| {
+            if let Item::Case(case) = item {
+                let statuses = case.attempts.iter().map(|attempt| attempt.status);
+                cases.push((case.key.join("/"), statuses.collect(), case.earlier));
+            }
+        };
+        read(xml.as_bytes(), &mut troubles, &mut sink).unwrap();
+        cases
+    }
+
+    fn refused(xml: &[u8]) -> String {
+        let read = read(xml, &mut Troubles::default(), &mut |_| {});
+        read.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_fails_and_comes_again_is_an_attempt_where_names_are_unique() {
+        let tests = "<testcase name='t' classname='s'><failure/></testcase>\
+                     <testcase name='t' classname='s'/>";
+        let gradle = format!("<testsuite name='s' hostname='h'>{tests}</testsuite>");
+        let of = |key: &str, status, earlier| (key.to_owned(), vec![status], earlier);
+        assert_eq!(
+            cases(&gradle),
+            [of("s/s/t", "failed", 0), of("s/s/t", "passed", 1)]
+        );
+        let jest = format!("<testsuites><testsuite name='s'>{tests}</testsuite></testsuites>");
+        assert_eq!(
+            cases(&jest),
+            [of("s/s/t", "failed", 0), of("s/s/t/2", "passed", 0)]
+        );
+        let pytest = jest
+            .replace("name='s'", "name='pytest'")
+            .replace("classname='pytest'", "classname='s'");
+        assert_eq!(cases(&pytest), [of("pytest/s/t", "failed", 0)]);
+    }
+
+    #[test]
+    fn what_is_no_report_is_told_with_its_line() {
+        for (xml, says) in [
+            (&b"<a/>"[..], "line 1: <a> is no JUnit report"),
+            (b"\n\n<html></html>", "line 3: <html> is no JUnit report"),
+            (
+                b"<testsuite>\n<testcase name='a'>",
+                "line 2: the file breaks off here",
+            ),
+            (
+                b"<testsuite>\n<testcase name='a'></testsuite>",
+                "line 2: not XML",
+            ),
+            (
+                b"<testsuite>\n<testcase name='\xff'/></testsuite>",
+                "line 2: not UTF-8",
+            ),
+            (b"<testsuite/><testsuite/>", "line 1: a second root element"),
+            (
+                b"<?xml version='1.0'?>\n<!DOCTYPE a [<!ENTITY b 'c'>]>\n<testsuite/>",
+                "line 2: a document type (<!DOCTYPE \u{2026}>) is not taken",
+            ),
+            (b"", "line 1: there is no element"),
+        ] {
+            let refused = refused(xml);
+            assert!(refused.starts_with(says), "{refused}");
+        }
+        let deep = "<testsuite>".repeat(100);
+        assert!(refused(deep.as_bytes()).contains("64 deep"));
+    }
+
+    #[test]
+    fn no_entity_is_expanded() {
+        let xml = "<testsuite><testcase name='&lt;&b;&#233;&amp;amp;'/></testsuite>";
+        assert_eq!(cases(xml)[0].0, "/<&b;\u{e9}&amp;");
     }
 }

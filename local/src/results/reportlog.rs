@@ -29,6 +29,8 @@ struct Open {
     worst: Option<Attempt>,
     duration_ms: u64,
     attempts: Vec<Attempt>,
+    /// Whether it will be run again, but for the teardown that is yet to come.
+    is_rerun: bool,
 }
 
 /// A line, as far as it is of use. All else that pytest writes is passed over.
@@ -211,12 +213,16 @@ impl Reportlog {
         if outcome == "rerun" {
             let attempt = open.ended();
             open.attempts.push(attempt);
+            open.is_rerun = true;
             sink(Item::Case(case(
                 node_id,
                 location,
                 open.attempts.clone(),
                 None,
             )));
+        } else if is_last && std::mem::take(&mut open.is_rerun) {
+            // Of the attempt that has ended.
+            open.ended();
         } else if is_last {
             let attempt = open.ended();
             let before = std::mem::take(&mut open.attempts);
@@ -292,4 +298,75 @@ fn error_of(longrepr: Option<&Value>) -> Option<String> {
         }
     };
     Some(cut(&text, MAX_ERROR_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(log: &str) -> (Vec<Item>, Troubles) {
+        let (mut items, mut troubles) = (Vec::new(), Troubles::default());
+        read(log.as_bytes(), &mut troubles, &mut |item| items.push(item)).unwrap();
+        (items, troubles)
+    }
+
+    fn report(when: &str, outcome: &str) -> String {
+        format!(
+            r#"{{"$report_type":"TestReport","nodeid":"a.py::t","when":"{when}","outcome":"{outcome}","duration":0.5}}"#
+        )
+    }
+
+    fn statuses(item: &Item) -> (Vec<&'static str>, bool) {
+        let Item::Case(case) = item else {
+            panic!("{item:?}")
+        };
+        let statuses = case.attempts.iter().map(|attempt| attempt.status);
+        (statuses.collect(), case.ended)
+    }
+
+    #[test]
+    fn a_rerun_is_an_attempt_and_its_teardown_no_end() {
+        let log = [
+            report("setup", "passed"),
+            report("call", "rerun"),
+            report("teardown", "passed"),
+            report("setup", "passed"),
+            report("call", "passed"),
+            report("teardown", "passed"),
+        ];
+        let (items, _) = items(&log.join("\n"));
+        let seen: Vec<_> = items.iter().map(statuses).collect();
+        assert_eq!(
+            seen,
+            [
+                (vec![], false),
+                (vec!["failed"], false),
+                (vec!["failed", "passed"], true)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_worst_phase_counts() {
+        for (call, teardown, status) in [
+            ("passed", "failed", "error"),
+            ("failed", "passed", "failed"),
+            ("skipped", "passed", "skipped"),
+        ] {
+            let log = [
+                report("setup", "passed"),
+                report("call", call),
+                report("teardown", teardown),
+            ];
+            let (items, _) = items(&log.join("\n"));
+            assert_eq!(statuses(&items[1]), (vec![status], true));
+        }
+    }
+
+    #[test]
+    fn a_test_without_an_end_is_told() {
+        let (items, troubles) = items(&report("setup", "passed"));
+        assert_eq!(statuses(&items[1]), (vec!["error"], true));
+        assert_eq!(troubles.told[0].what, "a.py::t has no end");
+    }
 }
