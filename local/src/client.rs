@@ -1,8 +1,14 @@
 //! The commands of whoever works with a running stack.
 
+mod follow;
+mod identity;
+pub(crate) mod import;
 pub(crate) mod publish;
+pub(crate) mod run;
+mod send;
 pub(crate) mod tail;
 pub(crate) mod token;
+mod told;
 
 use std::{io::Write, time::Duration};
 
@@ -37,18 +43,26 @@ impl Target {
 
     /// A token signed by the stack's key.
     async fn token(&self, request: &TokenRequest) -> Result<String, Error> {
-        let response = self.post("/_local/token", request).await?;
+        let response = self.post("/_local/token", request, None).await?;
         let body = self.json(response).await?;
         let token = body.get("token").and_then(Value::as_str);
         Ok(token.ok_or_else(|| self.no_stack("no token"))?.to_owned())
     }
 
     /// Sends JSON to a path of the stack, and fails where that is refused.
-    async fn post(&self, path: &str, body: &impl Serialize) -> Result<Response, Error> {
+    async fn post(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        token: Option<&str>,
+    ) -> Result<Response, Error> {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT);
-        let request = client.build()?.post(self.path(path)).json(body);
+        let mut request = client.build()?.post(self.path(path)).json(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
         let response = request.send().await;
         let response = response.map_err(|error| self.unreachable(&innermost(&error)))?;
         if !response.status().is_success() {

@@ -20,6 +20,7 @@ mod postgres;
 mod prelude;
 mod process;
 mod report;
+mod results;
 mod runtime_api;
 mod same_origin;
 mod scene;
@@ -60,6 +61,10 @@ enum Command {
     Publish(Box<client::publish::Options>),
     /// Print a stream, resuming where it ends too early
     Tail(client::tail::Options),
+    /// Run a command as a job run, and exit as it does
+    Run(Box<client::run::Options>),
+    /// Send what test tools have written: JUnit XML, CTRF JSON, pytest-reportlog
+    Import(Box<client::import::Options>),
     /// Print a token signed by the running stack's key
     Token(client::token::Options),
     /// Compute what a month, or a run, costs in AWS
@@ -86,6 +91,8 @@ fn main() -> ExitCode {
             Command::Demo(options) => demo::run(options).await,
             Command::Publish(options) => client::publish::run(*options).await,
             Command::Tail(options) => client::tail::run(options).await,
+            Command::Run(options) => client::run::run(*options).await,
+            Command::Import(options) => client::import::run(*options).await,
             Command::Token(options) => client::token::run(options).await,
             Command::Cost(options) => Ok(cost::run(&options)),
             Command::Guard(options) => guard::run(&options).await,

@@ -27,6 +27,7 @@ mod options;
 mod other_lambdas;
 mod producers;
 mod queues;
+mod reports;
 mod secrecy;
 mod specs;
 mod streams;

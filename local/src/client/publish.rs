@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use shared::execution::{Id, Kind, Timestamp};
 
 use super::{Target, say};
-use crate::{Error, arguments};
+use crate::{
+    Error,
+    arguments::{self, Secret},
+};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -23,9 +26,9 @@ pub(crate) struct Options {
     /// waiting, running, completed, passed, failed, error, cancelled or skipped
     #[arg(value_parser = arguments::status)]
     status: String,
-    /// Whose execution it is
-    #[arg(long, default_value = "demo")]
-    org: Id,
+    /// Whose execution it is; without, the token's, or demo
+    #[arg(long)]
+    org: Option<Id>,
     /// Where in the organization
     #[arg(long, default_value = "demo")]
     project: Id,
@@ -74,6 +77,9 @@ pub(crate) struct Options {
     /// What went wrong in a test
     #[arg(long)]
     error: Option<String>,
+    /// A token whose scope holds status:write: it is then sent over HTTP, as a producer does
+    #[arg(long, env = "RUNCAST_TOKEN", hide_env_values = true, value_parser = Secret::TOKEN)]
+    token: Option<String>,
     #[command(flatten)]
     target: Target,
 }
@@ -82,11 +88,13 @@ impl Options {
     /// The update. What was not said is left out: `null` would take back what is known.
     fn update(&self) -> Value {
         let event_id = self.event_id.clone().unwrap_or_else(new_event_id);
+        let demo = self.token.is_none().then_some("demo");
+        let organization_id = self.org.as_ref().map(Id::as_str).or(demo);
         said(json!({
             "eventId": event_id,
             "kind": self.kind,
             "id": self.id,
-            "organizationId": self.org,
+            "organizationId": organization_id,
             "projectId": self.project,
             "status": self.status,
             "occurredAt": self.occurred_at,
@@ -114,7 +122,7 @@ impl Options {
 }
 
 /// The object without what is null.
-fn said(mut object: Value) -> Value {
+pub(super) fn said(mut object: Value) -> Value {
     if let Value::Object(members) = &mut object {
         members.retain(|_, value| !value.is_null());
     }
@@ -122,9 +130,13 @@ fn said(mut object: Value) -> Value {
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
-    let worker = "/2015-03-31/functions/worker/invocations";
+    let path = match options.token {
+        Some(_) => "/api/updates",
+        None => "/2015-03-31/functions/worker/invocations",
+    };
     let updates = json!({"updates": [options.update()]});
-    let response = options.target.post(worker, &updates).await?;
+    let token = options.token.as_deref();
+    let response = options.target.post(path, &updates, token).await?;
     let failed = response.headers().contains_key("x-amz-function-error");
     let answer = options.target.json(response).await?;
     say(&answer);

@@ -1,0 +1,415 @@
+//! Which run this is: as it is named, else as the CI says, else a new one.
+
+use std::collections::BTreeMap;
+
+use ring::digest::{SHA256, digest};
+use serde_json::{Value, json};
+use shared::execution::Id;
+
+/// How long an id is made of what a CI says; longer ones end with a hash.
+const MAX_ID_BYTES: usize = 80;
+
+/// A run, as its producer knows it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) run_id: String,
+    pub(crate) job_id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) url: Option<String>,
+    pub(crate) labels: BTreeMap<&'static str, String>,
+    /// The run that this one repeats.
+    pub(crate) rerun_of: Option<String>,
+    /// Which part of it this is, from 1, and of how many.
+    pub(crate) shard: Option<(u32, u32)>,
+}
+
+/// What a CI says of a run. A re-run is a run of its own, with `rerunOf`: what has ended stays as it
+/// was, and a part that is run again does not count what was not.
+#[derive(Default)]
+struct Said {
+    ci: &'static str,
+    /// What is the same for all parts of one run, and for no other run.
+    run: Vec<String>,
+    /// How often it was run, from 1.
+    attempt: Option<u32>,
+    /// What follows the attempt in its id.
+    job: Option<String>,
+    name: Vec<String>,
+    url: Option<String>,
+    branch: Option<String>,
+    commit: Option<String>,
+    pull_request: Option<String>,
+    shard: Option<(u32, u32)>,
+}
+
+impl Identity {
+    /// The run that these variables say.
+    pub(crate) fn of(variable: &impl Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let named = variable("RUNCAST_RUN_ID");
+        let said = said(&variable);
+        let mut identity = said.map_or_else(Identity::default, Identity::of_ci);
+        if let Some(run_id) = named {
+            // A name of one's own may be the same for the re-run: nobody knows which it repeats.
+            identity.rerun_of = None;
+            identity.run_id = run_id;
+        }
+        if identity.run_id.is_empty() {
+            identity.run_id = format!("local-{:016x}", rand::random::<u64>());
+        }
+        identity
+    }
+
+    fn of_ci(said: Said) -> Self {
+        let run_of = |attempt: Option<u32>| {
+            let attempt = attempt.filter(|attempt| *attempt > 1);
+            let parts = [said.ci.to_owned()].into_iter().chain(said.run.clone());
+            let parts = parts.chain(attempt.map(|attempt| attempt.to_string()));
+            let parts: Vec<_> = parts.chain(said.job.clone()).collect();
+            id_of(&parts.join("-"))
+        };
+        let before = said.attempt.and_then(|attempt| attempt.checked_sub(1));
+        let labels = [
+            ("ci", Some(said.ci.to_owned())),
+            ("branch", said.branch),
+            ("commit", said.commit),
+            ("pr", said.pull_request),
+        ];
+        let name = said.name.join(" / ");
+        Identity {
+            run_id: run_of(said.attempt),
+            rerun_of: before
+                .filter(|before| *before > 0)
+                .map(|before| run_of(Some(before))),
+            job_id: (!name.is_empty()).then(|| id_of(&name)),
+            name: (!name.is_empty()).then_some(name),
+            url: said.url,
+            labels: labels
+                .into_iter()
+                .filter_map(|(label, value)| Some((label, value?)))
+                .collect(),
+            shard: said.shard,
+        }
+    }
+
+    /// What the updates of the run say of it.
+    pub(crate) fn of_run(&self) -> Value {
+        let shard = self
+            .shard
+            .map(|(index, total)| json!({"index": index, "total": total}));
+        json!({
+            "kind": "job",
+            "id": self.run_id,
+            "jobId": self.job_id,
+            "name": self.name,
+            "url": self.url,
+            "labels": (!self.labels.is_empty()).then_some(&self.labels),
+            "rerunOf": self.rerun_of,
+            "shard": shard,
+        })
+    }
+}
+
+/// What the CI says that this runs in.
+fn said(variable: &impl Fn(&str) -> Option<String>) -> Option<Said> {
+    let number = |name: &str| variable(name)?.parse::<u32>().ok();
+    let is = |name: &str| variable(name).is_some();
+    let all = |names: &[&str]| -> Vec<String> {
+        names.iter().filter_map(|name| variable(name)).collect()
+    };
+    let part = |index: &str, first: u32, total: &str| {
+        let (index, total) = (number(index)?.checked_sub(first)? + 1, number(total)?);
+        (total > 1 && index <= total).then_some((index, total))
+    };
+    if is("GITHUB_RUN_ID") {
+        // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
+        let run = all(&["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"]);
+        let attempt = number("GITHUB_RUN_ATTEMPT");
+        let url = match &run[..] {
+            [server, repository, id] => {
+                let attempt = attempt.unwrap_or(1);
+                Some(format!(
+                    "{server}/{repository}/actions/runs/{id}/attempts/{attempt}"
+                ))
+            }
+            _ => None,
+        };
+        let pull_request = variable("GITHUB_REF").and_then(|reference| {
+            let number = reference.strip_prefix("refs/pull/")?.split('/').next();
+            number.map(str::to_owned)
+        });
+        return Some(Said {
+            ci: "github",
+            run: all(&["GITHUB_RUN_ID"]),
+            attempt,
+            job: variable("GITHUB_JOB"),
+            name: all(&["GITHUB_WORKFLOW", "GITHUB_JOB"]),
+            url,
+            branch: variable("GITHUB_HEAD_REF").or_else(|| variable("GITHUB_REF_NAME")),
+            commit: variable("GITHUB_SHA"),
+            pull_request,
+            shard: None,
+        });
+    }
+    if is("GITLAB_CI") && is("CI_PIPELINE_ID") {
+        // https://docs.gitlab.com/ci/variables/predefined_variables/: a job that is retried has a new
+        // CI_JOB_ID; the parts of a parallel one have nothing in common but the pipeline, and its name
+        // without " 1/3".
+        let shard = part("CI_NODE_INDEX", 1, "CI_NODE_TOTAL");
+        let job = variable("CI_JOB_NAME").unwrap_or_default();
+        let job = match shard {
+            Some((index, total)) => job
+                .trim_end_matches(&format!(" {index}/{total}"))
+                .to_owned(),
+            None => job,
+        };
+        return Some(Said {
+            ci: "gitlab",
+            run: match shard {
+                Some(_) => [all(&["CI_PIPELINE_ID"]), vec![job.clone()]].concat(),
+                None => all(&["CI_PIPELINE_ID", "CI_JOB_ID"]),
+            },
+            name: [all(&["CI_PROJECT_PATH"]), vec![job]].concat(),
+            url: variable("CI_JOB_URL").or_else(|| variable("CI_PIPELINE_URL")),
+            branch: variable("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
+                .or_else(|| variable("CI_COMMIT_REF_NAME")),
+            commit: variable("CI_COMMIT_SHA"),
+            pull_request: variable("CI_MERGE_REQUEST_IID"),
+            shard,
+            ..Said::default()
+        });
+    }
+    if is("JENKINS_URL") && is("BUILD_NUMBER") {
+        // https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment-variables
+        return Some(Said {
+            ci: "jenkins",
+            run: all(&["JOB_NAME", "BUILD_NUMBER"]),
+            name: all(&["JOB_NAME"]),
+            url: variable("BUILD_URL"),
+            branch: variable("CHANGE_BRANCH").or_else(|| variable("GIT_BRANCH")),
+            commit: variable("GIT_COMMIT"),
+            pull_request: variable("CHANGE_ID"),
+            ..Said::default()
+        });
+    }
+    if is("CIRCLECI") && is("CIRCLE_WORKFLOW_ID") {
+        // https://circleci.com/docs/reference/variables/: a re-run is a new workflow.
+        return Some(Said {
+            ci: "circleci",
+            run: all(&["CIRCLE_WORKFLOW_ID", "CIRCLE_JOB"]),
+            name: all(&["CIRCLE_PROJECT_REPONAME", "CIRCLE_JOB"]),
+            url: variable("CIRCLE_BUILD_URL"),
+            branch: variable("CIRCLE_BRANCH"),
+            commit: variable("CIRCLE_SHA1"),
+            pull_request: variable("CIRCLE_PULL_REQUEST")
+                .and_then(|url| url.rsplit('/').next().map(str::to_owned)),
+            shard: part("CIRCLE_NODE_INDEX", 0, "CIRCLE_NODE_TOTAL"),
+            ..Said::default()
+        });
+    }
+    if is("BUILDKITE") && is("BUILDKITE_BUILD_ID") {
+        // https://buildkite.com/docs/pipelines/configure/environment-variables
+        return Some(Said {
+            ci: "buildkite",
+            run: all(&["BUILDKITE_BUILD_ID", "BUILDKITE_STEP_ID"]),
+            attempt: number("BUILDKITE_RETRY_COUNT").map(|retries| retries + 1),
+            name: all(&["BUILDKITE_PIPELINE_NAME", "BUILDKITE_LABEL"]),
+            url: variable("BUILDKITE_BUILD_URL"),
+            branch: variable("BUILDKITE_BRANCH"),
+            commit: variable("BUILDKITE_COMMIT"),
+            pull_request: variable("BUILDKITE_PULL_REQUEST").filter(|number| number != "false"),
+            shard: part("BUILDKITE_PARALLEL_JOB", 0, "BUILDKITE_PARALLEL_JOB_COUNT"),
+            ..Said::default()
+        });
+    }
+    if is("TF_BUILD") && is("BUILD_BUILDID") {
+        // https://learn.microsoft.com/azure/devops/pipelines/build/variables
+        let address = all(&[
+            "SYSTEM_COLLECTIONURI",
+            "SYSTEM_TEAMPROJECT",
+            "BUILD_BUILDID",
+        ]);
+        let url = match &address[..] {
+            [collection, project, build] => {
+                let project = project.replace(' ', "%20");
+                Some(format!(
+                    "{collection}{project}/_build/results?buildId={build}"
+                ))
+            }
+            _ => None,
+        };
+        return Some(Said {
+            ci: "azure",
+            run: all(&["BUILD_BUILDID"]),
+            attempt: number("SYSTEM_JOBATTEMPT"),
+            job: variable("SYSTEM_PHASENAME").or_else(|| variable("SYSTEM_JOBNAME")),
+            name: all(&["BUILD_DEFINITIONNAME", "SYSTEM_PHASENAME"]),
+            url,
+            branch: variable("SYSTEM_PULLREQUEST_SOURCEBRANCH")
+                .or_else(|| variable("BUILD_SOURCEBRANCHNAME")),
+            commit: variable("BUILD_SOURCEVERSION"),
+            pull_request: variable("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER")
+                .or_else(|| variable("SYSTEM_PULLREQUEST_PULLREQUESTID")),
+            shard: part("SYSTEM_JOBPOSITIONINPHASE", 1, "SYSTEM_TOTALJOBSINPHASE"),
+        });
+    }
+    None
+}
+
+/// An id of any text: with `-` for what no id has, and a hash where that, or its end, was lost.
+pub(crate) fn id_of(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let id: String = text
+        .chars()
+        .map(|c| if plain(c) { c } else { '-' })
+        .take(MAX_ID_BYTES)
+        .collect();
+    if id == text && !id.is_empty() {
+        return id;
+    }
+    let hash = hash(&[text]);
+    let short = hash.get(..8).unwrap_or_default();
+    format!("{id}-{short}").trim_start_matches('-').to_owned()
+}
+
+/// 128 bits of what these parts are, and of where each ends.
+pub(crate) fn hash(parts: &[&str]) -> String {
+    let mut text = String::new();
+    for part in parts {
+        text.push_str(&part.len().to_string());
+        text.push(':');
+        text.push_str(part);
+    }
+    let hash = digest(&SHA256, text.as_bytes());
+    let hash = u128::from_be_bytes(*hash.as_ref().first_chunk().unwrap_or(&[0; 16]));
+    format!("{hash:032x}")
+}
+
+/// A run's id that was given, or why it is none.
+pub(crate) fn run_id(text: &str) -> Result<String, String> {
+    match text.parse::<Id>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(variables: &[(&str, &str)]) -> Identity {
+        Identity::of(&|wanted: &str| {
+            let found = variables.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    const GITHUB: [(&str, &str); 8] = [
+        ("GITHUB_SERVER_URL", "https://github.com"),
+        ("GITHUB_REPOSITORY", "acme/web"),
+        ("GITHUB_RUN_ID", "17"),
+        ("GITHUB_JOB", "e2e"),
+        ("GITHUB_WORKFLOW", "Tests & more"),
+        ("GITHUB_SHA", "c0ffee"),
+        ("GITHUB_REF", "refs/pull/5/merge"),
+        ("GITHUB_HEAD_REF", "feature/x"),
+    ];
+
+    #[test]
+    fn a_rerun_is_a_run_of_its_own_that_names_the_one_it_repeats() {
+        let attempt = |number| identity(&[&GITHUB[..], &[("GITHUB_RUN_ATTEMPT", number)]].concat());
+        let (one, two, three) = (attempt("1"), attempt("2"), attempt("3"));
+        assert_eq!(one.run_id, "github-17-e2e");
+        assert_eq!(one.rerun_of, None);
+        assert_eq!(two.run_id, "github-17-2-e2e");
+        assert_eq!(two.rerun_of.as_deref(), Some("github-17-e2e"));
+        assert_eq!(three.rerun_of.as_deref(), Some("github-17-2-e2e"));
+        assert_eq!(one.name.as_deref(), Some("Tests & more / e2e"));
+        assert_eq!(
+            three.url.as_deref(),
+            Some("https://github.com/acme/web/actions/runs/17/attempts/3")
+        );
+        let labels: Vec<_> = one
+            .labels
+            .iter()
+            .map(|(label, value)| format!("{label}={value}"))
+            .collect();
+        assert_eq!(
+            labels,
+            ["branch=feature/x", "ci=github", "commit=c0ffee", "pr=5"]
+        );
+        assert_eq!(one.job_id, two.job_id);
+    }
+
+    #[test]
+    fn a_name_of_ones_own_comes_before_what_the_ci_says() {
+        let named = identity(
+            &[
+                &GITHUB[..],
+                &[("RUNCAST_RUN_ID", "mine"), ("GITHUB_RUN_ATTEMPT", "2")],
+            ]
+            .concat(),
+        );
+        assert_eq!(named.run_id, "mine");
+        assert_eq!(named.rerun_of, None);
+        assert_eq!(
+            named.labels.get("branch").map(String::as_str),
+            Some("feature/x")
+        );
+    }
+
+    #[test]
+    fn the_parts_of_a_parallel_job_are_one_run() {
+        let gitlab = |index: &'static str, job_id: &'static str, name: &'static str| {
+            identity(&[
+                ("GITLAB_CI", "true"),
+                ("CI_PIPELINE_ID", "9"),
+                ("CI_JOB_ID", job_id),
+                ("CI_JOB_NAME", name),
+                ("CI_NODE_INDEX", index),
+                ("CI_NODE_TOTAL", "3"),
+            ])
+        };
+        let (one, three) = (gitlab("1", "100", "e2e 1/3"), gitlab("3", "102", "e2e 3/3"));
+        assert_eq!(one.run_id, "gitlab-9-e2e");
+        assert_eq!(one.run_id, three.run_id);
+        assert_eq!((one.shard, three.shard), (Some((1, 3)), Some((3, 3))));
+        let circle = identity(&[
+            ("CIRCLECI", "true"),
+            ("CIRCLE_WORKFLOW_ID", "w"),
+            ("CIRCLE_JOB", "e2e"),
+            ("CIRCLE_NODE_INDEX", "0"),
+            ("CIRCLE_NODE_TOTAL", "2"),
+        ]);
+        assert_eq!(
+            (circle.run_id.as_str(), circle.shard),
+            ("circleci-w-e2e", Some((1, 2)))
+        );
+    }
+
+    #[test]
+    fn without_a_ci_each_run_is_a_new_one() {
+        let (one, two) = (identity(&[]), identity(&[("GITHUB_RUN_ID", "")]));
+        assert!(one.run_id.starts_with("local-"));
+        assert_ne!(one.run_id, two.run_id);
+    }
+
+    #[test]
+    fn an_id_of_any_text_is_an_id_and_none_is_anothers() {
+        for text in [
+            "a b",
+            "a/b",
+            "ä",
+            "",
+            "a-b",
+            &"x".repeat(300),
+            &format!("{}y", "x".repeat(299)),
+        ] {
+            assert!(id_of(text).parse::<Id>().is_ok(), "{text}");
+        }
+        assert_eq!(id_of("a-b"), "a-b");
+        assert_ne!(id_of("a b"), id_of("a/b"));
+        assert_ne!(id_of(&"x".repeat(300)), id_of(&"x".repeat(301)));
+        assert_ne!(hash(&["a", "bc"]), hash(&["ab", "c"]));
+    }
+}
