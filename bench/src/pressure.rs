@@ -31,9 +31,7 @@ async fn out_of_order() -> Vec<Figure> {
     let before = scans(&stack).await;
     let send = join_all((0..SENDERS).map(async |sender| {
         for _ in 0..EACH {
-            stack
-                .publish("job", &format!("r{sender}"), "running")
-                .await;
+            stack.publish("job", &format!("r{sender}"), "running").await;
         }
     }));
     let read = join_all(viewers.iter_mut().map(async |viewer| {

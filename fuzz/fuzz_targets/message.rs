@@ -20,7 +20,7 @@ use shared::{
         grant::Grant,
         limits::{Beginning, Limits},
     },
-    bus::{Bus, Left},
+    bus::{Bus, Hangup},
     config::{self, Env, Streams},
     cursor::Cursor,
     execution::{Event, Seq, State},
@@ -38,7 +38,7 @@ static EDGE: LazyLock<Edge> = LazyLock::new(Edge::start);
 struct Edge {
     runtime: Runtime,
     limits: Limits,
-    left: Left,
+    hangup: Hangup,
     streams: Streams,
 }
 
@@ -97,17 +97,16 @@ impl Edge {
         let redis = ("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned());
         let env: Env = [redis].into_iter().collect();
         let streams = Streams::from_env(&env).unwrap();
-        let (limits, left) = runtime.block_on(async {
+        let (limits, hangup) = runtime.block_on(async {
             let bus = Bus::new(&config::Redis::from_env(&env).unwrap(), streams.poll);
-            let nobody = stream::new_id();
-            let left = bus.subscribe(&nobody, Vec::new(), None).await.left();
+            let hangup = bus.subscribe(None, Vec::new(), None).await.hangup();
             let limits = config::Limits::from_env(&env).unwrap();
-            (Limits::new(bus, limits, &streams), left)
+            (Limits::new(bus, limits, &streams), hangup)
         });
         Edge {
             runtime,
             limits,
-            left,
+            hangup,
             streams,
         }
     }
@@ -152,7 +151,7 @@ impl Edge {
         let session = Session {
             place: self.limits.place(&grant, &stream_id, &[], Beginning::New),
             stream_id,
-            left: self.left.clone(),
+            hangup: self.hangup.clone(),
             asked_at: Instant::now(),
             expires_at,
             deadline: None,

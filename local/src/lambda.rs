@@ -26,13 +26,13 @@ struct Inner {
     time_limit: Duration,
     max_environments: usize,
     report: Report,
-    environments: Mutex<Vec<Slot>>,
+    environments: Mutex<Vec<Entry>>,
     /// An environment has started, or could not.
     started: Notify,
 }
 
 /// An environment's place. It is taken before its process is there.
-struct Slot {
+struct Entry {
     id: u64,
     environment: Option<Arc<Environment>>,
     /// Invocations that it serves now.
@@ -43,7 +43,7 @@ struct Slot {
 
 /// An environment held by one invocation.
 struct Held {
-    slot: u64,
+    entry: u64,
     environment: Arc<Environment>,
     /// The initialization's time, for the first invocation.
     init: Option<Duration>,
@@ -95,7 +95,7 @@ impl Lambda {
     pub(crate) async fn prepare(&self) -> Result<(), NoAnswer> {
         if self.is_managed() {
             let held = self.acquire().await?;
-            self.with_slot(held.slot, |slot| slot.paid = false);
+            self.with_entry(held.entry, |entry| entry.paid = false);
             self.release(&held);
         }
         Ok(())
@@ -114,25 +114,25 @@ impl Lambda {
 
     /// The environments as they are now.
     pub(crate) fn environments(&self) -> Vec<EnvironmentNow> {
-        let slots = self.slots();
-        let now = |slot: &Slot| {
-            let environment = slot.environment.as_ref()?;
+        let entries = self.entries();
+        let now = |entry: &Entry| {
+            let environment = entry.environment.as_ref()?;
             Some(EnvironmentNow {
                 pid: environment.pid.as_raw(),
-                state: match (slot.busy, self.is_managed()) {
+                state: match (entry.busy, self.is_managed()) {
                     (0, false) => "frozen",
                     (0, true) => "idle",
                     _ => "busy",
                 },
             })
         };
-        slots.iter().filter_map(now).collect()
+        entries.iter().filter_map(now).collect()
     }
 
     /// Ends every process.
     pub(crate) fn stop(&self) {
-        for slot in self.slots().drain(..) {
-            if let Some(environment) = slot.environment {
+        for entry in self.entries().drain(..) {
+            if let Some(environment) = entry.environment {
                 environment.kill();
             }
         }
@@ -225,9 +225,9 @@ impl Lambda {
             Ok(environment) => {
                 self.0.report.cold_start(self.name());
                 let environment = Arc::new(environment);
-                self.with_slot(id, |slot| slot.environment = Some(environment.clone()));
+                self.with_entry(id, |entry| entry.environment = Some(environment.clone()));
                 Ok(Held {
-                    slot: id,
+                    entry: id,
                     init: Some(environment.init),
                     environment,
                 })
@@ -237,7 +237,7 @@ impl Lambda {
                     "INIT_REPORT Status: error\tFunction: {}\t{error}",
                     self.name()
                 );
-                self.slots().retain(|slot| slot.id != id);
+                self.entries().retain(|entry| entry.id != id);
                 Err(error)
             }
         };
@@ -246,34 +246,35 @@ impl Lambda {
     }
 
     fn claim(&self) -> Claim {
-        let mut slots = self.slots();
+        let mut entries = self.entries();
         let concurrency = self.0.spec.concurrency;
-        let free = slots.iter_mut().rev().find(|slot| {
-            let alive = slot
+        let free = entries.iter_mut().rev().find(|entry| {
+            let alive = entry
                 .environment
                 .as_ref()
                 .is_some_and(|process| process.is_alive());
-            alive && slot.busy < concurrency
+            alive && entry.busy < concurrency
         });
-        if let Some(slot) = free
-            && let Some(environment) = slot.environment.clone()
+        if let Some(entry) = free
+            && let Some(environment) = entry.environment.clone()
         {
-            slot.busy += 1;
-            let first = !std::mem::replace(&mut slot.paid, true);
+            entry.busy += 1;
+            let first = !std::mem::replace(&mut entry.paid, true);
             return Claim::Idle(Held {
-                slot: slot.id,
+                entry: entry.id,
                 init: first.then_some(environment.init),
                 environment,
             });
         }
-        slots.retain(|slot| {
-            slot.environment
+        entries.retain(|entry| {
+            entry
+                .environment
                 .as_ref()
                 .is_none_or(|process| process.is_alive())
         });
-        if slots.len() < self.0.max_environments {
+        if entries.len() < self.0.max_environments {
             let id = rand::random();
-            slots.push(Slot {
+            entries.push(Entry {
                 id,
                 environment: None,
                 busy: 1,
@@ -281,7 +282,7 @@ impl Lambda {
             });
             return Claim::Place(id);
         }
-        if self.is_managed() && slots.iter().any(|slot| slot.environment.is_none()) {
+        if self.is_managed() && entries.iter().any(|entry| entry.environment.is_none()) {
             Claim::Starting
         } else {
             Claim::Nothing
@@ -291,26 +292,26 @@ impl Lambda {
     /// Gives an environment back: frozen, until it is needed again.
     fn release(&self, held: &Held) {
         if !held.environment.is_alive() {
-            self.slots().retain(|slot| slot.id != held.slot);
+            self.entries().retain(|entry| entry.id != held.entry);
             return;
         }
         if !self.is_managed() {
             held.environment.freeze();
         }
-        self.with_slot(held.slot, |slot| slot.busy -= 1);
+        self.with_entry(held.entry, |entry| entry.busy -= 1);
     }
 
     fn is_managed(&self) -> bool {
         self.0.spec.concurrency > 1
     }
 
-    fn with_slot(&self, id: u64, change: impl FnOnce(&mut Slot)) {
-        if let Some(slot) = self.slots().iter_mut().find(|slot| slot.id == id) {
-            change(slot);
+    fn with_entry(&self, id: u64, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.entries().iter_mut().find(|entry| entry.id == id) {
+            change(entry);
         }
     }
 
-    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.0
             .environments
             .lock()

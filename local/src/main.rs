@@ -12,13 +12,13 @@ mod environment;
 mod function_url;
 mod functions;
 mod gateway;
-mod guard;
 mod invocation;
 mod lambda;
 mod listener;
 mod postgres;
 mod prelude;
 mod process;
+mod reaper;
 mod report;
 mod results;
 mod runtime_api;
@@ -71,7 +71,7 @@ enum Command {
     Cost(Box<cost::Options>),
     /// End what is left of a stack whose parent died
     #[command(hide = true)]
-    Guard(guard::Options),
+    Reaper(reaper::Options),
 }
 
 fn main() -> ExitCode {
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
             Command::Import(options) => client::import::run(*options).await,
             Command::Token(options) => client::token::run(options).await,
             Command::Cost(options) => Ok(cost::run(&options)),
-            Command::Guard(options) => guard::run(&options).await,
+            Command::Reaper(options) => reaper::run(&options).await,
         }
     });
     // Whatever still blocks a thread must not hold up the end.

@@ -17,7 +17,7 @@ use tokio::process::Command;
 
 use crate::{
     Error, checkout,
-    guard::Guard,
+    reaper::Reaper,
     server::{self, Server},
 };
 
@@ -39,7 +39,7 @@ impl Postgres {
     pub(crate) async fn start(
         state_dir: &Path,
         connections: usize,
-        guard: &Guard,
+        reaper: &Reaper,
     ) -> Result<Self, Error> {
         let dir = state_dir.join("postgres");
         fs::create_dir_all(&dir)?;
@@ -49,7 +49,7 @@ impl Postgres {
             fs::set_permissions(state_dir, fs::Permissions::from_mode(0o711))?;
             give(&dir, user)?;
         }
-        let programs = Programs::for_user(user, state_dir, guard.group).await?;
+        let programs = Programs::for_user(user, state_dir, reaper.group).await?;
         let password_file = dir.join("password");
         if !dir.join("data").exists() {
             programs.initialize(&dir, &password_file).await?;

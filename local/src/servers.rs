@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Error, guard::Guard, postgres::Postgres, valkey::Valkey};
+use crate::{Error, postgres::Postgres, reaper::Reaper, valkey::Valkey};
 
 /// What the streaming functions may do in Redis: listen, pass a close beacon on, keep the limits'
 /// keys by scripts, and count what is in the queues, whose keys are added.
@@ -102,7 +102,7 @@ impl Servers {
         given: &Given,
         connections: usize,
         state_dir: &Path,
-        guard: &Guard,
+        reaper: &Reaper,
     ) -> Result<Self, Error> {
         let failed = |server, source| NotStarted {
             server,
@@ -114,7 +114,7 @@ impl Servers {
                 Some(url) => Ok((None, url.clone())),
                 None => {
                     eprintln!("runcast: starting Valkey");
-                    let valkey = Valkey::start(state_dir, guard).await;
+                    let valkey = Valkey::start(state_dir, reaper).await;
                     let valkey = valkey.map_err(|error| failed("Valkey", error))?;
                     let url = valkey.url.clone();
                     Ok::<_, NotStarted>((Some(valkey), url))
@@ -126,7 +126,7 @@ impl Servers {
                 Some(url) => Ok((None, url.clone())),
                 None => {
                     eprintln!("runcast: starting Postgres");
-                    let postgres = Postgres::start(state_dir, connections, guard).await;
+                    let postgres = Postgres::start(state_dir, connections, reaper).await;
                     let postgres = postgres.map_err(|error| failed("Postgres", error))?;
                     let url = postgres.url.clone();
                     Ok((Some(postgres), url))

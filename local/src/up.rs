@@ -21,10 +21,10 @@ use crate::{
     buttons::Buttons,
     functions::Functions,
     gateway::{self, Gateway},
-    guard::Guard,
     lambda::Lambda,
     listener::listen,
     process,
+    reaper::Reaper,
     report::Report,
     schedule,
     servers::{Addresses, Given, Servers},
@@ -90,7 +90,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
 struct Started {
     lambdas: Vec<Lambda>,
     servers: Option<Arc<Servers>>,
-    guard: Option<Guard>,
+    reaper: Option<Reaper>,
     state_dir: Option<tempfile::TempDir>,
     /// Of a folder that was named: two stacks in one would take each other's servers for their own.
     lock: Option<File>,
@@ -126,7 +126,7 @@ impl Started {
             servers.stop().await;
         }
         drop(self.state_dir);
-        drop(self.guard);
+        drop(self.reaper);
     }
 }
 
@@ -140,8 +140,8 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
     let url = format!("http://{}", listener.local_addr()?);
 
     let state_dir = started.state_dir(options.state_dir.as_deref())?;
-    let guard = Guard::start(&state_dir, options.state_dir.is_none())?;
-    let guard = started.guard.insert(guard);
+    let reaper = Reaper::start(&state_dir, options.state_dir.is_none())?;
+    let reaper = started.reaper.insert(reaper);
     let max_environments = usize::from(options.max_environments);
     // Every environment may open a connection at once.
     let connections = max_environments.clamp(100, 2000) + 50;
@@ -149,7 +149,7 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
         redis_url: options.redis_url.clone(),
         database_url: options.database_url.clone(),
     };
-    let servers = Servers::start(&given, connections, &state_dir, guard).await?;
+    let servers = Servers::start(&given, connections, &state_dir, reaper).await?;
     let servers = started.servers.insert(Arc::new(servers));
 
     let (signer, variables) = access()?;
@@ -158,7 +158,7 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
         time_limit: Duration::from_secs(options.timeout_seconds),
         max_environments,
         managed: options.managed,
-        group: guard.group,
+        group: reaper.group,
         report: Report::default(),
         variables,
     };

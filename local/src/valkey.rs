@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::{
     Error, checkout,
-    guard::Guard,
+    reaper::Reaper,
     server::{self, Server},
 };
 
@@ -21,16 +21,21 @@ pub(crate) struct Valkey {
 }
 
 impl Valkey {
-    pub(crate) async fn start(state_dir: &Path, guard: &Guard) -> Result<Self, Error> {
+    pub(crate) async fn start(state_dir: &Path, reaper: &Reaper) -> Result<Self, Error> {
         let dir = state_dir.join("valkey");
         std::fs::create_dir_all(&dir)?;
         std::fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
         let binary = binary()?;
-        let start = async |port| Self::start_at(&binary, &dir, port, guard).await;
+        let start = async |port| Self::start_at(&binary, &dir, port, reaper).await;
         server::on_a_free_port(start).await
     }
 
-    async fn start_at(binary: &Path, dir: &Path, port: u16, guard: &Guard) -> Result<Self, Error> {
+    async fn start_at(
+        binary: &Path,
+        dir: &Path,
+        port: u16,
+        reaper: &Reaper,
+    ) -> Result<Self, Error> {
         let password = server::password();
         let log = dir.join("valkey.log");
         // In files, so that a server that is started again is the same.
@@ -46,7 +51,7 @@ impl Valkey {
                  maxclients 20000\nlogfile valkey.log\n"
             ),
         )?;
-        let (binary, dir, group) = (binary.to_owned(), dir.to_owned(), guard.group);
+        let (binary, dir, group) = (binary.to_owned(), dir.to_owned(), reaper.group);
         let start = move || {
             let mut command = Command::new(&binary);
             command

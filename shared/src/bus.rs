@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::registry::Left;
+pub use self::registry::Hangup;
 use self::{
     driver::Driver,
     redirect::{Call, Redirects},
@@ -227,8 +227,8 @@ impl Subscription {
 
     /// Tells when the viewer has left, or the stream is evicted.
     #[must_use]
-    pub fn left(&self) -> Left {
-        self.signals.left()
+    pub fn hangup(&self) -> Hangup {
+        self.signals.hangup()
     }
 
     /// Waits for the next signal. Cancelling it loses nothing.

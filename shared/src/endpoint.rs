@@ -11,7 +11,7 @@ use redis::{
 };
 use tokio::time::Instant;
 
-use self::nodes::{Node, Others};
+use self::nodes::{Node, Nodes};
 use crate::{cause, config};
 
 /// What a missing answer is.
@@ -37,14 +37,14 @@ pub(crate) fn hello() -> Cmd {
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     redis: config::Redis,
-    others: Arc<Others>,
+    nodes: Arc<Nodes>,
 }
 
 impl Endpoint {
     pub(crate) fn new(redis: &config::Redis) -> Self {
         Endpoint {
             redis: redis.clone(),
-            others: Arc::default(),
+            nodes: Arc::default(),
         }
     }
 
@@ -66,16 +66,16 @@ impl Endpoint {
     ) -> RedisResult<MultiplexedConnection> {
         let mut tried = 1;
         let connection = loop {
-            match self.open(self.others.next(), settings).await {
+            match self.open(self.nodes.next(), settings).await {
                 Ok(connection) => break connection,
-                Err(error) if tried > self.others.count() => return Err(error),
+                Err(error) if tried > self.nodes.count() => return Err(error),
                 Err(error) => tracing::warn!(%error, "failed to connect to a node of Redis"),
             }
             tried += 1;
         };
         if self.redis.cluster {
-            let (others, connection) = (self.others.clone(), connection.clone());
-            tokio::spawn(async move { others.learn(connection).await });
+            let (nodes, connection) = (self.nodes.clone(), connection.clone());
+            tokio::spawn(async move { nodes.learn(connection).await });
         }
         Ok(connection)
     }

@@ -336,7 +336,9 @@ impl Feed {
             return None;
         }
         let until = self.gaps.until().filter(|_| !self.cursor.is_nudged());
-        Some(until.map_or(self.read_not_before, |until| until.max(self.read_not_before)))
+        Some(until.map_or(self.read_not_before, |until| {
+            until.max(self.read_not_before)
+        }))
     }
 
     /// Begins, or begins again, with current states; only the last carries the cursor, which then
@@ -368,7 +370,8 @@ impl Feed {
             }
             Watch::Project { .. } => data.extend(events.map(|(_, event)| event.data.clone())),
         }
-        self.cursor.reset(states.heads.iter().copied(), states.epoch);
+        self.cursor
+            .reset(states.heads.iter().copied(), states.epoch);
         self.gaps = Gaps::new(self.watch.tracks());
         let id = self.cursor.to_string();
         let last = data.pop();

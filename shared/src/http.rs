@@ -1,8 +1,8 @@
 //! The HTTP face of the functions: what they all have, from headers to health. What each streams, is in
 //! [`status`] and [`queues`]; what is sent, in [`updates`].
 
-mod asked;
 mod body;
+mod incoming;
 pub mod queues;
 pub mod status;
 pub mod updates;
@@ -28,7 +28,7 @@ use tower_http::{
     set_header::SetResponseHeaderLayer,
 };
 
-use self::asked::{Asked, PathId};
+use self::incoming::{Incoming, PathId};
 use crate::{
     access::{
         grant::Grant,
@@ -82,28 +82,28 @@ impl Edge {
     }
 
     /// Finds and checks the token of who wants to watch.
-    async fn authenticate(&self, asked: &Asked) -> Result<Grant, Problem> {
-        let token = asked.parameter("token");
-        let checked = self.verifier.authenticate(&asked.headers, token);
-        self.let_in(checked, asked).await
+    async fn authenticate(&self, incoming: &Incoming) -> Result<Grant, Problem> {
+        let token = incoming.parameter("token");
+        let checked = self.verifier.authenticate(&incoming.headers, token);
+        self.let_in(checked, incoming).await
     }
 
     /// Finds and checks the token of who wants to send.
-    async fn authenticate_sender(&self, asked: &Asked) -> Result<Grant, Problem> {
-        let checked = self.verifier.authenticate_sender(&asked.headers);
-        self.let_in(checked, asked).await
+    async fn authenticate_sender(&self, incoming: &Incoming) -> Result<Grant, Problem> {
+        let checked = self.verifier.authenticate_sender(&incoming.headers);
+        self.let_in(checked, incoming).await
     }
 
     /// Counts who comes without a valid token.
     async fn let_in(
         &self,
         checked: Result<Grant, TokenError>,
-        asked: &Asked,
+        incoming: &Incoming,
     ) -> Result<Grant, Problem> {
         match checked {
             Ok(grant) => Ok(grant),
             Err(error) => {
-                if let Some(source) = asked.source {
+                if let Some(source) = incoming.source {
                     self.limits.count_failed_try(source).await?;
                 }
                 Err(error.into())
@@ -115,11 +115,11 @@ impl Edge {
     /// client's stream was evicted, and its page did not listen: it is to stop coming back.
     async fn begin(
         &self,
-        asked: &Asked,
+        incoming: &Incoming,
         grant: &Grant,
         channels: Vec<(Channel, usize)>,
     ) -> Result<Option<(Session, Subscription)>, Problem> {
-        let beginning = match asked.last_event_id().as_deref() {
+        let beginning = match incoming.last_event_id().as_deref() {
             Some(EVICTED) => {
                 self.limits.admit(grant, Beginning::Resumed).await?;
                 return Ok(None);
@@ -142,10 +142,10 @@ impl Edge {
         let session = Session {
             stream_id,
             place,
-            left: subscription.left(),
-            asked_at: asked.at,
+            hangup: subscription.hangup(),
+            asked_at: incoming.at,
             expires_at: grant.expires_at,
-            deadline: asked.deadline,
+            deadline: incoming.deadline,
         };
         Ok(Some((session, subscription)))
     }
@@ -235,9 +235,9 @@ where
 async fn close(
     State(edge): State<Arc<Edge>>,
     PathId(stream_id): PathId,
-    asked: Asked,
+    incoming: Incoming,
 ) -> Result<StatusCode, Problem> {
-    if let Some(source) = asked.source {
+    if let Some(source) = incoming.source {
         edge.limits.count_close(source).await?;
     }
     if let Ok(stream_id) = stream_id.parse() {

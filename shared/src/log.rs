@@ -21,12 +21,12 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
+use self::shared::Reads;
 pub use self::{
     append::{Answer, Appended, Submission, Sweep},
     read::{After, Head, States},
     shared::{Read, SharedRead},
 };
-use self::shared::Reads;
 use crate::config;
 
 /// How long one read may take before its connection counts as dead.

@@ -25,7 +25,7 @@ pub use self::source::{Frame, Next, Source, Stats};
 use self::window::Ends;
 use crate::{
     access::limits::Place,
-    bus::Left,
+    bus::Hangup,
     config::Streams,
     execution::{Id, Timestamp},
     telemetry,
@@ -46,7 +46,7 @@ pub struct Session {
     /// Its place among its subject's streams.
     pub place: Place,
     /// Tells when its viewer has left, or it is evicted.
-    pub left: Left,
+    pub hangup: Hangup,
     /// When it was asked for.
     pub asked_at: Instant,
     /// When the caller's token runs out.
@@ -150,8 +150,8 @@ async fn run(
         () = sender.closed() => Reason::Gone,
         () = sleep_until(ends.expired_at) => Reason::Expired,
         () = sleep_until(ends.rotate_at) => Reason::Rotate,
-        () = session.left.wait() => {
-            if session.left.is_evicted() { Reason::Evicted } else { Reason::Closed }
+        () = session.hangup.wait() => {
+            if session.hangup.is_evicted() { Reason::Evicted } else { Reason::Closed }
         }
         // Asked for before the first frame goes out, and not waited for.
         () = session.place.hold() => Reason::Evicted,

@@ -145,7 +145,8 @@ pub(crate) fn judge_viewer(watched: &Watched, record: &Record, findings: &mut Fi
             None => findings.find(Fault::Foreign, format!("{name:?} is in no log")),
         }
         let (last, next) = (states.last(), seen.states.get(id).map(|states| &states[0]));
-        let is_older = next.is_some_and(|next| next["seq"].as_u64() < last.unwrap()["seq"].as_u64());
+        let is_older =
+            next.is_some_and(|next| next["seq"].as_u64() < last.unwrap()["seq"].as_u64());
         if is_older {
             findings.find(Fault::Stale, format!("{name:?}: {next:?} after {last:?}"));
         }

@@ -49,7 +49,10 @@ impl Seen {
             event.data
         );
         // Who has seen nothing yet, is of any.
-        let is_of_any = event.id.split(',').all(|part| part.split('.').next() == Some("0"));
+        let is_of_any = event
+            .id
+            .split(',')
+            .all(|part| part.split('.').next() == Some("0"));
         self.epoch = epoch.filter(|_| !is_of_any);
         self.numbers.extend(number.parse::<u64>().ok());
         self.last_event_id = Some(event.id.clone());

@@ -131,10 +131,13 @@ impl World {
         ] {
             primary.batch_execute(change).await.unwrap();
         }
-        eventually("nothing is committed that the standby has not", async || {
-            let synchronous = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
-            primary.query_opt(synchronous, &[]).await.unwrap()
-        })
+        eventually(
+            "nothing is committed that the standby has not",
+            async || {
+                let synchronous = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+                primary.query_opt(synchronous, &[]).await.unwrap()
+            },
+        )
         .await;
         self.postgres.kill().await;
         self.database_url = url;

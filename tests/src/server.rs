@@ -19,7 +19,7 @@ pub struct Server {
     folder: PathBuf,
     /// Who it runs as, where that is not the test's own user.
     user: Option<User>,
-    /// Its stack's, which the guard ends even where this test is killed.
+    /// Its stack's, which the reaper ends even where this test is killed.
     group: Pid,
     restarted: Option<std::process::Child>,
 }

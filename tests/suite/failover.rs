@@ -129,7 +129,10 @@ async fn a_log_that_lost_its_end_in_a_failover_is_told_of_and_never_mistaken() {
     stack.publish("job", "r", "passed").await;
     for viewer in [&mut viewer, &mut back, &mut further] {
         let (seqs, reason) = viewer.rest().await;
-        assert_eq!((seqs.last(), reason.as_deref()), (Some(&3), Some("complete")));
+        assert_eq!(
+            (seqs.last(), reason.as_deref()),
+            (Some(&3), Some("complete"))
+        );
     }
     drop(standby);
 }
@@ -140,8 +143,13 @@ async fn a_log_that_was_restored_is_told_of_once_its_operator_says_so() {
     stack.publish("job", "r", "running").await;
     let mut viewer = stack.watch(PATH).await;
     viewer.state().await;
-    let answer = stack.invoke("migrate", &json!({"action": "restored"})).await;
-    assert!(answer["epoch"].as_u64().unwrap() > 1_700_000_000, "{answer}");
+    let answer = stack
+        .invoke("migrate", &json!({"action": "restored"}))
+        .await;
+    assert!(
+        answer["epoch"].as_u64().unwrap() > 1_700_000_000,
+        "{answer}"
+    );
     let (state, cursor) = reset(&mut viewer).await;
     assert_eq!(state["status"], "running");
     assert_eq!(cursor, format!("1.{}", answer["epoch"]));

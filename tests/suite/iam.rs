@@ -85,10 +85,10 @@ async fn redis_is_shown_a_new_token_on_each_connection_and_before_one_is_too_old
     }
     // The subscription went on, and nobody was told of anything.
     bus.publish(&close, "").await.unwrap();
-    let left = subscription.left();
+    let hangup = subscription.hangup();
     tokio::select! {
         signal = subscription.recv() => panic!("{signal:?}"),
-        () = left.wait() => {}
+        () = hangup.wait() => {}
     }
     next_second().await;
     front.cut();

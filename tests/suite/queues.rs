@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use integration::{
-    bull::Bull, eventually, redis_server::Cluster, server::Server,
+    bull::Bull,
+    eventually,
+    redis_server::Cluster,
+    server::Server,
     stack::{Stack, signal},
     viewer::Viewer,
 };

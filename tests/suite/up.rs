@@ -142,7 +142,7 @@ async fn a_second_stack_does_not_take_the_folder_of_a_running_one() {
 }
 
 #[tokio::test]
-async fn a_guard_ends_no_process_that_is_not_its_stacks() {
+async fn a_reaper_ends_no_process_that_is_not_its_stacks() {
     // What a crash leaves behind, whose pid has become another's.
     let mut other = Command::new("sleep")
         .arg("600")
@@ -154,9 +154,9 @@ async fn a_guard_ends_no_process_that_is_not_its_stacks() {
     std::fs::create_dir_all(&data).unwrap();
     let pid = other.id().unwrap().to_string();
     std::fs::write(data.join("postmaster.pid"), pid).unwrap();
-    let mut guard = Command::new(binary("runcast"));
-    guard.arg("guard").arg(folder.path());
-    run(guard.stdin(Stdio::null()).process_group(0)).await;
+    let mut reaper = Command::new(binary("runcast"));
+    reaper.arg("reaper").arg(folder.path());
+    run(reaper.stdin(Stdio::null()).process_group(0)).await;
     assert!(other.try_wait().unwrap().is_none(), "it was ended");
 }
 

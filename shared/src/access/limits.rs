@@ -138,14 +138,14 @@ impl Limits {
     /// # Errors
     /// Where it does so too often.
     pub async fn admit(&self, grant: &Grant, beginning: Beginning) -> Result<(), Limited> {
-        let slot = subject(grant);
+        let prefix = subject(grant);
         match beginning {
             Beginning::New => {
                 let most = self.settings.connects_per_minute;
-                self.count(&TRIES, &slot, 1, most).await
+                self.count(&TRIES, &prefix, 1, most).await
             }
             Beginning::Resumed => {
-                self.count(&RESUMES, &slot, 1, self.resumes_per_minute)
+                self.count(&RESUMES, &prefix, 1, self.resumes_per_minute)
                     .await
             }
         }
@@ -165,9 +165,9 @@ impl Limits {
     /// # Errors
     /// Where this address tries too often.
     pub async fn count_failed_try(&self, source: IpAddr) -> Result<(), Limited> {
-        let slot = slot("source", &neighbourhood(source));
+        let prefix = prefix("source", &neighbourhood(source));
         let most = self.settings.connects_per_minute;
-        self.count(&TRIES, &slot, 1, most).await
+        self.count(&TRIES, &prefix, 1, most).await
     }
 
     /// Counts a request to end a stream, which needs no token.
@@ -175,8 +175,8 @@ impl Limits {
     /// # Errors
     /// Where this address asks too often.
     pub async fn count_close(&self, source: IpAddr) -> Result<(), Limited> {
-        let slot = slot("source", &neighbourhood(source));
-        self.count(&CLOSES, &slot, 1, CLOSES_PER_MINUTE).await
+        let prefix = prefix("source", &neighbourhood(source));
+        self.count(&CLOSES, &prefix, 1, CLOSES_PER_MINUTE).await
     }
 
     /// The place of a stream of these channels, which is not taken yet.
@@ -200,8 +200,14 @@ impl Limits {
         }
     }
 
-    async fn count(&self, rate: &Rate, slot: &str, count: usize, most: u64) -> Result<(), Limited> {
-        let keys = [format!("{slot}:{}", rate.name)];
+    async fn count(
+        &self,
+        rate: &Rate,
+        prefix: &str,
+        count: usize,
+        most: u64,
+    ) -> Result<(), Limited> {
+        let keys = [format!("{prefix}:{}", rate.name)];
         let arguments = [most.to_string(), count.to_string()];
         match self.bus.eval::<u64>(&ADMIT, &keys, &arguments).await {
             Ok(0) => Ok(()),
@@ -275,12 +281,12 @@ impl Place {
 /// What the keys of a subject begin with.
 fn subject(grant: &Grant) -> String {
     let who = format!("{}\0{}", grant.organization_id, grant.subject);
-    slot("subject", &who)
+    prefix("subject", &who)
 }
 
 /// What the keys of one subject or address begin with. The braces put them into one slot of a
 /// cluster; the hash keeps names out of Redis, and bounds their length.
-fn slot(scope: &str, who: &str) -> String {
+fn prefix(scope: &str, who: &str) -> String {
     format!("limit:{{{scope}:{}}}", hash(who))
 }
 
@@ -328,7 +334,7 @@ mod tests {
 
     #[test]
     fn keys_of_one_subject_share_a_slot_and_hide_it() {
-        let key = slot("subject", "acme\0ann@example.com");
+        let key = prefix("subject", "acme\0ann@example.com");
         assert!(
             key.starts_with("limit:{subject:") && key.ends_with('}'),
             "{key}"

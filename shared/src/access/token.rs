@@ -234,7 +234,9 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
             (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
         }
         // RFC 7518, section 3.2: as long as the hash, at least. In base64url, without padding.
-        AlgorithmParameters::OctetKey(key) if key.value.len() >= (MIN_HS256_BYTES * 4).div_ceil(3) => {
+        AlgorithmParameters::OctetKey(key)
+            if key.value.len() >= (MIN_HS256_BYTES * 4).div_ceil(3) =>
+        {
             (Algorithm::HS256, KeyAlgorithm::HS256)
         }
         _ => return None,

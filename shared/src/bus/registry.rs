@@ -48,12 +48,12 @@ struct Listener {
     /// Whose executions it follows.
     organization_id: Option<Id>,
     sender: mpsc::Sender<Signal>,
-    beside: Arc<Beside>,
+    flags: Arc<Flags>,
 }
 
 /// What a listener is told beside its buffer, which may be full.
 #[derive(Debug, Default)]
-struct Beside {
+struct Flags {
     /// Events did not fit.
     overflow: AtomicBool,
     /// The viewer has left, or the stream is evicted.
@@ -66,14 +66,14 @@ struct Beside {
 #[derive(Debug)]
 pub(super) struct Signals {
     receiver: mpsc::Receiver<Signal>,
-    beside: Arc<Beside>,
+    flags: Arc<Flags>,
 }
 
 /// Tells when a stream's viewer has left, or the stream is evicted.
 #[derive(Clone, Debug)]
-pub struct Left(Arc<Beside>);
+pub struct Hangup(Arc<Flags>);
 
-impl Left {
+impl Hangup {
     /// Waits until the viewer has left, or the stream is evicted. Cancelling it loses nothing.
     pub async fn wait(&self) {
         self.0.left.notified().await;
@@ -87,14 +87,14 @@ impl Left {
 }
 
 impl Signals {
-    pub(super) fn left(&self) -> Left {
-        Left(self.beside.clone())
+    pub(super) fn hangup(&self) -> Hangup {
+        Hangup(self.flags.clone())
     }
 
     pub(super) async fn recv(&mut self) -> Signal {
         // What overflowed was sent after all that is buffered, and the buffer was full: so there
         // is something to receive, and the flag is looked at after it.
-        if self.beside.overflow.swap(false, Ordering::AcqRel) {
+        if self.flags.overflow.swap(false, Ordering::AcqRel) {
             return Signal::Nudge;
         }
         match self.receiver.recv().await {
@@ -114,7 +114,7 @@ impl Registry {
         close: Option<Channel>,
     ) -> (u64, Signals) {
         let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-        let beside = Arc::<Beside>::default();
+        let flags = Arc::<Flags>::default();
         let mut listeners = self.lock();
         listeners.last_id += 1;
         let id = listeners.last_id;
@@ -127,7 +127,7 @@ impl Registry {
                 track,
                 organization_id: organization_id.cloned(),
                 sender: sender.clone(),
-                beside: beside.clone(),
+                flags: flags.clone(),
             };
             let new = || Listened {
                 channel,
@@ -139,7 +139,7 @@ impl Registry {
             let listened = listeners.channels.entry(name).or_insert_with(new);
             listened.listeners.push(listener);
         }
-        let signals = Signals { receiver, beside };
+        let signals = Signals { receiver, flags };
         (id, signals)
     }
 
@@ -192,9 +192,9 @@ impl Registry {
             let signal = match (&channel, &event) {
                 (Channel::Close(_), _) => {
                     if payload == EVICTED.as_bytes() {
-                        listener.beside.is_evicted.store(true, Ordering::Release);
+                        listener.flags.is_evicted.store(true, Ordering::Release);
                     }
-                    listener.beside.left.notify_one();
+                    listener.flags.left.notify_one();
                     continue;
                 }
                 (Channel::Queues(_), _) => Signal::Message(payload.into()),
@@ -208,7 +208,7 @@ impl Registry {
                 (_, None) => Signal::Nudge,
             };
             if listener.sender.try_send(signal).is_err() {
-                listener.beside.overflow.store(true, Ordering::Release);
+                listener.flags.overflow.store(true, Ordering::Release);
             }
         }
     }
@@ -237,7 +237,9 @@ mod tests {
         let registry = Registry::default();
         let add = |organization_id: &str| {
             let organization_id = organization_id.parse().unwrap();
-            registry.add(Some(&organization_id), watch.channels(), None).1
+            registry
+                .add(Some(&organization_id), watch.channels(), None)
+                .1
         };
         let mut listening: Vec<Signals> = (0..1000).map(|_| add("o")).collect();
         let mut other = add("x");
@@ -276,10 +278,10 @@ mod tests {
             registry.dispatch("job:r1:status", b"a nudge");
         }
         registry.dispatch("stream:r1:close", b"");
-        signals.left().wait().await;
-        assert!(!signals.left().is_evicted());
+        signals.hangup().wait().await;
+        assert!(!signals.hangup().is_evicted());
         registry.dispatch("stream:r1:close", b"evicted");
-        signals.left().wait().await;
-        assert!(signals.left().is_evicted());
+        signals.hangup().wait().await;
+        assert!(signals.hangup().is_evicted());
     }
 }

@@ -106,7 +106,8 @@ impl World {
             .all(|(track, after)| after.0 >= pruned(track) || after.0 == logged[track]);
         if !continuous {
             // Current states, read afresh: the viewer starts over from them.
-            self.cursor.reset(self.logged.iter().map(|head| Seq(*head)), 0);
+            self.cursor
+                .reset(self.logged.iter().map(|head| Seq(*head)), 0);
             self.seen.clone_from(&self.logged);
             self.cursor.finish_read(false);
             return;

@@ -16,7 +16,7 @@ const NODES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The nodes of a cluster, as one of them told.
 #[derive(Debug, Default)]
-pub(super) struct Others {
+pub(super) struct Nodes {
     nodes: Mutex<Vec<Node>>,
     /// Counts connections: each is made to the next node.
     turn: AtomicUsize,
@@ -29,7 +29,7 @@ pub(super) struct Node {
     port: u16,
 }
 
-impl Others {
+impl Nodes {
     /// The node whose turn it is; `None` for the configured address.
     pub(super) fn next(&self) -> Option<Node> {
         let nodes = self.nodes();
@@ -144,11 +144,11 @@ mod tests {
             range(vec![Value::Nil]),
             Value::Nil,
         ]);
-        let others = Others::default();
-        assert_eq!(others.next(), None);
-        *others.nodes.lock().unwrap() = Node::of_slots(&slots);
+        let known = Nodes::default();
+        assert_eq!(known.next(), None);
+        *known.nodes.lock().unwrap() = Node::of_slots(&slots);
         let turns: Vec<_> = (0..8)
-            .map(|_| others.next().map(|node| (node.host, node.port)))
+            .map(|_| known.next().map(|node| (node.host, node.port)))
             .collect();
         let named = |host: &str, port| Some((host.to_owned(), port));
         let round = [named("a", 1), named("b", 2), named("", 3), None];

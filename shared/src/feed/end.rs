@@ -19,7 +19,12 @@ pub(super) enum End {
 
 impl End {
     /// The end of a track by its execution, which has been over for so long.
-    pub(super) fn of(status: Status, open_tests: u32, over_for: Duration, settle: Duration) -> Self {
+    pub(super) fn of(
+        status: Status,
+        open_tests: u32,
+        over_for: Duration,
+        settle: Duration,
+    ) -> Self {
         if !status.is_terminal() {
             return End::Open;
         }

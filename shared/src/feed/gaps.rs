@@ -115,7 +115,10 @@ mod tests {
         assert_eq!(kept.count(), 10, "a megabyte at most");
         assert!(gaps.take(0, Seq(1)).is_none());
         assert!(gaps.take(0, Seq(2)).is_some());
-        assert!(gaps.take(0, Seq(12)).is_none(), "what is before it, is gone");
+        assert!(
+            gaps.take(0, Seq(12)).is_none(),
+            "what is before it, is gone"
+        );
         let kept = (2..).take_while(|seq| gaps.keep(0, Seq(*seq), small.clone()));
         assert_eq!(kept.count(), MAX_EVENTS);
     }

@@ -11,7 +11,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Edge, asked::Asked, streaming};
+use super::{Edge, incoming::Incoming, streaming};
 use crate::{
     config::{self, Env},
     error::Problem,
@@ -42,9 +42,9 @@ pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
     super::serve(super::router("queue-stats", edge, own, "GET /events")).await
 }
 
-async fn watch(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    let grant = app.edge.authenticate(&asked).await?;
-    let Some((session, subscription)) = app.edge.begin(&asked, &grant, Vec::new()).await? else {
+async fn watch(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, Problem> {
+    let grant = app.edge.authenticate(&incoming).await?;
+    let Some((session, subscription)) = app.edge.begin(&incoming, &grant, Vec::new()).await? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     match app.queues.watch(grant, subscription).await {

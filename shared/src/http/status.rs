@@ -12,7 +12,7 @@ use http::StatusCode;
 
 use super::{
     Edge,
-    asked::{Asked, PathId},
+    incoming::{Incoming, PathId},
     streaming,
 };
 use crate::{
@@ -87,7 +87,7 @@ pub fn router(kind: Kind, env: &Env) -> Result<Router, ConfigError> {
 async fn watch_one(
     State(app): State<Arc<App>>,
     PathId(id): PathId,
-    asked: Asked,
+    incoming: Incoming,
 ) -> Result<Response, Problem> {
     let ids = vec![parse_id(&id)?];
     let watch = |organization_id: &Id| {
@@ -97,12 +97,12 @@ async fn watch_one(
             ids,
         })
     };
-    app.open(watch, &asked).await
+    app.open(watch, &incoming).await
 }
 
-async fn watch_many(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, Problem> {
-    let watch = |organization_id: &Id| watch_of(app.kind, organization_id, &asked);
-    app.open(watch, &asked).await
+async fn watch_many(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, Problem> {
+    let watch = |organization_id: &Id| watch_of(app.kind, organization_id, &incoming);
+    app.open(watch, &incoming).await
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
@@ -114,9 +114,9 @@ impl App {
     async fn open(
         &self,
         watch: impl FnOnce(&Id) -> Result<Watch, Problem>,
-        asked: &Asked,
+        incoming: &Incoming,
     ) -> Result<Response, Problem> {
-        let grant = self.edge.authenticate(asked).await?;
+        let grant = self.edge.authenticate(incoming).await?;
         let watch = watch(&grant.organization_id)?;
         if let Watch::Project { project_id, .. } = &watch
             && !grant.covers_project(project_id)
@@ -124,17 +124,17 @@ impl App {
             return Err(Problem::not_found());
         }
         let channels = watch.channels();
-        // Postgres and Redis are connected to beside each other.
-        let begun = self.edge.begin(asked, &grant, channels);
-        let (begun, ()) = tokio::join!(begun, self.log.connect());
-        let begun = begun?;
+        // Postgres and Redis are connected to beside each other: the read waits for the same connection.
+        let log = self.log.clone();
+        tokio::spawn(async move { log.connect().await });
+        let begun = self.edge.begin(incoming, &grant, channels).await?;
         let Some((session, subscription)) = begun else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
         let request = crate::feed::Request {
             watch,
             grant,
-            last_event_id: asked.last_event_id(),
+            last_event_id: incoming.last_event_id(),
         };
         let streams = &self.edge.streams;
         let opened = Feed::open(&self.log, subscription, streams, request).await;
@@ -154,10 +154,10 @@ impl App {
 }
 
 /// What `?runId=…&runId=…`, `?testId=…` or `?projectId=…` asks for.
-fn watch_of(kind: Kind, organization_id: &Id, asked: &Asked) -> Result<Watch, Problem> {
+fn watch_of(kind: Kind, organization_id: &Id, incoming: &Incoming) -> Result<Watch, Problem> {
     let name = kind.id_name();
     let mut ids: Vec<Id> = Vec::new();
-    for (_, value) in asked
+    for (_, value) in incoming
         .query
         .iter()
         .filter(|(parameter, _)| parameter == name)
@@ -172,7 +172,10 @@ fn watch_of(kind: Kind, organization_id: &Id, asked: &Asked) -> Result<Watch, Pr
             )));
         }
     }
-    let projects = asked.query.iter().filter(|(name, _)| name == "projectId");
+    let projects = incoming
+        .query
+        .iter()
+        .filter(|(name, _)| name == "projectId");
     let projects: Vec<_> = projects.map(|(_, value)| value).collect();
     match (&projects[..], ids.is_empty()) {
         ([project_id], true) => Ok(Watch::Project {

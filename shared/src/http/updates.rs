@@ -9,7 +9,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{Edge, asked::Asked, body};
+use super::{Edge, body, incoming::Incoming};
 use crate::{
     access::grant::Grant,
     config::{ConfigError, Env},
@@ -71,11 +71,11 @@ pub fn router(env: &Env) -> Result<Router, ConfigError> {
 
 async fn take(
     State(app): State<Arc<App>>,
-    asked: Asked,
+    incoming: Incoming,
     request: Request,
 ) -> Result<Response, Problem> {
-    let grant = app.edge.authenticate_sender(&asked).await?;
-    let body = body::read(&asked.headers, request.into_body()).await?;
+    let grant = app.edge.authenticate_sender(&incoming).await?;
+    let body = body::read(&incoming.headers, request.into_body()).await?;
     let submissions = submissions(&body, &grant)?;
     drop(body);
     let limits = &app.edge.limits;

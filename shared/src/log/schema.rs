@@ -121,7 +121,11 @@ async fn delete(client: &Client, part: &str, days: f64) -> Result<u64, LogError>
 pub async fn begin_epoch(database: &config::Database) -> Result<i64, LogError> {
     let begin = "UPDATE epoch SET epoch = greatest(epoch + 1, extract(epoch FROM now())::bigint) \
                  RETURNING epoch";
-    Ok(connect(database).await?.query_one(begin, &[]).await?.try_get(0)?)
+    Ok(connect(database)
+        .await?
+        .query_one(begin, &[])
+        .await?
+        .try_get(0)?)
 }
 
 /// Lets the log's two roles log in by IAM authentication, as RDS wants it: whoever is a member of

@@ -30,13 +30,13 @@ pub type SharedRead = Shared<BoxFuture<'static, Result<Arc<Read>, Arc<LogError>>
 
 /// The reads that were asked for last.
 #[derive(Debug, Default)]
-pub(super) struct Reads(Mutex<HashMap<Place, Asked>>);
+pub(super) struct Reads(Mutex<HashMap<Place, Pending>>);
 
 /// What is watched, and from where on.
 type Place = (Watch, Vec<Seq>, u64);
 
 #[derive(Debug)]
-struct Asked {
+struct Pending {
     read: WeakShared<BoxFuture<'static, Result<Arc<Read>, Arc<LogError>>>>,
     has_begun: Arc<AtomicBool>,
 }
@@ -74,7 +74,7 @@ impl Log {
         let read = read.map(|read| read.map_err(Arc::new)).boxed().shared();
         reads.retain(|_, asked| asked.read.upgrade().is_some());
         if let Some(read) = read.downgrade() {
-            reads.insert(place, Asked { read, has_begun });
+            reads.insert(place, Pending { read, has_begun });
         }
         read
     }

@@ -1,4 +1,4 @@
-//! What outlives `runcast up` for a moment: when its parent is gone, however it went, the guard
+//! What outlives `runcast up` for a moment: when its parent is gone, however it went, the reaper
 //! ends every process of the stack and removes its folder.
 //!
 //! It leads the process group of all that the stack starts, and learns of its parent's death by
@@ -27,17 +27,17 @@ pub(crate) struct Options {
     remove: bool,
 }
 
-/// A running guard. Dropped, it ends the stack.
-pub(crate) struct Guard {
+/// A running reaper. Dropped, it ends the stack.
+pub(crate) struct Reaper {
     /// The process group to start processes in.
     pub(crate) group: i32,
     _child: tokio::process::Child,
 }
 
-impl Guard {
+impl Reaper {
     pub(crate) fn start(state_dir: &std::path::Path, remove: bool) -> Result<Self, Error> {
         let mut command = tokio::process::Command::new(std::env::current_exe()?);
-        command.arg("guard").arg(state_dir);
+        command.arg("reaper").arg(state_dir);
         if remove {
             command.arg("--remove");
         }
@@ -46,7 +46,7 @@ impl Guard {
             .stdout(Stdio::null())
             .process_group(0)
             .spawn()?;
-        Ok(Guard {
+        Ok(Reaper {
             group: process::pid(&child)?.as_raw(),
             _child: child,
         })
@@ -56,7 +56,7 @@ impl Guard {
 /// Waits for the parent's end, then ends the stack.
 pub(crate) async fn run(options: &Options) -> Result<ExitCode, Error> {
     // A group that loses its parent while some of it is frozen gets SIGHUP (POSIX, `_exit`). It
-    // must not end the guard before its work is done.
+    // must not end the reaper before its work is done.
     let _hangup = signal(SignalKind::hangup())?;
     process::stdin_ended().await;
     // Postgres ends in order, and frees its shared memory, where it is asked to. The file that tells

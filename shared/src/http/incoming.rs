@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::error::Problem;
 
 /// What a stream's request says, beside its path.
-pub(super) struct Asked {
+pub(super) struct Incoming {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     /// When Lambda kills the function.
@@ -20,7 +20,7 @@ pub(super) struct Asked {
     pub(super) at: Instant,
 }
 
-impl Asked {
+impl Incoming {
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().find(|(parameter, _)| parameter == name);
         found.map(|(_, value)| value.as_str())
@@ -36,7 +36,7 @@ impl Asked {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Asked {
+impl<S: Sync> FromRequestParts<S> for Incoming {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -44,7 +44,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         let Query(query) = query
             .map_err(|_| Problem::bad_request("The query is not valid: percent-encode it."))?;
         let context = parts.extensions.lambda_context_ref();
-        Ok(Asked {
+        Ok(Incoming {
             query,
             headers: parts.headers.clone(),
             deadline: context.map(lambda_http::Context::deadline),
