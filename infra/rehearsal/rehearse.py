@@ -4,6 +4,7 @@ Builds what would be uploaded, asks every linter, makes every mistake of `mistak
 ministack, an emulator that runs the built functions, and sends an update the whole way.
 """
 
+import gzip
 import json
 import os
 import re
@@ -24,7 +25,7 @@ import mistakes
 import rules
 from templates import APPLICATION, CHECKOUT, DATA, load, translate
 
-BINARIES = ("test-status", "job-status", "queue-stats", "worker", "migrate")
+BINARIES = ("test-status", "job-status", "queue-stats", "worker", "ingest", "migrate")
 # A cold start loads the whole of it.
 MOST_ZIPPED_BYTES = 2_500_000
 # Amazon Linux 2023's. https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html
@@ -136,7 +137,15 @@ def eventually(what, ask, seconds=60):
 
 
 def get(url, token=TOKEN):
-    request = urllib.request.Request(url, headers={"X-Auth-Token": token})
+    return ask(urllib.request.Request(url, headers={"X-Auth-Token": token}))
+
+
+def post(url, body, token=TOKEN, **headers):
+    headers = {"X-Auth-Token": token, "Content-Type": "application/json", **headers}
+    return ask(urllib.request.Request(url, data=body, headers=headers))
+
+
+def ask(request):
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, response.headers, response.read().decode()
@@ -281,6 +290,21 @@ def scene(client, endpoint, postgres):
     if status != 401:
         raise Failed(f"no token, and the function URL answers {status} {body}")
     print("  SQS, worker, log, job-status, function URL: three events, in order, then the end; 401 without a token")
+    host = urllib.parse.urlparse(answers["IngestAddress"]).hostname
+    sent = [{"eventId": f"sent-{status}", "kind": "job", "id": "sent", "projectId": "demo", "status": status}
+            for status in ("running", "passed")]  # fmt: skip
+    updates = f"{endpoint}/_aws/lambda-url/{host.split('.')[0]}/api/updates"
+    body = json.dumps({"updates": sent}).encode()
+    status, _, said = post(updates, body)
+    if status != 200 or json.loads(said)["accepted"] != 2:
+        raise Failed(f"ingest answers {status} {said}")
+    status, _, said = post(updates, gzip.compress(body), **{"Content-Encoding": "gzip"})
+    if status != 200 or json.loads(said)["duplicates"] != 2:
+        raise Failed(f"ingest answers {status} {said} to gzip")
+    status, _, said = post(updates, body, "none")
+    if status != 401:
+        raise Failed(f"no token, and ingest answers {status} {said}")
+    print("  ingest, function URL: two updates accepted, the same by gzip known already; 401 without a token")
     answer = client("lambda").invoke(FunctionName=answers["MigrateFunction"], Payload='{"action":"prune","olderThanDays":30}')
     pruned = json.loads(answer["Payload"].read())
     if pruned != {"prunedEvents": 0, "prunedRejectedUpdates": 0}:

@@ -6,9 +6,9 @@ import re
 from templates import CHECKOUT, of_type, values
 
 STREAMS = {"TestStatus": "test-status", "JobStatus": "job-status", "QueueStats": "queue-stats"}
-FUNCTIONS = {*STREAMS, "Worker", "Migrate"}
+FUNCTIONS = {*STREAMS, "Worker", "Ingest", "Migrate"}
 SECRETS = {
-    "AuthJwks", "OwnerDatabaseUrl", "QueueRedisUrl", "StreamsDatabaseUrl", "StreamsRedisUrl",
+    "AuthJwks", "IngestRedisUrl", "OwnerDatabaseUrl", "QueueRedisUrl", "StreamsDatabaseUrl", "StreamsRedisUrl",
     "WorkerDatabaseUrl", "WorkerRedisUrl",
 }  # fmt: skip
 # What the sources count, and the label, if any, that is a dimension beside the function. An alarm on
@@ -92,6 +92,16 @@ def functions(application, _):
             yield f"{name} publishes nothing that managed instances could run"
     if properties(application, "JobStatus")["Environment"] != properties(application, "TestStatus")["Environment"]:
         yield "TestStatus and JobStatus are configured differently"
+    ingest = properties(application, "Ingest")["Environment"]["Variables"]
+    worker = properties(application, "Worker")["Environment"]["Variables"]
+    for variable in ("AUTH_JWKS", "AUTH_ISSUER", "AUTH_AUDIENCE", "CONNECTS_PER_MINUTE", "AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH"):
+        if ingest.get(variable) != shared[variable]:
+            yield f"Ingest has another {variable} than the streams"
+    for variable in DATABASE_VARIABLES | {"STALLED_AFTER_SECONDS"}:
+        if ingest.get(variable) != worker[variable]:
+            yield f"Ingest has another {variable} than the worker"
+    if "IngestReserved" not in json.dumps(properties(application, "Ingest").get("ReservedConcurrentExecutions")):
+        yield "a flood of updates takes every environment, and all of Postgres's connections, and nothing can limit it"
     if shared.get("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH") != "true":
         yield "behind API Gateway every path would begin with the stage, and none be found"
 
@@ -122,6 +132,21 @@ def urls(application, _):
         for grant in by_action.values():
             if "distribution/${Distribution}" not in json.dumps(grant.get("SourceArn")):
                 yield f"{name} lets in every distribution of every account"
+
+
+    # Whoever sends updates signs nothing: its token is what lets it in.
+    if properties(application, "IngestUrl")["AuthType"] != "NONE":
+        yield "Ingest's URL answers 403 to whoever does not hash its body"
+    grants = [
+        grant["Properties"]
+        for grant in of_type(application, "AWS::Lambda::Permission").values()
+        if grant["Properties"]["FunctionName"] == {"Ref": "Ingest"} and grant.get("Condition") == "FunctionUrls"
+    ]
+    by_action = {grant["Action"]: grant for grant in grants}
+    if by_action.get("lambda:InvokeFunctionUrl", {}).get("FunctionUrlAuthType") != "NONE":
+        yield "Ingest's URL answers 403: nobody may lambda:InvokeFunctionUrl"
+    if by_action.get("lambda:InvokeFunction", {}).get("InvokedViaFunctionUrl") is not True:
+        yield "Ingest's URL answers 403, or it can be invoked by anybody, without its URL"
 
 
 def queues(application, _):
@@ -175,7 +200,7 @@ def schema(application, _):
         yield "CloudFormation waits for the migration longer, or less long, than it can take"
     if "MigrateVersion" not in json.dumps(migration["Version"]):
         yield "new code does not migrate: nothing of the resource changes"
-    for name in (*STREAMS, "Worker"):
+    for name in (*STREAMS, "Worker", "Ingest"):
         if "Schema" not in json.dumps(application["Resources"][name].get("DependsOn", [])):
             yield f"{name} is replaced before the schema is there"
     targets = [rule["Properties"]["Targets"][0] for rule in of_type(application, "AWS::Events::Rule").values()]
@@ -195,10 +220,14 @@ def api(application, _):
         if "StageName" in deployment["Properties"]:
             yield "the API has a second stage, without limits"
     paths = gateway["Body"]["paths"]
-    if set(paths) != {f"/api/{path}/{{proxy+}}" for path in STREAMS.values()}:
+    served = {f"/api/{path}/{{proxy+}}": name for name, path in STREAMS.items()}
+    served |= {path: "Ingest" for path in ("/api/updates", "/api/updates/{proxy+}")}
+    if set(paths) != set(served):
         yield f"the API's paths are {sorted(paths)}"
-    for name, path in STREAMS.items():
-        call = paths[f"/api/{path}/{{proxy+}}"]["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]
+    if "application/json" not in gateway["Body"].get("x-amazon-apigateway-binary-media-types", []):
+        yield "updates that are packed by gzip come as broken text"
+    for path, name in served.items():
+        call = paths[path]["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]
         uri = json.dumps(call["uri"])
         if call.get("responseTransferMode") != "STREAM":
             yield f"{path} is collected before it is sent"
@@ -219,7 +248,7 @@ def cloudfront(application, _):
         if kept.get(code) != 0:
             yield f"one viewer's {code} is everybody's for 10 s"
     origins = {origin["Id"]: origin for origin in config["Origins"]}
-    if set(origins) != {"dashboard", *STREAMS.values()}:
+    if set(origins) != {"dashboard", "updates", *STREAMS.values()}:
         yield f"the origins are {sorted(origins)}"
     heartbeat = application["Parameters"]["StreamHeartbeatSeconds"]["MaxValue"]
     for name, path in STREAMS.items():
@@ -250,6 +279,19 @@ def cloudfront(application, _):
             yield f"{path} takes tokens in the clear"
         if "ViewerRequests" not in json.dumps(behaviour.get("FunctionAssociations")):
             yield f"{path} answers 403 to a beacon, which cannot sign its body"
+    updates, behaviour = origins["updates"], behaviours["/api/updates*"]
+    if "IngestUrl" not in json.dumps(updates["DomainName"]) or behaviour["TargetOriginId"] != "updates":
+        yield "updates go to another function"
+    if "OriginAccessControlId" in updates:
+        yield "updates answer 403 to whoever does not hash its body"
+    if updates["CustomOriginConfig"]["OriginProtocolPolicy"] != "https-only" or behaviour["ViewerProtocolPolicy"] != "https-only":
+        yield "updates take tokens in the clear"
+    if behaviour.get("CachePolicyId") != CACHING_DISABLED or behaviour.get("OriginRequestPolicyId") != ALL_VIEWER_EXCEPT_HOST:
+        yield "updates lose their token, or have a host that no URL answers to"
+    if "POST" not in behaviour["AllowedMethods"]:
+        yield "updates cannot be sent"
+    if "FunctionAssociations" in behaviour:
+        yield "updates get the hash of an empty body, which is not theirs"
     for name in ("FunctionAccess", "FilesAccess"):
         access = properties(application, name)["OriginAccessControlConfig"]
         if (access["SigningBehavior"], access["SigningProtocol"]) != ("always", "sigv4"):
@@ -288,6 +330,11 @@ def permissions(application, data):
         environment = properties(application, "Worker" if name == "Worker" else "TestStatus")["Environment"]
         if f"runcast_{user}@" not in json.dumps(environment):
             yield f"{name} logs in to Postgres as another than runcast_{user}"
+    policies = json.dumps(properties(application, "IngestRole")["Policies"])
+    if "elasticache:Connect" not in policies or "/runcast_writer" not in policies or re.search(r"dbuser:[^\"]*\*", policies):
+        yield "Ingest cannot log in, or can as anybody"
+    if "sqs:" in policies:
+        yield "Ingest may read or send what is the worker's"
     policies = json.dumps(properties(application, "QueueStatsRole")["Policies"])
     if "elasticache:Connect" not in policies or "rds-db:" in policies:
         yield "QueueStats cannot log in to the cache, or can to Postgres"
@@ -432,7 +479,7 @@ def network(_, data):
 
 
 def cache(_, data):
-    for name in ("ServerlessCache", "CacheNodes", "StreamsUser", "WorkerUser", "Users"):
+    for name in ("ServerlessCache", "CacheNodes", "StreamsUser", "WorkerUser", "IngestUser", "Users"):
         if properties(data, name)["Engine"] != "valkey":
             yield f"{name} is not Valkey"
     nodes = properties(data, "CacheNodes")
@@ -443,9 +490,10 @@ def cache(_, data):
         yield "nothing can fail over to one node"
     if "Maximum" not in properties(data, "ServerlessCache").get("CacheUsageLimits", {}).get("ECPUPerSecond", {}):
         yield "the cache's bill has no upper end"
-    if properties(data, "Users")["UserIds"] != [{"Ref": "StreamsUser"}, {"Ref": "WorkerUser"}]:
+    if properties(data, "Users")["UserIds"] != [{"Ref": user} for user in ("StreamsUser", "WorkerUser", "IngestUser")]:
         yield "the cache lets in others, or not all"
-    for name, table in (("StreamsUser", "STREAM_RULES"), ("WorkerUser", "WORKER_RULES")):
+    users = (("StreamsUser", "STREAM_RULES"), ("WorkerUser", "WORKER_RULES"), ("IngestUser", "INGEST_RULES"))
+    for name, table in users:
         user = properties(data, name)
         if user["UserId"] != user["UserName"]:
             yield f"{name} cannot log in by IAM: its id and name differ"
@@ -462,6 +510,8 @@ def cache(_, data):
             yield "a streaming function could forge events"
         if name == "WorkerUser" and "~" in access:
             yield "the worker may read or write keys"
+        if name == "IngestUser" and re.findall(r"~\S+", access) != ["~limit:*"]:
+            yield "ingest may read or write others' keys"
         for rule in local_rules(table):
             wanted = rule.strip("()").split()
             if not all(word in (selector if rule.startswith("(") else outside).rstrip(")").split() for word in wanted):

@@ -23,11 +23,11 @@ use crate::{PATIENCE, binary, eventually, secrets::leak, viewer::Viewer};
 pub const SHARED_JWKS: &str = r#"{"keys":[{"kty":"oct","kid":"shared","alg":"HS256",
     "k":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}"#;
 
-/// A token of that key: `{"sub":"s","org":"demo","scope":"status:read","iss":"runcast-local",
-/// "aud":"runcast","exp":4102444800}`.
+/// A token of that key: `{"sub":"s","org":"demo","scope":"status:read status:write",
+/// "iss":"runcast-local","aud":"runcast","exp":4102444800}`.
 pub const SHARED_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6InNoYXJlZCJ9.\
-    eyJzdWIiOiJzIiwib3JnIjoiZGVtbyIsInNjb3BlIjoic3RhdHVzOnJlYWQiLCJpc3MiOiJydW5jYXN0LWxvY2FsIiwiYXVkIjoicnVuY2FzdCIsImV4cCI6NDEwMjQ0NDgwMH0.\
-    FLicn8ozC97YjkdaeTBqTMnp1UmmsuW95z4oQmBZDf0";
+    eyJzdWIiOiJzIiwib3JnIjoiZGVtbyIsInNjb3BlIjoic3RhdHVzOnJlYWQgc3RhdHVzOndyaXRlIiwiaXNzIjoicnVuY2FzdC1sb2NhbCIsImF1ZCI6InJ1bmNhc3QiLCJleHAiOjQxMDI0NDQ4MDB9.\
+    cSA9HFDyVNQyRcRxNaYBJAnYExqaWKztPklgY4Jz_34";
 
 /// Polls so far apart that an event which arrives was not found by one.
 pub const NO_POLL: (&str, &str) = ("FALLBACK_POLL_SECONDS", "600");

@@ -231,6 +231,29 @@ async fn see_common(held: &mut Held) {
     }
 }
 
+/// Every answer to who sends updates, but those of faults and limits.
+async fn see_updates(held: &mut Held) {
+    let path = "/api/updates";
+    let token = held.stack.write_token.clone();
+    let mut odd = update("job", "sent", "running");
+    odd["line"] = json!([]);
+    odd["durationMs"] = json!("soon");
+    let updates = json!([odd, odd, update("job", "sent", "flying"), {}]);
+    let answer = held.stack.post(&updates).await;
+    held.document.see_answer(path, "post", answer).await;
+    for (token, encoding, body) in [
+        (token.as_str(), "identity", b"[]".to_vec()),
+        ("none", "identity", b"{}".to_vec()),
+        (&token, "identity", vec![b' '; 5 * 1024 * 1024 + 1]),
+        (&token, "br", b"{}".to_vec()),
+    ] {
+        let request = held.stack.post_request(token).body(body);
+        let request = request.header("Content-Encoding", encoding);
+        let answer = request.send().await.unwrap();
+        held.document.see_answer(path, "post", answer).await;
+    }
+}
+
 /// What is answered where Postgres refuses, then without Redis.
 async fn see_faults(held: &mut Held) {
     let postgres = held.stack.postgres().await;
@@ -244,12 +267,18 @@ async fn see_faults(held: &mut Held) {
         held.get(&many, &format!("{many}?projectId=demo"), Some(&token))
             .await;
     }
+    held.stack.worker_may_commit(false).await;
+    let updates = json!([update("job", "not-sent", "running")]);
+    let refused = held.stack.post(&updates).await;
+    held.document
+        .see_answer("/api/updates", "post", refused)
+        .await;
     let valkey = held.stack.valkey_pid().await;
     signal(valkey, Signal::SIGKILL);
     gone(valkey).await;
     let queues = "/api/queue-stats/events";
     held.get(queues, queues, Some(&token)).await;
-    for function in ["job-status", "test-status", "queue-stats"] {
+    for function in ["job-status", "test-status", "queue-stats", "updates"] {
         let ready = format!("/api/{function}/ready");
         held.get(&ready, &ready, None).await;
     }
@@ -257,7 +286,8 @@ async fn see_faults(held: &mut Held) {
 
 /// What is answered to who asks too often.
 async fn see_limits(held: Held) -> Held {
-    let stack = Stack::with(&[], &[("CONNECTS_PER_MINUTE", "1")]).await;
+    let variables = [("CONNECTS_PER_MINUTE", "1"), ("UPDATES_PER_MINUTE", "1")];
+    let stack = Stack::with(&[], &variables).await;
     let mut held = Held {
         stack,
         document: held.document,
@@ -279,6 +309,12 @@ async fn see_limits(held: Held) -> Held {
             held.document.see_answer(&path, &method, refused).await;
         }
     }
+    let updates = json!([update("job", "sent", "running")]);
+    held.stack.post(&updates).await;
+    let refused = held.stack.post(&updates).await;
+    held.document
+        .see_answer("/api/updates", "post", refused)
+        .await;
     held
 }
 
@@ -308,6 +344,7 @@ async fn all_that_is_specified_is_seen_and_nothing_else() {
     held.get(queues, &evicted, Some(&token)).await;
     see_mistakes(&mut held, "job").await;
     see_mistakes(&mut held, "test").await;
+    see_updates(&mut held).await;
     see_common(&mut held).await;
     assert_eq!(
         held.rest(one, expires).await,
@@ -360,7 +397,9 @@ async fn schemathesis_finds_nothing() {
     // Streams end soon, by themselves.
     let stack = Stack::with(&[], &[("STREAM_WINDOW_SECONDS", "1"), ("QUEUE_NAMES", "q")]).await;
     let document = checkout("docs/openapi.json");
-    let authorization = format!("Authorization: Bearer {}", stack.token);
+    let scope = "status:read,status:write";
+    let token = stack.token(&["--org", "demo", "--scope", scope]).await;
+    let authorization = format!("Authorization: Bearer {token}");
     let settings = checkout("tests/schemathesis.toml");
     let mut run = python(&["-m", "schemathesis.cli", "--no-color"]);
     run.arg("--config-file")

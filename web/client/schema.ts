@@ -95,6 +95,60 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/updates': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Sends status updates
+     * @description Committed in the order given before it is answered. A rejected update holds up no other. After a 503, send all of them again: the `eventId`s make each one. The organization is the token's, and need not be named; nor need the project, where the token is for one. At most 5 MB, also unpacked; `Content-Encoding: gzip` is taken. No CORS: it is for machines.
+     */
+    post: operations['sendUpdates'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/updates/health': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Alive */
+    get: operations['healthUpdates'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/updates/ready': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Redis and Postgres reachable */
+    get: operations['readyUpdates'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/test-status/streams/{streamId}/close': {
     parameters: {
       query?: never;
@@ -563,6 +617,10 @@ export interface components {
     Invocation: {
       updates: components['schemas']['Update'][];
     };
+    /** @description What `POST /api/updates` takes. */
+    SentUpdates: {
+      updates: unknown[];
+    };
     Rejection: {
       index: number;
       eventId: string | null;
@@ -575,7 +633,7 @@ export interface components {
       field: string;
       reason: string;
     };
-    /** @description What a direct invocation of the worker answers. */
+    /** @description What became of updates, as a direct invocation of the worker, or `POST /api/updates`, answers. */
     InvocationAnswer: {
       accepted: number;
       duplicates: number;
@@ -635,6 +693,53 @@ export interface components {
       };
       content: {
         'text/event-stream': unknown;
+      };
+    };
+    /** @description What became of each update. */
+    Taken: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content: {
+        'application/json': components['schemas']['InvocationAnswer'];
+      };
+    };
+    /** @description More than 5 MB, as it came or unpacked. */
+    TooLarge: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description Not JSON, or packed otherwise than by gzip. */
+    UnsupportedMediaType: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        Accept: string;
+        'Accept-Encoding': string;
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
       };
     };
     /** @description Yes. */
@@ -755,7 +860,7 @@ export interface components {
         'application/problem+json': components['schemas']['Problem'];
       };
     };
-    /** @description Too many connects. */
+    /** @description Too many connects, or updates. */
     TooManyRequests: {
       headers: {
         'Cache-Control': components['headers']['Cache-Control'];
@@ -835,6 +940,7 @@ export type Epoch = components['schemas']['Epoch'];
 export type MessageEnvelope = components['schemas']['MessageEnvelope'];
 export type ProjectMessageEnvelope = components['schemas']['ProjectMessageEnvelope'];
 export type Invocation = components['schemas']['Invocation'];
+export type SentUpdates = components['schemas']['SentUpdates'];
 export type Rejection = components['schemas']['Rejection'];
 export type Warning = components['schemas']['Warning'];
 export type InvocationAnswer = components['schemas']['InvocationAnswer'];
@@ -843,6 +949,9 @@ export type BatchItemFailure = components['schemas']['BatchItemFailure'];
 export type ResponseTestStream = components['responses']['TestStream'];
 export type ResponseJobStream = components['responses']['JobStream'];
 export type ResponseQueueStatsStream = components['responses']['QueueStatsStream'];
+export type ResponseTaken = components['responses']['Taken'];
+export type ResponseTooLarge = components['responses']['TooLarge'];
+export type ResponseUnsupportedMediaType = components['responses']['UnsupportedMediaType'];
 export type ResponseHealth = components['responses']['Health'];
 export type ResponseReady = components['responses']['Ready'];
 export type ResponseClosed = components['responses']['Closed'];
@@ -997,6 +1106,56 @@ export interface operations {
       401: components['responses']['Unauthorized'];
       405: components['responses']['MethodNotAllowed'];
       429: components['responses']['TooManyRequests'];
+      503: components['responses']['Unavailable'];
+    };
+  };
+  sendUpdates: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['SentUpdates'];
+      };
+    };
+    responses: {
+      200: components['responses']['Taken'];
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      405: components['responses']['MethodNotAllowed'];
+      413: components['responses']['TooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
+      429: components['responses']['TooManyRequests'];
+      503: components['responses']['Unavailable'];
+    };
+  };
+  healthUpdates: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      200: components['responses']['Health'];
+      405: components['responses']['MethodNotAllowed'];
+    };
+  };
+  readyUpdates: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      200: components['responses']['Ready'];
+      405: components['responses']['MethodNotAllowed'];
       503: components['responses']['Unavailable'];
     };
   };

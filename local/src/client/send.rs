@@ -1,6 +1,10 @@
 //! Sending updates over HTTP, as a producer does.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use backon::{ExponentialBuilder, Retryable};
 use flate2::{Compression, write::GzEncoder};
@@ -48,6 +52,8 @@ pub(crate) struct Sender {
     recipient: Recipient,
     /// The stack's, where none was given.
     token: OnceCell<String>,
+    /// Whether a packed body did not arrive as it was sent: what stands between took it for text.
+    is_plain: AtomicBool,
 }
 
 /// What became of updates.
@@ -81,6 +87,7 @@ impl Sender {
             http: http.timeout(ANSWER_TIMEOUT).build()?,
             recipient,
             token: OnceCell::new(),
+            is_plain: AtomicBool::new(false),
         })
     }
 
@@ -150,7 +157,9 @@ impl Sender {
         let address = self.recipient.target.path("/api/updates");
         let request = self.http.post(address).bearer_auth(token);
         let request = request.header(header::CONTENT_TYPE, "application/json");
-        let request = match packed(body) {
+        let packed = packed(body).filter(|_| !self.is_plain.load(Ordering::Relaxed));
+        let is_packed = packed.is_some();
+        let request = match packed {
             Some(body) => request.header(header::CONTENT_ENCODING, "gzip").body(body),
             None => request.body(body.to_owned()),
         };
@@ -164,8 +173,13 @@ impl Sender {
         }
         let retry_after = response.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let is_unreadable = is_packed && status == StatusCode::BAD_REQUEST;
+        if is_unreadable {
+            self.is_plain.store(true, Ordering::Relaxed);
+        }
         // 408 and 5xx are of what stands between, too.
-        let may_pass = status.is_server_error()
+        let may_pass = is_unreadable
+            || status.is_server_error()
             || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
         Err(NotSent {
             why: refusal(response).await,

@@ -110,6 +110,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "it needs AWS",
     ),
     (
+        "runcast run --junit 'target/surefire-reports/*.xml' -- mvn test",
+        "it needs a project of Java's; tests/suite/reports.rs",
+    ),
+    (
         "runcast cost --viewers … --minutes …",
         "tests/suite/cost.rs",
     ),
