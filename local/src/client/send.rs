@@ -197,6 +197,7 @@ impl Sender {
                 Some(project) => project,
                 None => "demo".parse()?,
             }]),
+            queues: None,
             ttl_seconds: 24 * 3600,
             scope: vec![Scope::Write],
         };
