@@ -10,8 +10,9 @@ use page::{Page, pages, tree};
 use serde_json::{Value, json};
 
 /// What looks like a path of the checkout, and is none, or is not there yet.
-const NO_PATHS: [(&str, &str); 7] = [
+const NO_PATHS: [(&str, &str); 8] = [
     ("LISTEN/NOTIFY", "two statements of SQL"),
+    ("application/json", "a media type"),
     ("application/problem+json", "a media type"),
     ("V3__what.sql", "one that you would write"),
     ("functions/NAME", "one that you would write"),

@@ -51,7 +51,7 @@ fn command(url: &str, arguments: &[&str]) -> Command {
 
 async fn finished(mut command: Command) -> Output {
     let output = timeout(2 * PATIENCE, command.output()).await;
-    output.expect("it ends").unwrap()
+    output.unwrap().unwrap()
 }
 
 fn pid(child: &Child) -> Pid {
@@ -341,130 +341,135 @@ async fn import(stack: &Stack, run_id: &str, file: &Path) -> Output {
     finished(command(&stack.url, &["import", "--run", run_id, &file])).await
 }
 
+/// A test's name, status, attempt, and whether it is flaky.
+type Told = (&'static str, &'static str, u64, bool);
+
+/// What tools have written, how its run ends, and its tests.
+const FILES: [(&str, &str, &[Told]); 8] = [
+    (
+        "surefire.xml",
+        "failed",
+        &[
+            ("bad", "failed", 2, false),
+            ("flaky", "passed", 3, true),
+            ("off", "skipped", 1, false),
+            ("ok", "passed", 1, false),
+        ],
+    ),
+    (
+        "gradle.xml",
+        "passed",
+        &[
+            ("flaky()", "passed", 2, true),
+            ("passes()", "passed", 1, false),
+            ("skipped()", "skipped", 1, false),
+        ],
+    ),
+    (
+        "gotestsum.xml",
+        "passed",
+        &[
+            ("TestEach/a_b", "passed", 1, false),
+            ("TestFlaky", "passed", 2, true),
+            ("TestPasses", "passed", 1, false),
+            ("TestSkipped", "skipped", 1, false),
+        ],
+    ),
+    (
+        "pytest.xml",
+        "failed",
+        &[
+            ("test_each[\\u6f22]", "passed", 1, false),
+            ("test_each[\\xe9]", "passed", 1, false),
+            ("test_each[a b]", "passed", 1, false),
+            ("test_each[a/b]", "passed", 1, false),
+            ("test_fails", "failed", 1, false),
+            // pytest's XML does not say that it failed first.
+            ("test_flaky", "passed", 1, false),
+            ("test_never", "failed", 1, false),
+            ("test_passes", "passed", 1, false),
+            ("test_setup", "error", 1, false),
+            ("test_skipped", "skipped", 1, false),
+            ("test_teardown", "error", 1, false),
+            ("test_xfail", "skipped", 1, false),
+        ],
+    ),
+    (
+        "pytest.jsonl",
+        "failed",
+        &[
+            ("TestA::test_fails", "failed", 1, false),
+            ("TestA::test_passes", "passed", 1, false),
+            ("test_each[\\u6f22]", "passed", 1, false),
+            ("test_each[\\xe9]", "passed", 1, false),
+            ("test_each[a b]", "passed", 1, false),
+            ("test_each[a/b]", "passed", 1, false),
+            ("test_flaky", "passed", 2, true),
+            ("test_never", "failed", 2, false),
+            ("test_setup", "error", 1, false),
+            ("test_skipped", "skipped", 1, false),
+            ("test_teardown", "error", 1, false),
+            ("test_xfail", "skipped", 1, false),
+        ],
+    ),
+    (
+        "pytest-ctrf.json",
+        "failed",
+        &[
+            ("test_sample.py::TestA::test_fails", "failed", 1, false),
+            ("test_sample.py::TestA::test_passes", "passed", 1, false),
+            ("test_sample.py::test_each[\\u6f22]", "passed", 1, false),
+            ("test_sample.py::test_each[\\xe9]", "passed", 1, false),
+            ("test_sample.py::test_each[a b]", "passed", 1, false),
+            ("test_sample.py::test_each[a/b]", "passed", 1, false),
+            ("test_sample.py::test_flaky", "passed", 2, true),
+            ("test_sample.py::test_never", "failed", 2, false),
+            ("test_sample.py::test_setup", "failed", 1, false),
+            ("test_sample.py::test_skipped", "skipped", 1, false),
+            ("test_sample.py::test_teardown", "failed", 1, false),
+            ("test_sample.py::test_xfail", "skipped", 1, false),
+        ],
+    ),
+    (
+        "jest-junit.xml",
+        "failed",
+        &[
+            ("a > b each a/b", "passed", 1, false),
+            ("a > b each 漢", "passed", 1, false),
+            ("a > b fails", "failed", 1, false),
+            ("a > b hook in hook", "failed", 1, false),
+            ("a > b passes", "passed", 1, false),
+            ("a > b skipped", "skipped", 1, false),
+            ("a > b slow", "failed", 1, false),
+            ("a > b the same", "failed", 1, false),
+            ("a > b the same", "passed", 1, false),
+            ("a > b todo", "passed", 1, false),
+            ("flaky", "passed", 1, false),
+        ],
+    ),
+    (
+        "jest-ctrf.json",
+        "failed",
+        &[
+            ("a > b each a/b", "passed", 1, false),
+            ("a > b each 漢", "passed", 1, false),
+            ("a > b fails", "failed", 3, false),
+            ("a > b hook in hook", "failed", 1, false),
+            ("a > b passes", "passed", 1, false),
+            ("a > b skipped", "skipped", 1, false),
+            ("a > b slow", "failed", 3, false),
+            ("a > b the same", "failed", 3, false),
+            ("a > b the same", "passed", 1, false),
+            ("a > b todo", "completed", 1, false),
+            ("flaky", "passed", 2, true),
+        ],
+    ),
+];
+
 #[tokio::test]
 async fn what_tools_write_is_shown_as_they_meant_it() {
     let stack = Stack::start().await;
-    let expected: [(&str, &str, &[(&str, &str, u64, bool)]); 8] = [
-        (
-            "surefire.xml",
-            "failed",
-            &[
-                ("bad", "failed", 2, false),
-                ("flaky", "passed", 3, true),
-                ("off", "skipped", 1, false),
-                ("ok", "passed", 1, false),
-            ],
-        ),
-        (
-            "gradle.xml",
-            "passed",
-            &[
-                ("flaky()", "passed", 2, true),
-                ("passes()", "passed", 1, false),
-                ("skipped()", "skipped", 1, false),
-            ],
-        ),
-        (
-            "gotestsum.xml",
-            "passed",
-            &[
-                ("TestEach/a_b", "passed", 1, false),
-                ("TestFlaky", "passed", 2, true),
-                ("TestPasses", "passed", 1, false),
-                ("TestSkipped", "skipped", 1, false),
-            ],
-        ),
-        (
-            "pytest.xml",
-            "failed",
-            &[
-                ("test_each[\\u6f22]", "passed", 1, false),
-                ("test_each[\\xe9]", "passed", 1, false),
-                ("test_each[a b]", "passed", 1, false),
-                ("test_each[a/b]", "passed", 1, false),
-                ("test_fails", "failed", 1, false),
-                // pytest's XML does not say that it failed first.
-                ("test_flaky", "passed", 1, false),
-                ("test_never", "failed", 1, false),
-                ("test_passes", "passed", 1, false),
-                ("test_setup", "error", 1, false),
-                ("test_skipped", "skipped", 1, false),
-                ("test_teardown", "error", 1, false),
-                ("test_xfail", "skipped", 1, false),
-            ],
-        ),
-        (
-            "pytest.jsonl",
-            "failed",
-            &[
-                ("TestA::test_fails", "failed", 1, false),
-                ("TestA::test_passes", "passed", 1, false),
-                ("test_each[\\u6f22]", "passed", 1, false),
-                ("test_each[\\xe9]", "passed", 1, false),
-                ("test_each[a b]", "passed", 1, false),
-                ("test_each[a/b]", "passed", 1, false),
-                ("test_flaky", "passed", 2, true),
-                ("test_never", "failed", 2, false),
-                ("test_setup", "error", 1, false),
-                ("test_skipped", "skipped", 1, false),
-                ("test_teardown", "error", 1, false),
-                ("test_xfail", "skipped", 1, false),
-            ],
-        ),
-        (
-            "pytest-ctrf.json",
-            "failed",
-            &[
-                ("test_sample.py::TestA::test_fails", "failed", 1, false),
-                ("test_sample.py::TestA::test_passes", "passed", 1, false),
-                ("test_sample.py::test_each[\\u6f22]", "passed", 1, false),
-                ("test_sample.py::test_each[\\xe9]", "passed", 1, false),
-                ("test_sample.py::test_each[a b]", "passed", 1, false),
-                ("test_sample.py::test_each[a/b]", "passed", 1, false),
-                ("test_sample.py::test_flaky", "passed", 2, true),
-                ("test_sample.py::test_never", "failed", 2, false),
-                ("test_sample.py::test_setup", "failed", 1, false),
-                ("test_sample.py::test_skipped", "skipped", 1, false),
-                ("test_sample.py::test_teardown", "failed", 1, false),
-                ("test_sample.py::test_xfail", "skipped", 1, false),
-            ],
-        ),
-        (
-            "jest-junit.xml",
-            "failed",
-            &[
-                ("a > b each a/b", "passed", 1, false),
-                ("a > b each 漢", "passed", 1, false),
-                ("a > b fails", "failed", 1, false),
-                ("a > b hook in hook", "failed", 1, false),
-                ("a > b passes", "passed", 1, false),
-                ("a > b skipped", "skipped", 1, false),
-                ("a > b slow", "failed", 1, false),
-                ("a > b the same", "failed", 1, false),
-                ("a > b the same", "passed", 1, false),
-                ("a > b todo", "passed", 1, false),
-                ("flaky", "passed", 1, false),
-            ],
-        ),
-        (
-            "jest-ctrf.json",
-            "failed",
-            &[
-                ("a > b each a/b", "passed", 1, false),
-                ("a > b each 漢", "passed", 1, false),
-                ("a > b fails", "failed", 3, false),
-                ("a > b hook in hook", "failed", 1, false),
-                ("a > b passes", "passed", 1, false),
-                ("a > b skipped", "skipped", 1, false),
-                ("a > b slow", "failed", 3, false),
-                ("a > b the same", "failed", 3, false),
-                ("a > b the same", "passed", 1, false),
-                ("a > b todo", "completed", 1, false),
-                ("flaky", "passed", 2, true),
-            ],
-        ),
-    ];
-    for (file, status, expected) in expected {
+    for (file, status, expected) in FILES {
         let run_id = file.replace('.', "-");
         let path = checkout("tests/results").join(file);
         let output = import(&stack, &run_id, &path).await;
@@ -518,9 +523,10 @@ async fn what_cannot_be_read_to_its_end_is_not_shown_at_all() {
     let laughs = "<?xml version=\"1.0\"?>\n<!DOCTYPE lolz [<!ENTITY lol \"lol\">\n\
                   <!ENTITY lol2 \"&lol;&lol;&lol;&lol;\">]>\n\
                   <testsuite><testcase name=\"&lol2;\"/></testsuite>";
-    let attributes: String = (0..1_000_000)
-        .map(|number| format!("a{number}='' "))
-        .collect();
+    let mut attributes = String::new();
+    for number in 0..1_000_000 {
+        attributes.push_str(&format!("a{number}='' "));
+    }
     let attributes = format!("<testsuite>\n<testcase {attributes}/></testsuite>");
     let cases: [(&str, &[u8], &str); 9] = [
         (

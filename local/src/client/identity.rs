@@ -61,10 +61,22 @@ impl Identity {
     }
 
     fn of_ci(said: Said) -> Self {
+        // What is run again of a run in parts is a run of its own: the others are not.
+        let again = |attempt: &u32| *attempt > 1;
+        let part = said
+            .shard
+            .filter(|_| said.attempt.as_ref().is_some_and(again));
         let run_of = |attempt: Option<u32>| {
-            let attempt = attempt.filter(|attempt| *attempt > 1);
+            let attempt = attempt.filter(again);
+            let part = part.filter(|_| attempt.is_some());
+            let numbers = [attempt, part.map(|(index, _)| index)];
             let parts = [said.ci.to_owned()].into_iter().chain(said.run.clone());
-            let parts = parts.chain(attempt.map(|attempt| attempt.to_string()));
+            let parts = parts.chain(
+                numbers
+                    .into_iter()
+                    .flatten()
+                    .map(|number| number.to_string()),
+            );
             let parts: Vec<_> = parts.chain(said.job.clone()).collect();
             id_of(&parts.join("-"))
         };
@@ -88,7 +100,7 @@ impl Identity {
                 .into_iter()
                 .filter_map(|(label, value)| Some((label, value?)))
                 .collect(),
-            shard: said.shard,
+            shard: said.shard.filter(|_| part.is_none()),
         }
     }
 
@@ -110,150 +122,208 @@ impl Identity {
     }
 }
 
-/// What the CI says that this runs in.
-fn said(variable: &impl Fn(&str) -> Option<String>) -> Option<Said> {
-    let number = |name: &str| variable(name)?.parse::<u32>().ok();
-    let is = |name: &str| variable(name).is_some();
-    let all = |names: &[&str]| -> Vec<String> {
-        names.iter().filter_map(|name| variable(name)).collect()
-    };
-    let part = |index: &str, first: u32, total: &str| {
-        let (index, total) = (number(index)?.checked_sub(first)? + 1, number(total)?);
+/// The environment.
+struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Variables<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        (self.0)(name)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// Those that are there.
+    fn all(&self, names: &[&str]) -> Vec<String> {
+        names.iter().filter_map(|name| self.get(name)).collect()
+    }
+
+    /// Which part of how many this is, where parts are counted from `first`.
+    fn part(&self, index: &str, first: u32, total: &str) -> Option<(u32, u32)> {
+        let index = self.number(index)?.checked_sub(first)? + 1;
+        let total = self.number(total)?;
         (total > 1 && index <= total).then_some((index, total))
-    };
+    }
+}
+
+/// What the CI says that this runs in.
+fn said(variable: &dyn Fn(&str) -> Option<String>) -> Option<Said> {
+    let variables = Variables(variable);
+    let is = |name| variables.has(name);
     if is("GITHUB_RUN_ID") {
-        // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
-        let run = all(&["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"]);
-        let attempt = number("GITHUB_RUN_ATTEMPT");
-        let url = match &run[..] {
-            [server, repository, id] => {
-                let attempt = attempt.unwrap_or(1);
-                Some(format!(
-                    "{server}/{repository}/actions/runs/{id}/attempts/{attempt}"
-                ))
-            }
-            _ => None,
-        };
-        let pull_request = variable("GITHUB_REF").and_then(|reference| {
-            let number = reference.strip_prefix("refs/pull/")?.split('/').next();
-            number.map(str::to_owned)
-        });
-        return Some(Said {
-            ci: "github",
-            run: all(&["GITHUB_RUN_ID"]),
-            attempt,
-            job: variable("GITHUB_JOB"),
-            name: all(&["GITHUB_WORKFLOW", "GITHUB_JOB"]),
-            url,
-            branch: variable("GITHUB_HEAD_REF").or_else(|| variable("GITHUB_REF_NAME")),
-            commit: variable("GITHUB_SHA"),
-            pull_request,
-            shard: None,
-        });
+        Some(github(&variables))
+    } else if is("GITLAB_CI") && is("CI_PIPELINE_ID") {
+        Some(gitlab(&variables))
+    } else if is("JENKINS_URL") && is("BUILD_NUMBER") {
+        Some(jenkins(&variables))
+    } else if is("CIRCLECI") && is("CIRCLE_WORKFLOW_ID") {
+        Some(circleci(&variables))
+    } else if is("BUILDKITE") && is("BUILDKITE_BUILD_ID") {
+        Some(buildkite(&variables))
+    } else if is("TF_BUILD") && is("BUILD_BUILDID") {
+        Some(azure(&variables))
+    } else {
+        None
     }
-    if is("GITLAB_CI") && is("CI_PIPELINE_ID") {
-        // https://docs.gitlab.com/ci/variables/predefined_variables/: a job that is retried has a new
-        // CI_JOB_ID; the parts of a parallel one have nothing in common but the pipeline, and its name
-        // without " 1/3".
-        let shard = part("CI_NODE_INDEX", 1, "CI_NODE_TOTAL");
-        let job = variable("CI_JOB_NAME").unwrap_or_default();
-        let job = match shard {
-            Some((index, total)) => job
-                .trim_end_matches(&format!(" {index}/{total}"))
-                .to_owned(),
-            None => job,
-        };
-        return Some(Said {
-            ci: "gitlab",
-            run: match shard {
-                Some(_) => [all(&["CI_PIPELINE_ID"]), vec![job.clone()]].concat(),
-                None => all(&["CI_PIPELINE_ID", "CI_JOB_ID"]),
-            },
-            name: [all(&["CI_PROJECT_PATH"]), vec![job]].concat(),
-            url: variable("CI_JOB_URL").or_else(|| variable("CI_PIPELINE_URL")),
-            branch: variable("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
-                .or_else(|| variable("CI_COMMIT_REF_NAME")),
-            commit: variable("CI_COMMIT_SHA"),
-            pull_request: variable("CI_MERGE_REQUEST_IID"),
-            shard,
-            ..Said::default()
-        });
+}
+
+/// <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>
+fn github(variables: &Variables<'_>) -> Said {
+    let run = variables.all(&["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"]);
+    let attempt = variables.number("GITHUB_RUN_ATTEMPT");
+    let url = match &run[..] {
+        [server, repository, id] => {
+            let attempt = attempt.unwrap_or(1);
+            Some(format!(
+                "{server}/{repository}/actions/runs/{id}/attempts/{attempt}"
+            ))
+        }
+        _ => None,
+    };
+    let pull_request = variables.get("GITHUB_REF").and_then(|reference| {
+        let number = reference.strip_prefix("refs/pull/")?.split('/').next();
+        number.map(str::to_owned)
+    });
+    Said {
+        ci: "github",
+        run: variables.all(&["GITHUB_RUN_ID"]),
+        attempt,
+        job: variables.get("GITHUB_JOB"),
+        name: variables.all(&["GITHUB_WORKFLOW", "GITHUB_JOB"]),
+        url,
+        branch: variables
+            .get("GITHUB_HEAD_REF")
+            .or_else(|| variables.get("GITHUB_REF_NAME")),
+        commit: variables.get("GITHUB_SHA"),
+        pull_request,
+        shard: None,
     }
-    if is("JENKINS_URL") && is("BUILD_NUMBER") {
-        // https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment-variables
-        return Some(Said {
-            ci: "jenkins",
-            run: all(&["JOB_NAME", "BUILD_NUMBER"]),
-            name: all(&["JOB_NAME"]),
-            url: variable("BUILD_URL"),
-            branch: variable("CHANGE_BRANCH").or_else(|| variable("GIT_BRANCH")),
-            commit: variable("GIT_COMMIT"),
-            pull_request: variable("CHANGE_ID"),
-            ..Said::default()
-        });
+}
+
+/// <https://docs.gitlab.com/ci/variables/predefined_variables/>: a job that is retried has a new
+/// `CI_JOB_ID`; the parts of a parallel one have nothing in common but the pipeline, and its name
+/// without " 1/3".
+fn gitlab(variables: &Variables<'_>) -> Said {
+    let shard = variables.part("CI_NODE_INDEX", 1, "CI_NODE_TOTAL");
+    let job = variables.get("CI_JOB_NAME").unwrap_or_default();
+    let job = match shard {
+        Some((index, total)) => job
+            .trim_end_matches(&format!(" {index}/{total}"))
+            .to_owned(),
+        None => job,
+    };
+    Said {
+        ci: "gitlab",
+        run: match shard {
+            Some(_) => [variables.all(&["CI_PIPELINE_ID"]), vec![job.clone()]].concat(),
+            None => variables.all(&["CI_PIPELINE_ID", "CI_JOB_ID"]),
+        },
+        name: [variables.all(&["CI_PROJECT_PATH"]), vec![job]].concat(),
+        url: variables
+            .get("CI_JOB_URL")
+            .or_else(|| variables.get("CI_PIPELINE_URL")),
+        branch: variables
+            .get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
+            .or_else(|| variables.get("CI_COMMIT_REF_NAME")),
+        commit: variables.get("CI_COMMIT_SHA"),
+        pull_request: variables.get("CI_MERGE_REQUEST_IID"),
+        shard,
+        ..Said::default()
     }
-    if is("CIRCLECI") && is("CIRCLE_WORKFLOW_ID") {
-        // https://circleci.com/docs/reference/variables/: a re-run is a new workflow.
-        return Some(Said {
-            ci: "circleci",
-            run: all(&["CIRCLE_WORKFLOW_ID", "CIRCLE_JOB"]),
-            name: all(&["CIRCLE_PROJECT_REPONAME", "CIRCLE_JOB"]),
-            url: variable("CIRCLE_BUILD_URL"),
-            branch: variable("CIRCLE_BRANCH"),
-            commit: variable("CIRCLE_SHA1"),
-            pull_request: variable("CIRCLE_PULL_REQUEST")
-                .and_then(|url| url.rsplit('/').next().map(str::to_owned)),
-            shard: part("CIRCLE_NODE_INDEX", 0, "CIRCLE_NODE_TOTAL"),
-            ..Said::default()
-        });
+}
+
+/// <https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment-variables>
+fn jenkins(variables: &Variables<'_>) -> Said {
+    Said {
+        ci: "jenkins",
+        run: variables.all(&["JOB_NAME", "BUILD_NUMBER"]),
+        name: variables.all(&["JOB_NAME"]),
+        url: variables.get("BUILD_URL"),
+        branch: variables
+            .get("CHANGE_BRANCH")
+            .or_else(|| variables.get("GIT_BRANCH")),
+        commit: variables.get("GIT_COMMIT"),
+        pull_request: variables.get("CHANGE_ID"),
+        ..Said::default()
     }
-    if is("BUILDKITE") && is("BUILDKITE_BUILD_ID") {
-        // https://buildkite.com/docs/pipelines/configure/environment-variables
-        return Some(Said {
-            ci: "buildkite",
-            run: all(&["BUILDKITE_BUILD_ID", "BUILDKITE_STEP_ID"]),
-            attempt: number("BUILDKITE_RETRY_COUNT").map(|retries| retries + 1),
-            name: all(&["BUILDKITE_PIPELINE_NAME", "BUILDKITE_LABEL"]),
-            url: variable("BUILDKITE_BUILD_URL"),
-            branch: variable("BUILDKITE_BRANCH"),
-            commit: variable("BUILDKITE_COMMIT"),
-            pull_request: variable("BUILDKITE_PULL_REQUEST").filter(|number| number != "false"),
-            shard: part("BUILDKITE_PARALLEL_JOB", 0, "BUILDKITE_PARALLEL_JOB_COUNT"),
-            ..Said::default()
-        });
+}
+
+/// <https://circleci.com/docs/reference/variables/>: a re-run is a new workflow.
+fn circleci(variables: &Variables<'_>) -> Said {
+    Said {
+        ci: "circleci",
+        run: variables.all(&["CIRCLE_WORKFLOW_ID", "CIRCLE_JOB"]),
+        name: variables.all(&["CIRCLE_PROJECT_REPONAME", "CIRCLE_JOB"]),
+        url: variables.get("CIRCLE_BUILD_URL"),
+        branch: variables.get("CIRCLE_BRANCH"),
+        commit: variables.get("CIRCLE_SHA1"),
+        pull_request: variables
+            .get("CIRCLE_PULL_REQUEST")
+            .and_then(|url| url.rsplit('/').next().map(str::to_owned)),
+        shard: variables.part("CIRCLE_NODE_INDEX", 0, "CIRCLE_NODE_TOTAL"),
+        ..Said::default()
     }
-    if is("TF_BUILD") && is("BUILD_BUILDID") {
-        // https://learn.microsoft.com/azure/devops/pipelines/build/variables
-        let address = all(&[
-            "SYSTEM_COLLECTIONURI",
-            "SYSTEM_TEAMPROJECT",
-            "BUILD_BUILDID",
-        ]);
-        let url = match &address[..] {
-            [collection, project, build] => {
-                let project = project.replace(' ', "%20");
-                Some(format!(
-                    "{collection}{project}/_build/results?buildId={build}"
-                ))
-            }
-            _ => None,
-        };
-        return Some(Said {
-            ci: "azure",
-            run: all(&["BUILD_BUILDID"]),
-            attempt: number("SYSTEM_JOBATTEMPT"),
-            job: variable("SYSTEM_PHASENAME").or_else(|| variable("SYSTEM_JOBNAME")),
-            name: all(&["BUILD_DEFINITIONNAME", "SYSTEM_PHASENAME"]),
-            url,
-            branch: variable("SYSTEM_PULLREQUEST_SOURCEBRANCH")
-                .or_else(|| variable("BUILD_SOURCEBRANCHNAME")),
-            commit: variable("BUILD_SOURCEVERSION"),
-            pull_request: variable("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER")
-                .or_else(|| variable("SYSTEM_PULLREQUEST_PULLREQUESTID")),
-            shard: part("SYSTEM_JOBPOSITIONINPHASE", 1, "SYSTEM_TOTALJOBSINPHASE"),
-        });
+}
+
+/// <https://buildkite.com/docs/pipelines/configure/environment-variables>
+fn buildkite(variables: &Variables<'_>) -> Said {
+    Said {
+        ci: "buildkite",
+        run: variables.all(&["BUILDKITE_BUILD_ID", "BUILDKITE_STEP_ID"]),
+        attempt: variables
+            .number("BUILDKITE_RETRY_COUNT")
+            .map(|retries| retries + 1),
+        name: variables.all(&["BUILDKITE_PIPELINE_NAME", "BUILDKITE_LABEL"]),
+        url: variables.get("BUILDKITE_BUILD_URL"),
+        branch: variables.get("BUILDKITE_BRANCH"),
+        commit: variables.get("BUILDKITE_COMMIT"),
+        pull_request: variables
+            .get("BUILDKITE_PULL_REQUEST")
+            .filter(|number| number != "false"),
+        shard: variables.part("BUILDKITE_PARALLEL_JOB", 0, "BUILDKITE_PARALLEL_JOB_COUNT"),
+        ..Said::default()
     }
-    None
+}
+
+/// <https://learn.microsoft.com/azure/devops/pipelines/build/variables>
+fn azure(variables: &Variables<'_>) -> Said {
+    let address = variables.all(&[
+        "SYSTEM_COLLECTIONURI",
+        "SYSTEM_TEAMPROJECT",
+        "BUILD_BUILDID",
+    ]);
+    let url = match &address[..] {
+        [collection, project, build] => {
+            let project = project.replace(' ', "%20");
+            Some(format!(
+                "{collection}{project}/_build/results?buildId={build}"
+            ))
+        }
+        _ => None,
+    };
+    Said {
+        ci: "azure",
+        run: variables.all(&["BUILD_BUILDID"]),
+        attempt: variables.number("SYSTEM_JOBATTEMPT"),
+        job: variables
+            .get("SYSTEM_PHASENAME")
+            .or_else(|| variables.get("SYSTEM_JOBNAME")),
+        name: variables.all(&["BUILD_DEFINITIONNAME", "SYSTEM_PHASENAME"]),
+        url,
+        branch: variables
+            .get("SYSTEM_PULLREQUEST_SOURCEBRANCH")
+            .or_else(|| variables.get("BUILD_SOURCEBRANCHNAME")),
+        commit: variables.get("BUILD_SOURCEVERSION"),
+        pull_request: variables
+            .get("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER")
+            .or_else(|| variables.get("SYSTEM_PULLREQUEST_PULLREQUESTID")),
+        shard: variables.part("SYSTEM_JOBPOSITIONINPHASE", 1, "SYSTEM_TOTALJOBSINPHASE"),
+    }
 }
 
 /// An id of any text: with `-` for what no id has, and a hash where that, or its end, was lost.
@@ -385,6 +455,26 @@ mod tests {
             (circle.run_id.as_str(), circle.shard),
             ("circleci-w-e2e", Some((1, 2)))
         );
+    }
+
+    #[test]
+    fn a_part_that_is_run_again_is_a_run_of_its_own() {
+        let buildkite = |retries| {
+            identity(&[
+                ("BUILDKITE", "true"),
+                ("BUILDKITE_BUILD_ID", "b"),
+                ("BUILDKITE_STEP_ID", "s"),
+                ("BUILDKITE_PARALLEL_JOB", "2"),
+                ("BUILDKITE_PARALLEL_JOB_COUNT", "8"),
+                ("BUILDKITE_RETRY_COUNT", retries),
+            ])
+        };
+        let (first, again) = (buildkite("0"), buildkite("1"));
+        assert_eq!(first.run_id, "buildkite-b-s");
+        assert_eq!(first.shard, Some((3, 8)));
+        assert_eq!(again.run_id, "buildkite-b-s-2-3");
+        assert_eq!(again.shard, None);
+        assert_eq!(again.rerun_of, Some(first.run_id));
     }
 
     #[test]

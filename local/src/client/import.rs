@@ -47,8 +47,8 @@ const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
 /// Which run it is.
 #[derive(clap::Args)]
-pub(crate) struct Run {
-    /// The runId; without, RUNCAST_RUN_ID, else what the CI says, else a new one
+pub(crate) struct Named {
+    /// The run's id; without, what the environment says, else the CI, else a new one
     #[arg(long, value_parser = identity::run_id)]
     run: Option<String>,
     /// The job that it is a run of
@@ -72,7 +72,7 @@ fn shard(text: &str) -> Result<(u32, u32), &'static str> {
     read().ok_or("a shard is the number of a part and of how many, like 2/8")
 }
 
-impl Run {
+impl Named {
     /// The run that the options say, or else the environment.
     pub(crate) fn identity(&self) -> Identity {
         let mut identity = Identity::of(&|name: &str| std::env::var(name).ok());
@@ -113,7 +113,7 @@ pub(crate) struct Options {
     #[arg(long)]
     follow: bool,
     #[command(flatten)]
-    run: Run,
+    run: Named,
     #[command(flatten)]
     recipient: Recipient,
 }

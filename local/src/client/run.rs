@@ -27,7 +27,7 @@ use tokio::{
 use super::{
     follow::{Followed, Unread},
     identity::Identity,
-    import::Run,
+    import::Named,
     publish::new_event_id,
     send::{self, Recipient, Sender},
     told::updates_of,
@@ -64,7 +64,7 @@ Exits as the command did: its code, or 128 and the number of the signal that end
 is away, the command runs all the same. RUNCAST_RUN_ID tells the command which run it is.")]
 pub(crate) struct Options {
     #[command(flatten)]
-    run: Run,
+    run: Named,
     /// Files of results, or patterns: JUnit XML, CTRF JSON or pytest-reportlog, read as they come
     #[arg(long, value_name = "PATTERN", visible_aliases = ["ctrf", "reportlog"])]
     junit: Vec<String>,

@@ -81,7 +81,7 @@ impl<R: BufRead> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.source.read(buffer)?;
         let read = buffer.get(..length).unwrap_or_default();
-        let lines = read.iter().filter(|byte| **byte == b'\n').count();
+        let lines = read.split(|byte| *byte == b'\n').count().saturating_sub(1);
         self.line.set(self.line.get() + lines as u64);
         Ok(length)
     }

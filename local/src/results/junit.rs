@@ -323,7 +323,7 @@ impl Document {
                 _ => {
                     // gotestsum says so.
                     self.names_are_unique |= attributes.get("name") == Some("go.version");
-                    self.over(name, line, troubles)
+                    over(name, line, troubles)
                 }
             },
             Some(Element::Case(_)) => match Which::of(name) {
@@ -333,31 +333,17 @@ impl Document {
                     text: String::new(),
                     duration_ms: attributes.duration_ms(line, troubles),
                 }),
-                None => self.over(name, line, troubles),
+                None => over(name, line, troubles),
             },
             Some(Element::Outcome(_)) => match name {
                 // Surefire has what was said in an element of its own, where there was a rerun.
                 "stackTrace" => Element::Around,
-                _ => self.over(name, line, troubles),
+                _ => over(name, line, troubles),
             },
         };
         self.has_root = true;
         self.open.push(element);
         Ok(())
-    }
-
-    fn over(&mut self, name: &str, line: u64, troubles: &mut Troubles) -> Element {
-        if !PASSED_OVER.contains(&name) {
-            troubles.tell(
-                line,
-                format!("<{}> is not known; passed over", cut(name, 40)),
-            );
-        }
-        if name == "properties" {
-            // What is in it is looked at: it tells who wrote the file.
-            return Element::Around;
-        }
-        Element::Over
     }
 
     fn text(&mut self, text: &str) {
@@ -464,6 +450,21 @@ impl Document {
             ended: true,
         }
     }
+}
+
+/// An element that says nothing of how a test ended.
+fn over(name: &str, line: u64, troubles: &mut Troubles) -> Element {
+    if !PASSED_OVER.contains(&name) {
+        troubles.tell(
+            line,
+            format!("<{}> is not known; passed over", cut(name, 40)),
+        );
+    }
+    if name == "properties" {
+        // What is in it is looked at: it tells who wrote the file.
+        return Element::Around;
+    }
+    Element::Over
 }
 
 fn suite(attributes: &Attributes) -> Suite {
