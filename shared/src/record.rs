@@ -155,6 +155,8 @@ struct Record<'a> {
 
 impl Record<'_> {
     fn apply(&mut self, update: &Update, known: &mut KnownEvents) -> Result<Outcome, Rejection> {
+        // What its tests did before, is told before.
+        self.tell_run(&update.key());
         let mut execution = match self.executions.get(&update.key()) {
             Some(execution) => execution.clone(),
             None => Execution::unreported(update),
@@ -234,16 +236,24 @@ impl Record<'_> {
 
     /// Tells of the runs whose tests changed, unless something else told of them since.
     fn tell_runs(&mut self) {
-        for (key, (cause, occurred_at)) in std::mem::take(&mut self.untold) {
-            let Some(mut run) = self.executions.remove(&key) else {
-                continue;
-            };
-            run.advance(self.rules.stalled_after);
-            // No producer's own: theirs have no space.
-            let event_id = format!("{cause} {}", run.state.seq());
-            self.tell(&run, event_id, occurred_at);
-            self.executions.insert(key, run);
+        while let Some(key) = self.untold.keys().next().cloned() {
+            self.tell_run(&key);
         }
+    }
+
+    /// The same of one run.
+    fn tell_run(&mut self, key: &Key) {
+        let Some((cause, occurred_at)) = self.untold.remove(key) else {
+            return;
+        };
+        let Some(mut run) = self.executions.get(key).cloned() else {
+            return;
+        };
+        run.advance(self.rules.stalled_after);
+        // No producer's own: theirs have no space.
+        let event_id = format!("{cause} {}", run.state.seq());
+        self.tell(&run, event_id, occurred_at);
+        self.executions.insert(key.clone(), run);
     }
 
     /// Ends the tests of a run that has been cancelled, or broke, and counts them.

@@ -164,7 +164,7 @@ async fn a_stream_of_a_run_waits_for_the_ends_of_its_tests() {
     )
     .await;
     accept(&stack, json!([of_run("b", "passed")])).await;
-    let last = until_state(&mut settles, |state| state["seq"] == 5).await;
+    let last = until_state(&mut settles, |state| state["seq"] == 4).await;
     assert_eq!(
         (&last["tests"]["running"], &last["status"]),
         (&json!(0), &json!("failed"))
