@@ -37,6 +37,9 @@ fuzz_target!(|data: &[u8]| {
             assert!(error.is_none_or(|error| error.len() <= MAX_ERROR_BYTES));
         }
     }
+    if form == results::Form::Ctrf {
+        let _ = results::ctrf::run_id(data);
+    }
     // What was told of it once, is told of it again.
     assert_eq!(self::read(form, data), (items, read));
 });

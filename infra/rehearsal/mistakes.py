@@ -121,10 +121,10 @@ MISTAKES = [
     ("an API for everybody's APIs", "permissions", APPLICATION, prop("JobStatusApiPermission", "SourceArn", None)),
     # Secrets, alarms, and the data's stack.
     ("a key that is shown", "parameters", APPLICATION, put("Parameters", "AuthJwks", "NoEcho", False)),
-    ("an alarm on what nothing counts", "alarms", APPLICATION, prop("PublishFailed", "MetricName", "PublishErrors")),
-    ("an alarm on what the worker never counts", "alarms", APPLICATION, prop("PublishFailed", "MetricName", "RedisErrors")),
+    ("an alarm on what nothing counts", "alarms", APPLICATION, prop("PublishFailed", "Metrics", 1, "MetricStat", "Metric", "MetricName", "PublishErrors")),
+    ("an alarm on what the worker never counts", "alarms", APPLICATION, prop("PublishFailed", "Metrics", 1, "MetricStat", "Metric", "MetricName", "RedisErrors")),
     ("an alarm on queue-stats' polls", "alarms", APPLICATION, prop("FallbackRate", "Metrics", 1, "MetricStat", "Metric", "Dimensions", 0, "Value", "Ref", "QueueStats")),
-    ("a labelled metric, asked for without its label", "alarms", APPLICATION, prop("Rejected", "MetricName", "LimitsHit")),
+    ("a labelled metric, asked for without its label", "alarms", APPLICATION, prop("Rejected", "Metrics", 1, "MetricStat", "Metric", "MetricName", "LimitsHit")),
     ("a widget that is always empty", "alarms", APPLICATION, replace("Overview", "DashboardBody", "Fn::Sub", old="RejectedUpdates", new="RefusedUpdates")),
     ("an alarm that rings at night", "alarms", APPLICATION, prop("DeadLetters", "TreatMissingData", "breaching")),
     ("an alarm on a queue's URL", "alarms", APPLICATION, prop("QueueAge", "Dimensions", [{"Name": "QueueName", "Value": {"Ref": "Updates"}}])),
