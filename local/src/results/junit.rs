@@ -124,15 +124,12 @@ fn unescaped(value: &str) -> String {
     let mut rest = value;
     while let Some((before, after)) = rest.split_once('&') {
         text.push_str(before);
-        match after.split_once(';').filter(|(name, _)| name.len() < 12) {
-            Some((name, after)) => {
-                text.push_str(&referred(&quick_xml::events::BytesRef::new(name)));
-                rest = after;
-            }
-            None => {
-                text.push('&');
-                rest = after;
-            }
+        rest = after;
+        if let Some((name, after)) = after.split_once(';').filter(|(name, _)| name.len() < 12) {
+            text.push_str(&referred(&quick_xml::events::BytesRef::new(name)));
+            rest = after;
+        } else {
+            text.push('&');
         }
     }
     text.push_str(rest);
