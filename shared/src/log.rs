@@ -134,8 +134,10 @@ impl Log {
 
     /// Opens a connection where there is none, so that a read finds one.
     pub async fn connect(&self) {
-        // Who reads finds the same, and says so.
-        let _ = self.connection().await;
+        if self.pool.status().size == 0 {
+            // Who reads finds the same, and says so.
+            let _ = self.connection().await;
+        }
     }
 
     /// Asks Postgres whether it is there.
