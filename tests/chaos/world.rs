@@ -105,7 +105,7 @@ impl World {
             stack: Arc::new(stack),
             redis,
             database,
-            stand: Stand::beside(&owner.redis_url).await,
+            stand: Stand::beside(&owner.redis_url),
             database_url: owner.database_url.clone(),
             has_promoted: false,
             owner,

@@ -102,7 +102,8 @@ pub struct Stand {
 
 impl Stand {
     /// Starts it.
-    pub async fn beside(other: &str) -> Self {
+    #[must_use]
+    pub fn beside(other: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let (head, tail) = other.rsplit_once("127.0.0.1:").expect("a local server");

@@ -15,7 +15,7 @@ const PATH: &str = "/api/job-status/events/r";
 #[tokio::test]
 async fn a_primary_that_was_demoted_is_left_by_streams_and_by_the_worker() {
     let owner = Stack::start().await;
-    let stand = Stand::beside(&owner.redis_url).await;
+    let stand = Stand::beside(&owner.redis_url);
     let (proxy, through) = Proxy::before(&owner.redis_url).await;
     let variables = [NO_POLL, ("STREAM_HEARTBEAT_SECONDS", "1")];
     let stack = Stack::beside(&through, &owner.database_url, &variables).await;
@@ -63,12 +63,12 @@ async fn in_a_cluster_a_node_that_was_demoted_goes_on_carrying_messages() {
 
 /// Reads a viewer up to a reset; returns the state behind it, and its cursor.
 async fn reset(viewer: &mut Viewer) -> (Value, String) {
-    let mut event = viewer.event().await.expect("a reset");
+    let mut event = viewer.event().await.unwrap();
     if event.event == "stream" {
-        event = viewer.event().await.expect("a reset");
+        event = viewer.event().await.unwrap();
     }
     assert_eq!(event.event, "reset", "{event:?}");
-    let event = viewer.event().await.expect("a state");
+    let event = viewer.event().await.unwrap();
     (serde_json::from_str(&event.data).unwrap(), event.id)
 }
 
