@@ -1,6 +1,6 @@
 //! Live statistics of `BullMQ` queues, read from its keys in Redis.
 //!
-//! However many watch, one process counts: who has the [`Seat`]. It tells the others, in Redis, and
+//! However many watch, one process counts: who has the seat (`seat.lua`). It tells the others, in Redis, and
 //! any of them takes its place when it is gone. Where Redis cannot say who, each counts for itself.
 
 mod reader;
