@@ -280,7 +280,6 @@ async fn reject(client: &Client, rejected: &[(&Submission<'_>, &str)]) -> Result
         )
         .await?;
     if kept.is_empty() {
-        metrics::counter!("RejectedUpdatesNotKept").increment(rejected.len() as u64);
         tracing::warn!("so many updates were rejected within the hour that these are not kept");
     }
     Ok(())
