@@ -165,15 +165,8 @@ pub fn list(updates: &str) -> Result<Vec<&RawValue>, &'static str> {
 /// contradict.
 #[must_use]
 pub fn submission(body: &str, grant: &Grant) -> Submission<'static> {
-    let (update, warnings) = match Update::parse_granted(body, Timestamp::now(), grant) {
-        Ok((update, warnings)) => (Ok(update), warnings),
-        Err(invalid) => (Err(invalid), Vec::new()),
-    };
-    Submission {
-        body: body.to_owned().into(),
-        update,
-        warnings,
-    }
+    let read = Update::parse_granted(body, Timestamp::now(), grant);
+    Submission::of(body.to_owned().into(), read)
 }
 
 /// The group of an update, as producers name it for SQS: within it, order is kept.

@@ -291,7 +291,7 @@ fn prefix(scope: &str, who: &str) -> String {
 }
 
 /// 128 bits of it.
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     let hash = digest(&SHA256, text.as_bytes());
     let hash = u128::from_be_bytes(*hash.as_ref().first_chunk().unwrap_or(&[0; 16]));
     format!("{hash:032x}")

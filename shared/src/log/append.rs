@@ -43,7 +43,13 @@ impl<'a> Submission<'a> {
     /// Reads an update from JSON.
     pub fn new(body: impl Into<Cow<'a, str>>) -> Self {
         let body = body.into();
-        let (update, warnings) = match Update::parse(&body, Timestamp::now()) {
+        let read = Update::parse(&body, Timestamp::now());
+        Self::of(body, read)
+    }
+
+    /// An update as it came, and what was read of it.
+    pub(crate) fn of(body: Cow<'a, str>, read: Result<(Update, Vec<Warning>), Invalid>) -> Self {
+        let (update, warnings) = match read {
             Ok((update, warnings)) => (Ok(update), warnings),
             Err(invalid) => (Err(invalid), Vec::new()),
         };

@@ -2,12 +2,10 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use rand::RngExt;
 use redis::{RedisResult, Script};
-use ring::digest::{SHA256, digest};
 
 use super::statistics::Numbers;
-use crate::{bus::Bus, config, watch::Channel};
+use crate::{access::limits::hash, bus::Bus, config, stream, watch::Channel};
 
 static SEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("seat.lua")));
 
@@ -36,12 +34,10 @@ impl Seat {
     pub(super) fn new(settings: &config::Queues, bus: Bus) -> Self {
         let address = settings.redis.connection.expose().addr().to_string();
         let of = format!("{address} {} {}", settings.prefix, settings.names.join(","));
-        let hash = digest(&SHA256, of.as_bytes());
-        let hash = u64::from_be_bytes(*hash.as_ref().first_chunk().unwrap_or(&[0; 8]));
         Seat {
             bus,
-            group: format!("{hash:016x}"),
-            who: format!("{:032x}", rand::rng().random::<u128>()),
+            group: hash(&of),
+            who: stream::new_id().to_string(),
         }
     }
 
