@@ -1,0 +1,157 @@
+"""Requests to the server."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import ssl
+import urllib.parse
+import urllib.request
+import zlib
+from dataclasses import dataclass
+from typing import Any, Optional
+
+# How long a connection, and each part of an answer, may take, in seconds.
+TIMEOUT = 20.0
+
+# From which size on a body is packed, in bytes.
+PACKED_FROM = 4096
+
+# How much of an answer is read, in bytes: 1,000 updates may each be rejected with a reason.
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+
+
+# Classes of our own, made before any test runs: vcrpy and others replace the module's while one
+# does, and would record the token.
+class _Plain(http.client.HTTPConnection):
+    pass
+
+
+class _Secure(http.client.HTTPSConnection):
+    pass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server says."""
+
+    status: int
+    body: dict[str, Any]
+    #: Before how many seconds it wants to hear no more.
+    retry_after: Optional[float]
+
+    def __str__(self) -> str:
+        """In one line, for people."""
+        said = [self.body.get(member) for member in ("title", "detail", "message")]
+        words = ": ".join(word for word in said if isinstance(word, str) and word)
+        # What a server says is no command to the terminal.
+        plain = "".join(c if c.isprintable() else " " for c in words)[:300]
+        return plain or f"HTTP {self.status} {http.client.responses.get(self.status, '')}".strip()
+
+
+class Connection:
+    """Posts updates to `/api/updates`, over one connection while that lasts. For one thread."""
+
+    def __init__(self, url: str, token: str) -> None:
+        """Raises ValueError where `url` is no address."""
+        address = urllib.parse.urlsplit(url)
+        is_address = address.scheme in ("http", "https") and address.hostname
+        if not is_address or address.query or address.fragment:
+            raise ValueError("RUNCAST_URL is no address like https://status.example.com")
+        self._address = address
+        self._host = address.hostname or ""
+        self._port = address.port
+        self._path = address.path.rstrip("/") + "/api/updates"
+        self._headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            "Accept": "application/json, application/problem+json",
+            "User-Agent": "pytest-runcast",
+        }
+        self._connection: Optional[http.client.HTTPConnection] = None
+
+    def post(self, body: bytes, may_pack: bool) -> tuple[Answer, bool]:
+        """Sends a body; says what was answered, and whether it was packed.
+
+        Raises OSError or http.client.HTTPException where there is no answer.
+        """
+        headers = dict(self._headers)
+        is_packed = may_pack and len(body) >= PACKED_FROM
+        if is_packed:
+            body = _packed(body)
+            headers["Content-Encoding"] = "gzip"
+        is_reused = self._connection is not None
+        try:
+            return self._post(body, headers), is_packed
+        except (ConnectionError, http.client.BadStatusLine):
+            if not is_reused:
+                raise
+            # The other side gave it up meanwhile. What it has taken, it knows by the eventIds.
+            return self._post(body, headers), is_packed
+
+    def _post(self, body: bytes, headers: dict[str, str]) -> Answer:
+        connection = self._connection = self._connection or self._connect()
+        try:
+            connection.request("POST", self._path, body, headers)
+            with connection.getresponse() as response:
+                content = response.read(MAX_ANSWER_BYTES)
+                if not response.isclosed():
+                    self.close()
+                return Answer(response.status, _json(content), _seconds(response.getheader("Retry-After")))
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> http.client.HTTPConnection:
+        scheme = self._address.scheme
+        proxy = None
+        if not urllib.request.proxy_bypass(self._host):
+            proxy = urllib.request.getproxies().get(scheme)
+        if not proxy:
+            return _connection(scheme, self._host, self._port)
+        through = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        login = {}
+        if through.username:
+            name = urllib.parse.unquote(f"{through.username}:{through.password or ''}")
+            login["Proxy-Authorization"] = "Basic " + base64.b64encode(name.encode()).decode()
+        if scheme == "https":
+            # What is secure goes through a plain proxy as a tunnel.
+            secure = _connection("https", through.hostname or "", through.port or 80)
+            secure.set_tunnel(self._host, self._port, login)
+            return secure
+        self._headers.update(login)
+        if "://" not in self._path:
+            self._path = f"{scheme}://{self._address.netloc.rpartition('@')[2]}{self._path}"
+        return _connection(through.scheme, through.hostname or "", through.port)
+
+    def close(self) -> None:
+        """Gives the connection up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _connection(scheme: str, host: str, port: Optional[int]) -> http.client.HTTPConnection:
+    if scheme == "https":
+        return _Secure(host, port, timeout=TIMEOUT, context=ssl.create_default_context())
+    return _Plain(host, port, timeout=TIMEOUT)
+
+
+def _packed(body: bytes) -> bytes:
+    packer = zlib.compressobj(level=1, wbits=16 + zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+def _json(content: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _seconds(retry_after: Optional[str]) -> Optional[float]:
+    """A date, as RFC 9110 has it, too, is taken for none: the server here says seconds."""
+    text = (retry_after or "").strip()
+    return float(text) if text.isascii() and text.isdigit() else None
