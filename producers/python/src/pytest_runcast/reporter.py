@@ -16,12 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from .connection import Answer, Connection
 from .identity import hash_of
 from .outbox import Outbox, Waiting
 from .spool import Spool
+
+if TYPE_CHECKING:
+    from .connection import Answer, Connection
 
 # The most updates of one request, and of how many bytes: the server takes 1,000, and 5 MB unpacked.
 MAX_BATCH = 1000
@@ -159,6 +161,9 @@ class Reporter:
         self._is_spool_empty = False
         self._outcome: Optional[Outcome] = None
         self._may_pack = True
+
+        # Who does not report shall not wait for what this imports.
+        from .connection import Connection
 
         try:
             if not self.url or not token:
