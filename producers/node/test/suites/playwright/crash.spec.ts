@@ -1,0 +1,9 @@
+import { test } from '@playwright/test';
+
+test('goes before', () => {});
+
+test('kills its worker', () => {
+  process.kill(process.pid, 'SIGKILL');
+});
+
+test('comes after', () => {});
