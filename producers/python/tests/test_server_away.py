@@ -1,0 +1,209 @@
+"""The server is away, or refuses: the tests run as without, and what could be sent was sent once."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .gate import Gate
+from .project import Project, Result
+from .stack import RUNCAST, Stack, environment
+from .viewer import Run, Viewer
+
+SUITE = """
+import time, pytest
+@pytest.mark.parametrize("n", range(8))
+def test(n):
+    time.sleep(0.25)
+    assert n != 3
+"""
+
+
+@pytest.fixture
+def gate(stack: Stack) -> Iterator[Gate]:
+    gate = Gate(stack)
+    yield gate
+    gate.open()
+    gate.close()
+
+
+@pytest.fixture
+def slow(project: Project) -> Project:
+    return project.write(test_slow=SUITE)
+
+
+def check_as_without(project: Project, result: Result) -> None:
+    """The run was as one without the plugin, but for its own lines, and 2 s."""
+    without = project.pytest("-p", "no:runcast")
+    assert (result.code, result.errors) == (without.code, without.errors)
+    assert result.seconds < without.seconds + 2.5  # pytest's own start differs by some tenths
+    lines = [line for line in result.output.splitlines() if not line.startswith("runcast: ")]
+    theirs = without.output.splitlines()
+    # The plugin is named among the others, and times differ.
+    same = [
+        (one, other) for one, other in zip(lines, theirs) if " in " not in one and "plugins:" not in one
+    ]
+    assert len(lines) == len(theirs)
+    assert all(one == other for one, other in same)
+
+
+def check_whole(run: Run) -> None:
+    assert run.counts() == {"total": 8, "passed": 7, "failed": 1}
+    assert run.state["status"] == "failed"
+    assert all(test["attempts"] == [] for test in run.tests)
+
+
+def warnings(result: Result) -> list[str]:
+    lines = [line for line in result.output.splitlines() if line.startswith("runcast: ")]
+    return lines[1:]  # the first says where to watch
+
+
+def test_away_for_the_whole_run_and_sent_by_the_next(slow: Project, viewer: Viewer) -> None:
+    with socket.socket() as it:
+        it.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{it.getsockname()[1]}"
+    result = slow.pytest(RUNCAST_URL=nobody)
+    check_as_without(slow, result)
+    (file,) = slow.spooled()
+    count = len(file.read_text().splitlines())
+    assert warnings(result) == [
+        f"runcast: {count} updates could not be sent: {nobody}: [Errno 111] Connection refused",
+        f"runcast: they are in {file}: the next run sends them, or `runcast import`",
+    ]
+    assert count == 8 * 3 + 2
+    assert viewer.seen() == []
+    # What is for another server is not sent to this one.
+    slow.pytest("-k", "[0]", RUNCAST_RUN_ID="other")
+    assert slow.spooled() == [file]
+    viewer.ended("other")
+    # By hand, as the line says.
+    run_id = json.loads(file.read_text().splitlines()[0])["id"]
+    answers = [import_file(slow, file) for _ in range(2)]
+    check_whole(viewer.ended(run_id))
+    assert answers == [
+        f"{count} updates accepted, 0 known already, 0 rejected",
+        f"0 updates accepted, {count} known already, 0 rejected",
+    ]
+
+
+def import_file(project: Project, file: object) -> str:
+    command = [RUNCAST, "import", str(file)]
+    variables = {name: value for name, value in project.variables.items() if name.startswith("RUNCAST")}
+    output = subprocess.run(command, env=environment(**variables), capture_output=True, check=True)
+    return output.stdout.decode().strip()
+
+
+def test_the_next_run_sends_what_an_earlier_one_kept(slow: Project, viewer: Viewer, gate: Gate) -> None:
+    gate.refuse(503)
+    slow.pytest(RUNCAST_URL=gate.url, RUNCAST_RUN_ID="first")
+    slow.pytest("-k", "[0]", RUNCAST_URL=gate.url, RUNCAST_RUN_ID="second")
+    assert len(slow.spooled()) == 2
+    assert viewer.seen() == []
+    gate.open()
+    result = slow.pytest("-k", "[1]", RUNCAST_URL=gate.url, RUNCAST_RUN_ID="third")
+    assert warnings(result) == []
+    assert slow.spooled() == []
+    check_whole(viewer.ended("first"))
+    assert viewer.ended("second").counts() == viewer.ended("third").counts() == {"total": 1, "passed": 1}
+
+
+def test_away_in_the_middle(slow: Project, viewer: Viewer, gate: Gate) -> None:
+    process = slow.start(RUNCAST_URL=gate.url)
+    assert viewer.wait(lambda: any(state["status"] == "running" for _, state in viewer.seen()))
+    gate.refuse(502)
+    time.sleep(1)
+    gate.open()
+    output, errors = process.communicate(timeout=60)
+    check_as_without(slow, Result(process.returncode, output, errors, 0))
+    check_whole(viewer.ended())
+    assert "could not be sent" not in output
+    assert slow.spooled() == []
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_who_is_asked_to_wait_waits(status: int, slow: Project, viewer: Viewer, gate: Gate) -> None:
+    gate.refuse(status, retry_after=1, times=1)
+    result = slow.pytest(RUNCAST_URL=gate.url)
+    assert gate.requests[1] - gate.requests[0] >= 1
+    assert (result.code, warnings(result)) == (1, [])
+    check_whole(viewer.ended())
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "why"),
+    [(503, None, "HTTP 503 Service Unavailable"), (429, 60, "HTTP 429 Too Many Requests")],
+)
+def test_refused_for_the_whole_run(
+    status: int, retry_after: int, why: str, slow: Project, gate: Gate
+) -> None:
+    gate.refuse(status, retry_after)
+    result = slow.pytest(RUNCAST_URL=gate.url)
+    check_as_without(slow, result)
+    assert warnings(result)[0] == f"runcast: 26 updates could not be sent: {why}"
+    (file,) = slow.spooled()
+    assert len(file.read_text().splitlines()) == 26
+    # It was not asked more often than it wants.
+    assert len(gate.requests) == 1 if retry_after else 2 < len(gate.requests) < 15
+
+
+def test_a_hanging_server(slow: Project, gate: Gate) -> None:
+    gate.hang()
+    result = slow.pytest(RUNCAST_URL=gate.url)
+    check_as_without(slow, result)
+    assert warnings(result)[0] == "runcast: 26 updates could not be sent: the server did not answer in time"
+    (file,) = slow.spooled()
+    assert len(file.read_text().splitlines()) == 26
+
+
+def test_a_wrong_token_is_told_once_and_a_right_one_sends(slow: Project, viewer: Viewer) -> None:
+    token = slow.variables["RUNCAST_TOKEN"]
+    result = slow.pytest(RUNCAST_TOKEN=token[:-6] + "AAAAAA", RUNCAST_RUN_ID="first")
+    check_as_without(slow, result)
+    why, where = warnings(result)
+    assert why.startswith("runcast: 26 updates could not be sent: Unauthorized: ")
+    assert token[:-6] not in result.output
+    assert str(slow.spooled()[0]) in where
+    assert slow.pytest("-k", "[0]", RUNCAST_RUN_ID="second").code == 0
+    check_whole(viewer.ended("first"))
+    assert slow.spooled() == []
+
+
+def test_what_is_no_token_or_address_is_told(project: Project) -> None:
+    project.write(test_a="def test(): pass")
+    for variables, why in {
+        ("RUNCAST_TOKEN", "a\nb"): "RUNCAST_TOKEN is no token",
+        ("RUNCAST_URL", "status.example.com"): "RUNCAST_URL is no address like https://status.example.com",
+        ("RUNCAST_URL", "http://[::1"): "Invalid IPv6 URL",
+    }.items():
+        name, value = variables
+        result = project.pytest(**{name: value})
+        assert (result.code, result.errors) == (0, "")
+        assert warnings(result)[0] == f"runcast: 5 updates could not be sent: {why}"
+
+
+def test_updates_of_another_project_are_told(project: Project, viewer: Viewer) -> None:
+    result = project.write(test_a="def test(): pass").pytest(RUNCAST_PROJECT="anothers")
+    (warning,) = warnings(result)
+    assert warning.startswith("runcast: 5 updates rejected: ")
+    assert result.code == 0
+    assert viewer.seen() == []
+
+
+def test_what_cannot_be_kept_is_told(slow: Project, gate: Gate) -> None:
+    gate.refuse(503)
+    slow.spool.write_text("a file where the folder should be")
+    result = slow.pytest(RUNCAST_URL=gate.url)
+    check_as_without(slow, result)
+    (warning,) = warnings(result)
+    assert "nor kept in" in warning
+
+
+def test_warnings_that_are_errors_are_none_of_its_making(slow: Project, gate: Gate) -> None:
+    gate.refuse(503)
+    result = slow.pytest("-W", "error", RUNCAST_URL=gate.url)
+    check_as_without(slow, result)
