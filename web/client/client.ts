@@ -1,21 +1,25 @@
 import { call } from './call.ts';
+import { RuncastError } from './error.ts';
 import { Registry } from './registry.ts';
+import { ask, failureOf, type Refusal, refusalOf } from './request.ts';
+import { RunView } from './run.ts';
 import type { JobState, Kind, QueueStats, TestState } from './schema.ts';
 import type { StreamSettings } from './stream.ts';
 import { type Message, Tabs, type Want } from './tabs.ts';
-import { subjectOf, Token } from './token.ts';
+import { subjectOf, Token, type TokenSource } from './token.ts';
 import { Topic, type TopicUpdate } from './topic.ts';
 import type {
   Client,
   ClientOptions,
   Connection,
   ConnectionSnapshot,
-  ExecutionOptions,
+  RunSnapshot,
+  Runs,
   State,
   Watch,
   WatchOptions,
 } from './types.ts';
-import { Watching } from './watch.ts';
+import { type View, Watching } from './watch.ts';
 
 /** How long the tab that leads may take to answer, in milliseconds; iOS suspends those in the background. */
 const PATIENCE_MS = 3_000;
@@ -29,14 +33,19 @@ export function createClient(options: ClientOptions = {}): Client {
 
 class RuncastClient implements Client {
   readonly connection: Connection;
-  readonly #id = Math.random().toString(36).slice(2);
+  readonly runs: Runs;
+  #id = '';
   readonly #settings: StreamSettings;
   readonly #shareKey: string | false | undefined;
   /** All that is watched here, and, where this tab leads, by the others. */
   readonly #topics = new Map<string, Topic>();
-  readonly #watches = new Set<Watching<State>>();
+  readonly #watches = new Set<Watching<unknown>>();
   readonly #listeners = new Set<() => void>();
-  #snapshot: ConnectionSnapshot = { state: 'idle', reconnects: 0, latencyMs: null };
+  #snapshot: ConnectionSnapshot = { state: 'idle', reconnects: 0, latencyMs: null, lastError: null };
+  /** The errors that the console has. */
+  readonly #said = new Set<string>();
+  /** What the other tabs are still to be told. */
+  readonly #told: TopicUpdate[] = [];
   /** What the other tabs want, where this one leads. */
   readonly #wants = new Map<string, Set<string>>();
   /** There is one where this tab leads, or works alone. */
@@ -47,18 +56,29 @@ class RuncastClient implements Client {
   #patience: ReturnType<typeof setTimeout> | undefined;
   /** From a start to its stop; what was begun before a stop must not go on after it. */
   #life: AbortController | undefined;
-  #histories = 0;
 
-  constructor({ url = '', token, tokenHeader = 'authorization', shareKey, ...options }: ClientOptions) {
-    const { fetch = (...request) => globalThis.fetch(...request), random = Math.random } = options;
+  constructor({ url = '', token, tokenHeader = 'authorization', shareKey, fetch, random }: ClientOptions) {
     const beacon = (to: string) => {
-      if (options.fetch || !globalThis.navigator?.sendBeacon?.(to)) {
-        fetch(to, { method: 'POST', keepalive: true }).catch(() => {});
+      if (fetch || !globalThis.navigator?.sendBeacon?.(to)) {
+        (fetch ?? globalThis.fetch)(to, { method: 'POST', keepalive: true }).catch(() => {});
       }
     };
-    this.#settings = { url, token: new Token(token), tokenHeader, fetch, random, beacon };
+    this.#settings = {
+      url: url.replace(/\/+$/, ''),
+      token: new Token(token),
+      tokenHeader,
+      fetch,
+      random: random ?? Math.random,
+      beacon,
+    };
     this.#shareKey = shareKey;
     const client = this;
+    this.runs = {
+      list: ({ signal, ...query }) => this.#get('', query, signal),
+      get: (runId, { signal } = {}) => this.#get(`/${runId}`, {}, signal),
+      history: (runId, { signal, ...query } = {}) =>
+        this.#get(`/${runId}`, { history: true, ...query }, signal),
+    };
     this.connection = {
       get snapshot() {
         return client.#snapshot;
@@ -70,23 +90,31 @@ class RuncastClient implements Client {
     };
   }
 
-  watchTest(id: string | readonly string[], options: ExecutionOptions<TestState> = {}): Watch<TestState> {
-    return this.#watch(this.#executions('test', id, options), options);
+  watchTest(id: string | readonly string[], options: WatchOptions<TestState> = {}): Watch<TestState> {
+    return this.#watch(keysOf('test-status?testId=', id), options);
   }
 
-  watchJobRun(id: string | readonly string[], options: ExecutionOptions<JobState> = {}): Watch<JobState> {
-    return this.#watch(this.#executions('job', id, options), options);
+  watchJobRun(id: string | readonly string[], options: WatchOptions<JobState> = {}): Watch<JobState> {
+    return this.#watch(keysOf('job-status?runId=', id), options);
+  }
+
+  watchRun(runId: string, options: WatchOptions<RunSnapshot> = {}): Watch<RunSnapshot> {
+    return this.#watch(
+      [`job-status?runId=${runId}`, `test-status?runId=${runId}`],
+      options,
+      ([, tests], tell) => new RunView(() => !tests?.position && !tests?.end, tell),
+    );
   }
 
   watchProject<K extends Kind, S extends State>(
     { projectId, kind }: { projectId: string; kind: K },
     options: WatchOptions<S> = {},
   ): Watch<S> {
-    return this.#watch([`${kind}-project:${projectId}`], options);
+    return this.#watch([`${kind}-status?projectId=${projectId}`], options);
   }
 
   watchQueueStats(options: WatchOptions<QueueStats> = {}): Watch<QueueStats> {
-    return this.#watch(['queue:'], options);
+    return this.#watch(['queue-stats'], options);
   }
 
   close(): void {
@@ -96,21 +124,54 @@ class RuncastClient implements Client {
     this.#tell({ ...this.#snapshot, state: 'idle' });
   }
 
-  #executions(kind: Kind, id: string | readonly string[], options: { history?: boolean }): string[] {
-    const ids = [...new Set(typeof id === 'string' ? [id] : id)];
-    return ids.map((each) =>
-      options.history ? `${kind}-history#${this.#id}${this.#histories++}:${each}` : `${kind}:${each}`,
-    );
+  setToken(token: TokenSource): void {
+    this.#settings.token.set(token);
   }
 
-  #watch<S extends State>(keys: string[], options: WatchOptions<S>): Watch<S> {
+  /** What the server answers, as JSON; throws where it does not. */
+  async #get<T>(path: string, query: object = {}, signal?: AbortSignal): Promise<T> {
+    const values = Object.entries(query).flatMap(([name, value]) =>
+      [value]
+        .flat()
+        .filter((each) => each !== undefined)
+        .map((each) => [name, `${each}`]),
+    );
+    let refusal: Refusal;
+    try {
+      const init = { headers: { accept: 'application/json' }, cache: 'no-cache' } as const;
+      const address = `/api/runs${path}?${new URLSearchParams(values)}`;
+      const [response] = await ask(this.#settings, address, init, () => signal ?? null);
+      if (response.ok) return await response.json();
+      refusal = await refusalOf(response);
+    } catch (error) {
+      signal?.throwIfAborted();
+      refusal = failureOf(error);
+    }
+    this.#warn(refusal);
+    throw new RuncastError(refusal.status, refusal.message, refusal.problem);
+  }
+
+  /** Says so on the console, once, whatever numbers are in it. */
+  readonly #warn = ({ status, message }: Refusal): void => {
+    const key = `${status} ${message.replace(/\d+/g, '')}`;
+    if (!this.#said.has(key)) console.warn(`Runcast: ${message}`);
+    this.#said.add(key);
+  };
+
+  #watch<S>(
+    keys: string[],
+    options: WatchOptions<S>,
+    viewOf?: (topics: Topic[], tell: (state: S) => void) => View<S>,
+  ): Watch<S> {
     const topics = keys.map((key) => this.#topic(key));
-    const watch = new Watching<S>(topics, options, this.connection, () => {
-      this.#watches.delete(watch as unknown as Watching<State>);
+    const release = () => {
+      this.#watches.delete(watch as Watching<unknown>);
       this.#schedule();
-    });
+    };
+    const view = viewOf && ((tell: (state: S) => void) => viewOf(topics, tell));
+    const watch: Watching<S> = new Watching<S>(topics, options, this.connection, release, view);
     if (options.signal?.aborted) return watch;
-    this.#watches.add(watch as unknown as Watching<State>);
+    this.#watches.add(watch as Watching<unknown>);
     this.#start();
     this.#schedule();
     return watch;
@@ -129,6 +190,7 @@ class RuncastClient implements Client {
   /** Joins the other tabs, or works alone. */
   #start(): void {
     if (this.#life) return;
+    this.#id ||= Math.random().toString(36).slice(2);
     this.#life = new AbortController();
     const { signal } = this.#life;
     globalThis.addEventListener?.('online', this.#wake, { signal });
@@ -161,9 +223,12 @@ class RuncastClient implements Client {
       settings: this.#settings,
       topics: this.#topics,
       onUpdate: (update) => {
-        this.#tabs?.post({ updates: [update] });
+        // What comes at once goes at once.
+        if (!this.#told.length) queueMicrotask(this.#share);
+        this.#told.push(update);
         this.#take(update);
       },
+      onError: this.#warn,
       onConnection: (connection) => {
         if (this.#tell(connection)) this.#tabs?.post({ connection });
       },
@@ -172,6 +237,11 @@ class RuncastClient implements Client {
     this.#tabs?.post({ ask: true });
     this.#schedule();
   }
+
+  readonly #share = (): void => {
+    const updates = this.#told.splice(0);
+    if (updates[0]) this.#tabs?.post({ updates });
+  };
 
   /** Leads no more. */
   #follow(): void {
@@ -215,8 +285,10 @@ class RuncastClient implements Client {
   };
 
   /** Tells the leader what is wanted here. */
-  #say(): void {
-    const want = [...this.#topics.values()].filter((topic) => !topic.isOver).map(known);
+  #say(isAsked = false): void {
+    const topics = [...this.#topics.values()].filter((topic) => !topic.isOver);
+    // The leader told what is known here, unless it is a new one.
+    const want = topics.map((topic) => ({ ...known(topic), ...(!isAsked && { states: [] }) }));
     this.#tabs?.post({ from: this.#id, want });
     this.#expect();
   }
@@ -244,7 +316,7 @@ class RuncastClient implements Client {
       clearTimeout(this.#patience);
       this.#patience = undefined;
     }
-    if (ask) this.#say();
+    if (ask) this.#say(true);
     if (connection) this.#tell(connection);
     for (const update of updates ?? []) this.#take(update);
   };
@@ -262,7 +334,14 @@ class RuncastClient implements Client {
     for (const { key, position, states } of want) {
       const topic = this.#topic(key);
       const { end, error } = topic;
-      updates.push({ ...known(topic), ...(end && { end }), ...(error && { error }) });
+      // Where it knows as much as this one, there is nothing to tell.
+      const isSame = position && position === topic.position;
+      updates.push({
+        ...known(topic),
+        ...(isSame && { states: [] }),
+        ...(end && { end }),
+        ...(error && { error }),
+      });
       if (this.#registry?.carries(topic)) continue;
       // The tab before this one told one more than the other: all go on from where the last of them is.
       const behind = topic.position && position && Number(topic.position) < Number(position);
@@ -278,7 +357,7 @@ class RuncastClient implements Client {
     const news = topic.take(update);
     const watches = [...this.#watches].filter((watch) => watch.topics.includes(topic));
     for (const watch of watches) {
-      if (update.reset) watch.reset();
+      if (update.reset) watch.reset(topic);
       for (const state of news) watch.deliver(state);
       watch.settle();
     }
@@ -312,6 +391,9 @@ class RuncastClient implements Client {
     this.#schedule();
   };
 }
+
+const keysOf = (prefix: string, id: string | readonly string[]): string[] =>
+  [...new Set(typeof id === 'string' ? [id] : id)].map((each) => prefix + each);
 
 const isHidden = (): boolean => globalThis.document?.visibilityState === 'hidden';
 

@@ -10,6 +10,8 @@ export type {
   Progress,
   QueueCounts,
   QueueStats,
+  RunHistory,
+  RunsPage,
   Shards,
   Status,
   TerminalStatus,

@@ -29,8 +29,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * 1 to 50 test executions, or all of a project
-     * @description Either `testId` or `projectId`.
+     * Test executions, all of runs, or all of projects
+     * @description 1 to 50 of `testId`, `runId` and `projectId`, in any mix. The cursor has a part for each, in their order; an event that belongs to several of them comes once for each.
      */
     get: operations['watchTests'];
     put?: never;
@@ -66,10 +66,47 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * 1 to 50 job runs, or all of a project
-     * @description Either `runId` or `projectId`.
+     * Job runs, or all of projects
+     * @description 1 to 50 of `runId` and `projectId`, in any mix. The cursor has a part for each, in their order; an event that belongs to several of them comes once for each.
      */
     get: operations['watchJobs'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/runs': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * A project's runs, past ones included
+     * @description On the first page those that have not finished come first (of more than 500, those that changed last), then those that finished last. What finishes meanwhile is no part of later pages. Where much is searched, a page may have few runs, or none, and a `next`.
+     */
+    get: operations['listRuns'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/runs/{id}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** A run, or its history */
+    get: operations['readRun'];
     put?: never;
     post?: never;
     delete?: never;
@@ -648,6 +685,17 @@ export interface components {
       /** @description The message's `messageId`. */
       itemIdentifier: string;
     };
+    RunsPage: {
+      runs: components['schemas']['JobState'][];
+      /** @description The `before` of the next page; null where there is none. */
+      next: string | null;
+    };
+    RunHistory: {
+      /** @description Its states, one an event. */
+      events: components['schemas']['JobState'][];
+      /** @description The `after` of the next page; null where there is none. */
+      next: number | null;
+    };
   };
   responses: {
     /** @description Server-Sent Events (WHATWG HTML, section 9.2). */
@@ -892,12 +940,45 @@ export interface components {
         'application/problem+json': components['schemas']['Problem'];
       };
     };
+    /** @description A page of runs. */
+    Runs: {
+      headers: {
+        /** @description What it was, for If-None-Match. */
+        ETag?: string;
+        [name: string]: unknown;
+      };
+      content: {
+        'application/json': components['schemas']['RunsPage'];
+      };
+    };
+    /** @description The state of the run, or a page of its history. */
+    Run: {
+      headers: {
+        /** @description What it was, for If-None-Match. */
+        ETag?: string;
+        [name: string]: unknown;
+      };
+      content: {
+        'application/json': components['schemas']['JobState'] | components['schemas']['RunHistory'];
+      };
+    };
+    /** @description It is as the client has it. */
+    NotModified: {
+      headers: {
+        /** @description What it was, for If-None-Match. */
+        ETag?: string;
+        [name: string]: unknown;
+      };
+      content?: never;
+    };
   };
   parameters: {
     /** @description The `id` of the last frame: every event after it follows. */
     LastEventId: string;
     /** @description The same, where a header cannot be set. */
     LastEventIdInQuery: string;
+    /** @description The ETag of what the client has. */
+    IfNoneMatch: string;
   };
   requestBodies: never;
   headers: {
@@ -946,6 +1027,8 @@ export type Warning = components['schemas']['Warning'];
 export type InvocationAnswer = components['schemas']['InvocationAnswer'];
 export type BatchAnswer = components['schemas']['BatchAnswer'];
 export type BatchItemFailure = components['schemas']['BatchItemFailure'];
+export type RunsPage = components['schemas']['RunsPage'];
+export type RunHistory = components['schemas']['RunHistory'];
 export type ResponseTestStream = components['responses']['TestStream'];
 export type ResponseJobStream = components['responses']['JobStream'];
 export type ResponseQueueStatsStream = components['responses']['QueueStatsStream'];
@@ -962,8 +1045,12 @@ export type ResponseNotFound = components['responses']['NotFound'];
 export type ResponseMethodNotAllowed = components['responses']['MethodNotAllowed'];
 export type ResponseTooManyRequests = components['responses']['TooManyRequests'];
 export type ResponseUnavailable = components['responses']['Unavailable'];
+export type ResponseRuns = components['responses']['Runs'];
+export type ResponseRun = components['responses']['Run'];
+export type ResponseNotModified = components['responses']['NotModified'];
 export type ParameterLastEventId = components['parameters']['LastEventId'];
 export type ParameterLastEventIdInQuery = components['parameters']['LastEventIdInQuery'];
+export type ParameterIfNoneMatch = components['parameters']['IfNoneMatch'];
 export type HeaderCacheControl = components['headers']['Cache-Control'];
 export type HeaderXAccelBuffering = components['headers']['X-Accel-Buffering'];
 export type HeaderXContentTypeOptions = components['headers']['X-Content-Type-Options'];
@@ -1005,8 +1092,10 @@ export interface operations {
       query?: {
         /** @description The testIds. */
         testId?: components['schemas']['Id'][];
-        /** @description A project of the caller's organization: first the executions not finished (of more than 500, those that changed last) and the 20 that finished last, then every event. */
-        projectId?: components['schemas']['Id'];
+        /** @description The runs whose tests are watched: first those not finished, then those that failed, then the rest, then every event of any, new ones included; to the end of the run and all its tests. */
+        runId?: components['schemas']['Id'][];
+        /** @description Projects of the caller's organization: first the executions not finished (of more than 500, those that changed last) and the 20 that finished last, then every event. */
+        projectId?: components['schemas']['Id'][];
         /** @description The same, where a header cannot be set. */
         lastEventId?: components['parameters']['LastEventIdInQuery'];
       };
@@ -1062,8 +1151,8 @@ export interface operations {
       query?: {
         /** @description The runIds. */
         runId?: components['schemas']['Id'][];
-        /** @description A project of the caller's organization: first the executions not finished (of more than 500, those that changed last) and the 20 that finished last, then every event. */
-        projectId?: components['schemas']['Id'];
+        /** @description Projects of the caller's organization: first the executions not finished (of more than 500, those that changed last) and the 20 that finished last, then every event. */
+        projectId?: components['schemas']['Id'][];
         /** @description The same, where a header cannot be set. */
         lastEventId?: components['parameters']['LastEventIdInQuery'];
       };
@@ -1078,6 +1167,69 @@ export interface operations {
     responses: {
       200: components['responses']['JobStream'];
       204: components['responses']['NoContent'];
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      404: components['responses']['NotFound'];
+      405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
+      503: components['responses']['Unavailable'];
+    };
+  };
+  listRuns: {
+    parameters: {
+      query?: {
+        /** @description The project; it need not be named where the token is for one. */
+        projectId?: components['schemas']['Id'];
+        /** @description How they stand; any of these. */
+        status?: components['schemas']['Status'][];
+        /** @description What their id, name or labels have in them, in any case; 200 bytes at most. */
+        search?: string;
+        /** @description The `next` of the page before. */
+        before?: string;
+        /** @description How many that have finished. */
+        limit?: number;
+      };
+      header?: {
+        /** @description The ETag of what the client has. */
+        'If-None-Match'?: components['parameters']['IfNoneMatch'];
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      200: components['responses']['Runs'];
+      304: components['responses']['NotModified'];
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      404: components['responses']['NotFound'];
+      405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
+      503: components['responses']['Unavailable'];
+    };
+  };
+  readRun: {
+    parameters: {
+      query?: {
+        /** @description Its events that the log still has, in order, instead of its state. */
+        history?: boolean;
+        /** @description The seq after which its history begins. */
+        after?: components['schemas']['Seq'];
+      };
+      header?: {
+        /** @description The ETag of what the client has. */
+        'If-None-Match'?: components['parameters']['IfNoneMatch'];
+      };
+      path: {
+        /** @description The runId. */
+        id: components['schemas']['Id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      200: components['responses']['Run'];
+      304: components['responses']['NotModified'];
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
       404: components['responses']['NotFound'];

@@ -1,11 +1,21 @@
-import { createParser } from 'eventsource-parser';
-import type { RuncastError } from './error.ts';
-import type { EndReason, Problem, StreamInfo } from './schema.ts';
-import type { Token } from './token.ts';
-import type { ConnectionState, State, WatchEnd } from './types.ts';
+import { createParser } from './parser.ts';
+import {
+  ask,
+  failureOf,
+  Hopeless,
+  isTemporary,
+  type Refusal,
+  type RequestSettings,
+  refusalOf,
+} from './request.ts';
+import type { EndReason, StreamInfo } from './schema.ts';
+import type { Over } from './topic.ts';
+import type { ConnectionState, State } from './types.ts';
 
 /** How long the first frame may take, in milliseconds: a cold start, and Postgres slow to answer. */
 const OPEN_TIMEOUT_MS = 30_000;
+/** The shortest wait before another try, in milliseconds, whatever the server and `random` say. */
+const MIN_WAIT_MS = 250;
 /** The longest random wait before another try, in milliseconds. */
 const MAX_BACKOFF_MS = 30_000;
 /** A stream silent for so many heartbeats is dead: one ping may be late, two are not. */
@@ -17,28 +27,17 @@ const DOUBTFUL_REQUEST_MS = 20_000;
 /** A stream that ends itself sooner than this does not deserve to be opened again without a wait. */
 const MIN_LIFE_MS = 1_000;
 
+const EVENT_STREAM = 'text/event-stream';
+
 /** The id of a stream's last frame where another of the subject's has its place. */
 const EVICTED = 'evicted';
 
 /** What all streams of a client have in common. */
-export interface StreamSettings {
-  url: string;
-  token: Token;
-  tokenHeader: string;
-  fetch: typeof fetch;
+export interface StreamSettings extends RequestSettings {
   random: () => number;
   /** Sends a POST that outlives the page. */
   beacon: (url: string) => void;
 }
-
-/** Why a stream is not opened again: it came to its end, or the server will never serve it. */
-export interface Over {
-  end?: WatchEnd;
-  error?: Refusal;
-}
-
-/** What a `RuncastError` is made of, as it goes from tab to tab. */
-export type Refusal = Pick<RuncastError, 'status' | 'message' | 'problem'>;
 
 /** Why a stream ended. */
 type Ending = EndReason | typeof EVICTED;
@@ -54,6 +53,8 @@ const EVICTION: Refusal = {
 export interface StreamOwner {
   /** What to ask for now, and from where on; `undefined` where nothing is left to ask for. */
   request(): { query: string; cursor: string | undefined } | undefined;
+  /** This went wrong. */
+  onError(error: Refusal): void;
   /** Where the stream stands from here on, with the state that brought it there, if one did. */
   onFrame(state: State | undefined, cursor: string | undefined): void;
   /** The cursor was of no use: current states follow. */
@@ -67,6 +68,8 @@ export interface StreamOwner {
 export class Stream {
   state: ConnectionState = 'connecting';
   reconnects = 0;
+  /** Why it is not open. */
+  error: Refusal | undefined;
   /** When the present connection was opened, in milliseconds since the epoch. */
   openedAt = 0;
   readonly #settings: StreamSettings;
@@ -128,7 +131,6 @@ export class Stream {
   }
 
   async #run(): Promise<void> {
-    let renewed = false;
     let short = 0;
     while (!this.#closed) {
       const request = this.#owner.request();
@@ -136,31 +138,28 @@ export class Stream {
       let retryAfterMs = 0;
       let token: string | undefined;
       let reason: Ending | undefined;
+      let error: Refusal | undefined;
       this.openedAt = 0;
       try {
-        token = await this.#settings.token.get();
-        if (this.#closed) return;
-        const response = await this.#fetch(request, token);
+        const headers = { accept: EVENT_STREAM, ...(request.cursor && { 'last-event-id': request.cursor }) };
+        const path = `/api/${this.#name}/events${request.query}`;
+        const asked = await ask(this.#settings, path, { headers, cache: 'no-store' }, this.#begin);
+        const [response] = asked;
+        token = asked[1];
         const { status } = response;
+        const type = response.headers.get('content-type') ?? '';
         if (status === 204) return this.#finish({ end: 'complete' });
-        if (status === 401 && !renewed && this.#settings.token.renewable) {
-          renewed = true;
-          await response.body?.cancel();
-          await this.#settings.token.drop(token);
-          continue;
-        }
-        // RFC 9110: 408, 429 and 5xx say that the same request may be served later.
-        if (status === 408 || status === 429 || status >= 500) {
+        // WHATWG: an answer of another type, or with another status than 200, fails the connection.
+        if (status === 200 && type.startsWith(EVENT_STREAM)) reason = await this.#read(response);
+        else {
+          error = await refusalOf(response);
+          if (!isTemporary(status)) return this.#finish({ error });
           retryAfterMs = delayOf(response.headers.get('retry-after'));
-          await response.body?.cancel();
-        } else {
-          const error = await refusalOf(response);
-          if (error) return this.#finish({ error });
-          renewed = false;
-          reason = await this.#read(response);
         }
-      } catch {
+      } catch (thrown) {
         // The network, the watchdog, or a token that could not be had: all of them are temporary.
+        error = failureOf(thrown);
+        if (thrown instanceof Hopeless) return this.#finish({ error });
       } finally {
         clearTimeout(this.#watchdog);
         this.#streamId = undefined;
@@ -170,62 +169,44 @@ export class Stream {
       if (this.#closed) return;
       if (reason === EVICTED) return this.#finish({ error: EVICTION });
       if (reason === 'complete' || reason === 'closed') return this.#finish({ end: reason });
-      if (reason === 'expired') await this.#settings.token.drop(token).catch(() => {});
+      if (reason === 'expired') await this.#settings.token.drop(token);
       short = Date.now() - this.openedAt < MIN_LIFE_MS ? short + 1 : 0;
       if (reason && short < 2) continue;
       this.reconnects += 1;
+      if (!this.#woken) this.#fail(error ?? failureOf('The connection broke.'));
       await this.#pause(retryAfterMs);
     }
   }
 
-  #fetch(
-    request: { query: string; cursor: string | undefined },
-    token: string | undefined,
-  ): Promise<Response> {
-    const { url, fetch, tokenHeader } = this.#settings;
-    const headers: Record<string, string> = { accept: 'text/event-stream' };
-    if (token) headers[tokenHeader] = tokenHeader === 'authorization' ? `Bearer ${token}` : token;
-    if (request.cursor) headers['last-event-id'] = request.cursor;
+  /** Another request goes out. */
+  readonly #begin = (): AbortSignal => {
+    if (this.#closed) throw new Error('It is closed.');
     this.#abort = new AbortController();
     this.#lastByteAt = Date.now();
     this.#watch(OPEN_TIMEOUT_MS);
-    return fetch(`${url}/api/${this.#name}/events${request.query}`, {
-      headers,
-      cache: 'no-store',
-      credentials: token ? 'same-origin' : 'include',
-      signal: this.#abort.signal,
-    });
-  }
+    return this.#abort.signal;
+  };
 
   /** Reads the stream to its end; returns the reason that the server gave, if it gave one. */
   async #read(response: Response): Promise<Ending | undefined> {
     let reason: Ending | undefined;
-    let rest = '';
-    const parser = createParser({
-      onRetry: (ms) => {
-        this.#retryMs = ms;
-      },
-      onEvent: ({ event, data, id }) => {
-        // A frame with nothing but an id is a blank line here, see below.
-        const json = data.trim() && JSON.parse(data);
-        if (event === 'stream') this.#open(json);
-        else if (event === 'reset') this.#owner.onReset();
-        else if (event === 'end') reason = id === EVICTED ? id : json.reason;
-        else if (!event) this.#owner.onFrame(json || undefined, id);
-      },
+    const parse = createParser(({ event, data, id, retry }) => {
+      if (retry) this.#retryMs = Number(retry) || 0;
+      const json = data && JSON.parse(data);
+      if (event === 'stream') this.#open(json);
+      else if (event === 'reset') this.#owner.onReset();
+      else if (event === 'end') reason = id === EVICTED ? id : json.reason;
+      else if (!event && (json || id)) this.#owner.onFrame(json, id);
     });
-    const reader = response.body?.getReader();
+    // React Native's, for one, has the text when all of it has come.
+    if (!response.body) throw new Hopeless('This `fetch` cannot stream: give the client one that can.');
+    const reader = response.body.getReader();
     const decoder = new TextDecoder();
     for (;;) {
-      const chunk = await reader?.read();
-      if (!chunk || chunk.done) return reason;
+      const { done, value } = await reader.read();
+      if (done) return reason;
       this.#lastByteAt = Date.now();
-      rest += decoder.decode(chunk.value, { stream: true });
-      const lines = rest.slice(0, Math.max(rest.lastIndexOf('\n'), rest.lastIndexOf('\r')) + 1);
-      rest = rest.slice(lines.length);
-      // WHATWG: a frame without data is not dispatched, but its id counts. The parser tells ids with data only, so
-      // each gets a line of it, which in JSON is white space.
-      parser.feed(lines.replace(/(^|[\r\n])id:[^\r\n]*/g, '$&\ndata:'));
+      parse(decoder.decode(value, { stream: true }));
       this.#watch(this.#streamId ? DEAD_AFTER_HEARTBEATS * this.#heartbeatMs : OPEN_TIMEOUT_MS);
       if (reason) return reason;
     }
@@ -235,6 +216,7 @@ export class Stream {
     this.#streamId = streamId;
     this.#heartbeatMs = Math.max(1, heartbeatSeconds) * 1000;
     this.#failures = 0;
+    this.error = undefined;
     this.openedAt = Date.now();
     if (this.#closed) this.#leave();
     else this.#is('open');
@@ -242,7 +224,8 @@ export class Stream {
 
   #watch(ms: number): void {
     clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => this.#abort?.abort(), ms);
+    const silent = new Error(`Nothing came for ${Math.round(ms / 1000)} s.`);
+    this.#watchdog = setTimeout(() => this.#abort?.abort(silent), ms);
   }
 
   /**
@@ -251,7 +234,8 @@ export class Stream {
    */
   async #pause(retryAfterMs: number): Promise<void> {
     const most = Math.min(MAX_BACKOFF_MS, 1000 * 2 ** this.#failures++);
-    const usual = Math.max(retryAfterMs, this.#retryMs) + this.#settings.random() * most;
+    const asked = Math.max(retryAfterMs, this.#retryMs);
+    const usual = Math.max(MIN_WAIT_MS, asked + this.#settings.random() * most);
     const wait = this.#woken ? retryAfterMs : usual;
     this.#woken = false;
     this.#notBefore = Date.now() + retryAfterMs;
@@ -266,7 +250,13 @@ export class Stream {
     this.#wake = undefined;
   }
 
+  #fail(error: Refusal): void {
+    this.error = error;
+    this.#owner.onError(error);
+  }
+
   #finish(over: Over): void {
+    if (over.error) this.#fail(over.error);
     this.#is(over.error ? 'failed' : 'ended');
     this.#owner.onOver(over);
   }
@@ -280,16 +270,3 @@ export class Stream {
 /** RFC 9110, section 10.2.3: seconds, or a date. */
 const delayOf = (retryAfter: string | null): number =>
   Math.max(Number(retryAfter) * 1000 || Date.parse(`${retryAfter}`) - Date.now() || 0, 0);
-
-/** Why this answer is none that a stream can be read from, now or later. */
-async function refusalOf(response: Response): Promise<Refusal | undefined> {
-  const type = response.headers.get('content-type') ?? '';
-  // WHATWG: an answer of another type, or with another status than 200, fails the connection for good.
-  if (response.status === 200 && type.startsWith('text/event-stream')) return undefined;
-  const problem: Problem | undefined = type.includes('json')
-    ? await response.json().catch(() => undefined)
-    : await response.body?.cancel().then(() => undefined);
-  const message =
-    problem?.detail ?? `The server answered ${response.status} with ${type || 'no content type'}.`;
-  return { status: response.status, message, problem };
-}

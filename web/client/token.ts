@@ -1,35 +1,57 @@
 /** How long a new one may take, in milliseconds; then it is asked for again. */
 const TIMEOUT_MS = 30_000;
 
+export type TokenSource = string | (() => string | undefined | Promise<string | undefined>) | undefined;
+
 /** The caller's token, got once and kept until the server no longer takes it. */
 export class Token {
-  /** Whether another one can be had. */
-  readonly renewable: boolean;
-  readonly #source: () => string | undefined | Promise<string>;
+  /** How often in a row it could not be had. */
+  failures = 0;
+  #source: TokenSource;
   #current: Promise<string | undefined> | undefined;
 
-  constructor(source: string | (() => string | Promise<string>) | undefined) {
-    this.renewable = typeof source === 'function';
-    this.#source = typeof source === 'function' ? source : () => source;
+  constructor(source: TokenSource) {
+    this.#source = source;
+  }
+
+  /** Whether another one can be had. */
+  get renewable(): boolean {
+    return typeof this.#source === 'function';
+  }
+
+  /** From now on it comes from there. One that a function gave is kept for as long as the server takes it. */
+  set(source: TokenSource): void {
+    if (source !== this.#source && typeof source !== 'function') this.#current = undefined;
+    this.#source = source;
+    this.failures = 0;
   }
 
   /** The token; `undefined` where there is none, and a cookie has to do. */
   get(): Promise<string | undefined> {
+    const source = this.#source;
     this.#current ??= new Promise<string | undefined>((resolve, reject) => {
-      const timer = setTimeout(reject, TIMEOUT_MS);
-      const source = (async () => this.#source())();
-      source.then(resolve, reject).finally(() => clearTimeout(timer));
-    }).catch((error: unknown) => {
-      this.#current = undefined;
-      throw error;
-    });
+      const timer = setTimeout(() => reject('none came for 30 s.'), TIMEOUT_MS);
+      const got = (async () => (typeof source === 'function' ? source() : source))();
+      got.then(resolve, reject).finally(() => clearTimeout(timer));
+    }).then(
+      (token) => {
+        this.failures = 0;
+        return token;
+      },
+      (error: unknown) => {
+        this.#current = undefined;
+        this.failures += 1;
+        throw error;
+      },
+    );
     return this.#current;
   }
 
   /** Forgets a token that was refused; one that another stream has got meanwhile is kept. */
   async drop(refused: string | undefined): Promise<void> {
     const current = this.#current;
-    if (this.renewable && (await current) === refused && this.#current === current) this.#current = undefined;
+    const isSame = this.renewable && (await current?.catch(() => {})) === refused;
+    if (isSame && this.#current === current) this.#current = undefined;
   }
 }
 

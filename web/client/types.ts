@@ -1,5 +1,7 @@
 import type { RuncastError } from './error.ts';
-import type { JobState, Kind, QueueStats, TestState } from './schema.ts';
+import type { Refusal } from './request.ts';
+import type { JobState, Kind, QueueStats, RunHistory, RunsPage, Status, TestState } from './schema.ts';
+import type { TokenSource } from './token.ts';
 
 /** The state of one execution. */
 export type ExecutionState = JobState | TestState;
@@ -20,6 +22,11 @@ export interface ConnectionSnapshot {
   readonly reconnects: number;
   /** From when the last live event occurred to when it came, by this machine's clock; `null` before any did. */
   readonly latencyMs: number | null;
+  /**
+   * Why it is not open: what the server said (`status`, `message`, `problem`), or, with the status 0, why there was no
+   * answer. `null` where all is well. The console has a line for each that differs from those before.
+   */
+  readonly lastError: Readonly<Refusal> | null;
 }
 
 /** A connection snapshot that changes. */
@@ -37,6 +44,8 @@ export interface WatchOptions<S> {
    * was pruned or restored meanwhile; who collects the states of a project begins anew. Not called for several ids.
    */
   onReset?: () => void;
+  /** Is called once all that there is has been told, if there is anything: what follows is news. Again after a reset. */
+  onCurrent?: () => void;
   /** Is called once, when no state can follow; not after `onError`. */
   onEnd?: (reason: WatchEnd) => void;
   /** Is called once, where the server will never serve this: the watch is over. Temporary errors are not told here. */
@@ -47,9 +56,46 @@ export interface WatchOptions<S> {
   signal?: AbortSignal;
 }
 
-export interface ExecutionOptions<S> extends WatchOptions<S> {
-  /** Begin with every event that the log still has, not with the current state. Takes a stream of its own. */
-  history?: boolean;
+/** A run and its tests, as they stand together. Never mutated; what has not changed is the same object as before. */
+export interface RunSnapshot {
+  readonly run: JobState;
+  /** By their ids, in the order in which they came: those not finished, the failed, the rest, and then the new ones. */
+  readonly tests: ReadonlyMap<string, TestState>;
+  /** Whether tests that there were before are still to come. */
+  readonly isLoading: boolean;
+  /**
+   * Whether `run.tests` counts what is in `tests`. It does, but for while these are loading, where one of the two streams
+   * has broken for more than a second, and in a run of more tests than the server lists.
+   */
+  readonly isConsistent: boolean;
+}
+
+export interface RunsQuery {
+  projectId: string;
+  /** One of these. */
+  status?: Status | readonly Status[] | undefined;
+  /** What their id, name or labels have in them, in any case. */
+  search?: string | undefined;
+  /** The `next` of the page before. */
+  before?: string | undefined;
+  /** How many that have ended, 1 to 200; otherwise 50. */
+  limit?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface RunHistoryQuery {
+  /** The `next` of the page before. */
+  after?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Reads of the past. Each throws a {@link RuncastError} where there is no answer (status 0), or another than that. */
+export interface Runs {
+  /** First those not finished, then those that ended last; where much is searched, a page may be empty, and have a `next`. */
+  list(query: RunsQuery): Promise<RunsPage>;
+  get(runId: string, options?: { signal?: AbortSignal | undefined }): Promise<JobState>;
+  /** The events of a run, from the first that the log still has. */
+  history(runId: string, query?: RunHistoryQuery): Promise<RunHistory>;
 }
 
 /** What is being watched. Iterating over it yields the states; it ends, or throws a {@link RuncastError}. */
@@ -64,9 +110,11 @@ export interface ProjectOptions<K extends Kind> {
 
 export interface Client {
   /** Test executions, until all of them are over. */
-  watchTest(id: string | readonly string[], options?: ExecutionOptions<TestState>): Watch<TestState>;
+  watchTest(id: string | readonly string[], options?: WatchOptions<TestState>): Watch<TestState>;
   /** Job runs, until all of them are over. */
-  watchJobRun(id: string | readonly string[], options?: ExecutionOptions<JobState>): Watch<JobState>;
+  watchJobRun(id: string | readonly string[], options?: WatchOptions<JobState>): Watch<JobState>;
+  /** A run and all its tests, until all of them are over. Changes are collected for a frame of the screen. */
+  watchRun(runId: string, options?: WatchOptions<RunSnapshot>): Watch<RunSnapshot>;
   /** Every execution of a kind in a project: those not finished, the 20 that finished last, then every event. */
   watchProject<K extends Kind>(
     project: ProjectOptions<K>,
@@ -74,15 +122,19 @@ export interface Client {
   ): Watch<K extends 'job' ? JobState : TestState>;
   watchQueueStats(options?: WatchOptions<QueueStats>): Watch<QueueStats>;
   readonly connection: Connection;
+  /** What was, also of runs that have ended. */
+  readonly runs: Runs;
+  /** The next connection has this token. Those that are open go on. */
+  setToken(token: ClientOptions['token']): void;
   /** Closes every watch, and tells the server. */
   close(): void;
 }
 
 export interface ClientOptions {
-  /** Where the functions are, without a slash at the end; the page's own origin where empty. */
+  /** Where the functions are; the page's own origin where empty. */
   url?: string;
   /** The token, or what gets a new one: it is called at first, on 401 and when the server says `expired`. */
-  token?: string | (() => string | Promise<string>);
+  token?: TokenSource;
   /** In which header it goes; `x-auth-token` where something in front needs `authorization` for itself. */
   tokenHeader?: 'authorization' | 'x-auth-token';
   /**

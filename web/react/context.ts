@@ -1,4 +1,4 @@
-import { createContext, createElement, type ReactNode, useContext, useEffect, useState } from 'react';
+import { createContext, createElement, type ReactNode, useContext, useEffect, useMemo, useRef } from 'react';
 import { type Client, type ClientOptions, createClient } from '../client/index.ts';
 
 const ClientContext = createContext<Client | undefined>(undefined);
@@ -9,11 +9,24 @@ export type RuncastProviderProps = { children?: ReactNode } & (
 );
 
 /**
- * Gives a client to the hooks below it: the one that it is given, or one of its own, made of the options of its first
- * rendering (give it a `key` to change them; a function for `token` is asked again when it has to be).
+ * Gives a client to the hooks below it: the one that it is given, or one of its own. Of that, another `token` or `fetch` is
+ * used from the next connection on; with another `url`, `tokenHeader` or `shareKey` there is another client, and all is
+ * watched anew.
  */
 export function RuncastProvider({ children, client, ...options }: RuncastProviderProps): ReactNode {
-  const [own] = useState(() => client ?? createClient(options));
+  const { url, token, tokenHeader, shareKey, fetch } = options as ClientOptions;
+  const latest = useRef(fetch);
+  const isOwn = !!fetch;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the client is told of another token, below.
+  const own = useMemo(() => {
+    const given = { url, token, tokenHeader, shareKey } as ClientOptions;
+    const own: typeof globalThis.fetch = (...request) => (latest.current ?? globalThis.fetch)(...request);
+    return createClient(isOwn ? { ...given, fetch: own } : given);
+  }, [url, tokenHeader, shareKey, isOwn]);
+  useEffect(() => {
+    latest.current = fetch;
+    own.setToken(token);
+  }, [own, token, fetch]);
   // What is not watched is closed by itself, so that there is nothing to clean up but the last moment's streams.
   useEffect(() => (client ? undefined : () => own.close()), [client, own]);
   return createElement(ClientContext.Provider, { value: client ?? own }, children);

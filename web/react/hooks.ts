@@ -1,87 +1,102 @@
-import { useMemo, useRef, useSyncExternalStore } from 'react';
-import type { Client, ConnectionSnapshot, JobState, QueueStats, TestState } from '../client/index.ts';
+import { useEffect, useMemo, useSyncExternalStore } from 'react';
+import type {
+  Client,
+  ConnectionSnapshot,
+  JobState,
+  QueueStats,
+  RunSnapshot,
+  TestState,
+  Watch,
+  WatchOptions,
+} from '../client/index.ts';
 import { useRuncast } from './context.ts';
-import { nothing, type Watched, WatchStore } from './store.ts';
+import { RunsStore } from './runs.ts';
+import { nothing, type Store, storeOf, type Watched, type WatchedOptions, WatchStore } from './store.ts';
 
-const useStore = <S>(store: WatchStore<S>): Watched<S> =>
-  useSyncExternalStore(store.subscribe, store.snapshot, () => nothing);
+/** The id of what is watched; without one, nothing is. */
+export type MaybeId = string | null | undefined;
+
+const none = storeOf(nothing);
+
+export const useStore = <T>(store: Store<T>): T =>
+  useSyncExternalStore(store.subscribe, store.snapshot, store.initial);
+
+/** `watch` is the same at each rendering. */
+function useWatched<S>(
+  id: MaybeId,
+  watch: (client: Client, id: string, options: WatchOptions<S>) => Watch<S>,
+  initialState: S | undefined,
+): Watched<S> {
+  const client = useRuncast();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the initial state is that of the first rendering.
+  const store = useMemo(
+    () => (id == null ? none : new WatchStore<S>((options) => watch(client, id, options), initialState)),
+    [client, id, watch],
+  );
+  return useStore<Watched<S>>(store);
+}
 
 /** A test execution. */
-export function useTestStatus(testId: string): Watched<TestState> {
-  const client = useRuncast();
-  const store = useMemo(
-    () => new WatchStore<TestState>((options) => client.watchTest(testId, options)),
-    [client, testId],
-  );
-  return useStore(store);
+export function useTestStatus(
+  testId: MaybeId,
+  { initialState }: WatchedOptions<TestState> = {},
+): Watched<TestState> {
+  return useWatched(testId, watchTest, initialState);
 }
 
-/** A job run. */
-export function useJobRun(runId: string): Watched<JobState> {
-  const client = useRuncast();
-  return useStore(useMemo(() => runStore(client, runId), [client, runId]));
+const watchTest = (client: Client, id: string, options: WatchOptions<TestState>) =>
+  client.watchTest(id, options);
+
+/** A job run, without its tests. */
+export function useJobRun(
+  runId: MaybeId,
+  { initialState }: WatchedOptions<JobState> = {},
+): Watched<JobState> {
+  return useWatched(runId, watchJobRun, initialState);
 }
 
-const runStore = (client: Client, runId: string) =>
-  new WatchStore<JobState>((options) => client.watchJobRun(runId, options));
+const watchJobRun = (client: Client, id: string, options: WatchOptions<JobState>) =>
+  client.watchJobRun(id, options);
+
+/** A job run with all its tests, whether it goes on or has ended long ago. */
+export function useRun(
+  runId: MaybeId,
+  { initialState }: WatchedOptions<RunSnapshot> = {},
+): Watched<RunSnapshot> {
+  return useWatched(runId, watchRun, initialState);
+}
+
+const watchRun = (client: Client, id: string, options: WatchOptions<RunSnapshot>) =>
+  client.watchRun(id, options);
 
 /** Job runs, by their ids. One that the server refuses does not keep the others from being watched. */
 export function useJobRuns(runIds: readonly string[]): ReadonlyMap<string, Watched<JobState>> {
   const client = useRuncast();
-  const known = useRef<{ client: Client; stores: Map<string, WatchStore<JobState>> }>(undefined);
+  const store = useMemo(() => new RunsStore(client), [client]);
+  const known = useStore(store);
   const ids = [...new Set(runIds)].join();
-  const runs = useMemo(() => {
-    // A run that stays in the list keeps its store, and with it what is known of it.
-    const before = known.current?.client === client ? known.current.stores : undefined;
-    const stores = new Map<string, WatchStore<JobState>>();
-    for (const id of ids.split(',').filter(Boolean)) stores.set(id, before?.get(id) ?? runStore(client, id));
-    known.current = { client, stores };
-    return new RunsStore(stores);
-  }, [client, ids]);
-  return useSyncExternalStore(runs.subscribe, runs.snapshot, () => noRuns);
-}
-
-const noRuns: ReadonlyMap<string, Watched<JobState>> = new Map();
-
-/** Several stores as one. */
-class RunsStore {
-  readonly #stores: ReadonlyMap<string, WatchStore<JobState>>;
-  #snapshot: ReadonlyMap<string, Watched<JobState>>;
-
-  constructor(stores: ReadonlyMap<string, WatchStore<JobState>>) {
-    this.#stores = stores;
-    this.#snapshot = this.#collect();
-  }
-
-  readonly subscribe = (listener: () => void): (() => void) => {
-    const changed = () => {
-      this.#snapshot = this.#collect();
-      listener();
-    };
-    const unsubscribe = [...this.#stores.values()].map((store) => store.subscribe(changed));
-    return () => {
-      for (const each of unsubscribe) each();
-    };
-  };
-
-  readonly snapshot = (): ReadonlyMap<string, Watched<JobState>> => this.#snapshot;
-
-  #collect(): ReadonlyMap<string, Watched<JobState>> {
-    return new Map([...this.#stores].map(([id, store]) => [id, store.snapshot()]));
-  }
+  useEffect(() => store.watch(ids.split(',').filter(Boolean)), [store, ids]);
+  return useMemo(
+    () =>
+      new Map(
+        ids
+          .split(',')
+          .filter(Boolean)
+          .map((id) => [id, known.get(id) ?? nothing]),
+      ),
+    [ids, known],
+  );
 }
 
 /** The statistics of the queues. */
-export function useQueueStats(): Watched<QueueStats> {
-  const client = useRuncast();
-  const store = useMemo(
-    () => new WatchStore<QueueStats>((options) => client.watchQueueStats(options)),
-    [client],
-  );
-  return useStore(store);
+export function useQueueStats({ initialState }: WatchedOptions<QueueStats> = {}): Watched<QueueStats> {
+  return useWatched('', watchQueueStats, initialState);
 }
 
-const unconnected: ConnectionSnapshot = { state: 'idle', reconnects: 0, latencyMs: null };
+const watchQueueStats = (client: Client, _: string, options: WatchOptions<QueueStats>) =>
+  client.watchQueueStats(options);
+
+const unconnected: ConnectionSnapshot = { state: 'idle', reconnects: 0, latencyMs: null, lastError: null };
 
 /** How the client stands with the server. */
 export function useConnection(): ConnectionSnapshot {

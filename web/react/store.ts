@@ -9,7 +9,7 @@ import {
 
 /** What a hook gets; never mutated. */
 export interface Watched<S> {
-  /** The current state; `undefined` before the first came, and on the server. */
+  /** The current state; before the first came, and on the server, the `initialState`, if there is one. */
   readonly state: S | undefined;
   /** Why the server will not serve it. */
   readonly error: RuncastError | undefined;
@@ -17,6 +17,27 @@ export interface Watched<S> {
   readonly end: WatchEnd | undefined;
   /** Whether the execution has ended, by its newest state: not any more, where another attempt has opened it again. */
   readonly isComplete: boolean;
+  /** Watches again, as after an error or an end. */
+  readonly retry: () => void;
+}
+
+export interface WatchedOptions<S> {
+  /** What is shown before the first state came, as when a server has read it already. */
+  initialState?: S | undefined;
+}
+
+/** What a component subscribes to. */
+export interface Store<T> {
+  subscribe: (listener: () => void) => () => void;
+  snapshot: () => T;
+  /** Before anything came, and on a server. */
+  initial: () => T;
+}
+
+/** A store of what is not watched. */
+export function storeOf<T>(value: T): Store<T> {
+  const get = () => value;
+  return { subscribe: () => () => {}, snapshot: get, initial: get };
 }
 
 export const nothing: Watched<never> = {
@@ -24,17 +45,22 @@ export const nothing: Watched<never> = {
   error: undefined,
   end: undefined,
   isComplete: false,
+  retry: () => {},
 };
 
 /** A watch as an external store: it runs while somebody is subscribed. */
-export class WatchStore<S> {
+export class WatchStore<S> implements Store<Watched<S>> {
   readonly #watch: (options: WatchOptions<S>) => Watch<S>;
   readonly #listeners = new Set<() => void>();
-  #snapshot: Watched<S> = nothing;
+  readonly #initial: Watched<S>;
+  #snapshot: Watched<S>;
   #running: Watch<S> | undefined;
 
-  constructor(watch: (options: WatchOptions<S>) => Watch<S>) {
+  constructor(watch: (options: WatchOptions<S>) => Watch<S>, initialState?: S) {
     this.#watch = watch;
+    const isComplete = isEnd(initialState);
+    this.#initial = { ...nothing, state: initialState, isComplete, retry: this.#retry };
+    this.#snapshot = this.#initial;
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -50,6 +76,15 @@ export class WatchStore<S> {
 
   readonly snapshot = (): Watched<S> => this.#snapshot;
 
+  readonly initial = (): Watched<S> => this.#initial;
+
+  readonly #retry = (): void => {
+    if (!this.#listeners.size) return;
+    this.#running?.close();
+    this.#set({ ...this.#snapshot, error: undefined, end: undefined });
+    this.#running = this.#start();
+  };
+
   #start(): Watch<S> | undefined {
     if (this.#snapshot.end) return undefined;
     return this.#watch({
@@ -58,9 +93,7 @@ export class WatchStore<S> {
         const shown = this.#snapshot.state as { seq?: number } | undefined;
         const { seq } = state as { seq?: number };
         if (seq !== undefined && seq === shown?.seq && !this.#snapshot.error) return;
-        const { status } = state as { status?: Status };
-        const isComplete = status !== undefined && isTerminal(status);
-        this.#set({ state, error: undefined, end: undefined, isComplete });
+        this.#set({ ...this.#snapshot, state, error: undefined, end: undefined, isComplete: isEnd(state) });
       },
       onEnd: (end) => this.#set({ ...this.#snapshot, end }),
       onError: (error) => this.#set({ ...this.#snapshot, error }),
@@ -71,4 +104,11 @@ export class WatchStore<S> {
     this.#snapshot = snapshot;
     for (const listener of [...this.#listeners]) listener();
   }
+}
+
+/** Of a run with its tests, the run counts. */
+function isEnd(state: unknown): boolean {
+  const { status, run } = (state ?? {}) as { status?: Status; run?: { status: Status } };
+  const its = run?.status ?? status;
+  return its !== undefined && isTerminal(its);
 }

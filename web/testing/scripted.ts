@@ -1,43 +1,49 @@
 import type { EndReason, ExecutionState, JobState, QueueStats, TestState } from '../client/index.ts';
 import { isTerminal } from '../client/index.ts';
 import { idOf } from '../client/topic.ts';
+import { Part } from './part.ts';
 import { jobState, queueStats, testState } from './states.ts';
 
 /** For how long the stream of a run that has ended waits for its tests, in milliseconds. */
 const SETTLE_MS = 10_000;
 
-/** How many finished executions a project's stream begins with. */
-const MAX_FINISHED = 20;
+/** How many events of a run's history a page has, as the server's. */
+const HISTORY_PAGE = 200;
 
-/** A request for a stream. */
+/** A request for a stream, or for what is to be read. */
 export interface ScriptedRequest {
   /** Path and query. */
   url: string;
   headers: Headers;
 }
 
+/** An event, and of which project it is; of any, where the script does not say. */
+export interface ScriptedEvent {
+  state: ExecutionState;
+  projectId: string | undefined;
+}
+
 interface Connection {
   name: string;
   streamId: string;
-  /** The executions on it, in the order of the request; none where it is a project's or the queues'. */
-  ids: string[];
-  /** What was sent of each of them. */
-  positions: number[];
-  isProject: boolean;
+  /** In the order of the request; none on the stream of the queues. */
+  parts: Part[];
   controller: ReadableStreamDefaultController<Uint8Array>;
   finish: () => void;
 }
 
 /**
  * Stands in for the network: `createClient({ fetch: stream.fetch })`. It has executions as the server has them, and
- * serves every stream of them as the server does, cursors included; the script says what happens.
+ * serves every stream and every read of them as the server does, cursors included; the script says what happens.
  */
 export class ScriptedStream {
   /** Every request for a stream so far. */
   readonly requests: ScriptedRequest[] = [];
+  /** Every request below `/api/runs` so far. */
+  readonly reads: ScriptedRequest[] = [];
   /** The ids of the streams that were ended with the close beacon. */
   readonly closed: string[] = [];
-  readonly #events: ExecutionState[] = [];
+  readonly #events: ScriptedEvent[] = [];
   readonly #connections = new Set<Connection>();
   readonly #answers: Response[] = [];
   #stats = queueStats();
@@ -51,73 +57,31 @@ export class ScriptedStream {
 
   readonly fetch = async (input: RequestInfo | URL, init: RequestInit = {}): Promise<Response> => {
     const url = new URL(input instanceof Request ? input.url : input, 'http://scripted');
-    const [, name = '', , streamId = ''] =
-      /^\/api\/([^/]+)\/(events|streams)\/?([^/]*)/.exec(url.pathname) ?? [];
+    const [, name = '', what = '', id = ''] =
+      /^\/api\/([^/]+)(?:\/(events|streams|[^/]+)\/?([^/]*))?/.exec(url.pathname) ?? [];
     if (init.method === 'POST') {
-      this.closed.push(streamId);
-      for (const connection of this.#connections) if (connection.streamId === streamId) connection.finish();
+      this.closed.push(id);
+      for (const connection of this.#connections) if (connection.streamId === id) connection.finish();
       return new Response(null, { status: 204 });
     }
     init.signal?.throwIfAborted();
-    const headers = new Headers(init.headers);
-    this.requests.push({ url: url.pathname + url.search, headers });
+    const request = { url: url.pathname + url.search, headers: new Headers(init.headers) };
+    (name === 'runs' ? this.reads : this.requests).push(request);
     const answer = this.#answers.shift();
     if (answer) return answer;
-    const isProject = url.searchParams.has('projectId');
-    const ids = streamId ? [streamId] : url.searchParams.getAll(name === 'job-status' ? 'runId' : 'testId');
-    const kind = name === 'job-status' ? 'job' : 'test';
-    const events = this.#events.filter((event) => event.kind === kind);
-    const cursor = headers.get('last-event-id');
-    const positions = isProject ? [Number(cursor)] : (cursor ?? '').split(',').map(Number);
-    const isResumed = cursor !== null && (isProject || positions.length === ids.length);
-    const isOver = (id: string, index: number) => {
-      const last = events.findLast((event) => idOf(event) === id);
-      return last && isTerminal(last.status) && last.seq === positions[index];
-    };
-    if (isResumed && ids.length && ids.every(isOver)) return new Response(null, { status: 204 });
-
-    let connection: Connection | undefined;
-    const body = new ReadableStream<Uint8Array>({
-      start: (controller) => {
-        const finish = () => {
-          if (this.#connections.delete(opened)) controller.close();
-        };
-        const opened = { name, streamId: `s${++this.#count}`, ids, positions, isProject, controller, finish };
-        connection = opened;
-        this.#connections.add(opened);
-        init.signal?.addEventListener('abort', () => {
-          if (this.#connections.delete(opened)) controller.error(init.signal?.reason);
-        });
-      },
-      cancel: () => {
-        if (connection) this.#connections.delete(connection);
-      },
-    });
-    if (!connection) throw new Error('A stream starts at once.');
-    const opening = { streamId: connection.streamId, heartbeatSeconds: 15, endsAt: new Date().toISOString() };
-    this.#write(connection, `retry: 0\nevent: stream\ndata: ${JSON.stringify(opening)}\n\n`);
-    if (name === 'queue-stats') this.#write(connection, `id: 0\ndata: ${JSON.stringify(this.#stats)}\n\n`);
-    else if (isResumed) {
-      events.forEach((event, index) => {
-        const after = isProject ? positions[0] : positions[ids.indexOf(idOf(event))];
-        if (after !== undefined && (isProject ? index + 1 : event.seq) > after && connection) {
-          this.#send(connection, event, index + 1);
-        }
-      });
-      // An end that was taken back is none.
-      this.#complete(connection, events);
-    } else this.#begin(connection, kind, events, cursor !== null);
-    return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+    if (name === 'runs')
+      return what ? this.#readRun(what, url.searchParams) : this.#readRuns(url.searchParams);
+    return this.#open(name, id, url.searchParams, request.headers.get('last-event-id'), init.signal);
   };
 
-  /** An event of a job run: its `seq` is the next one. */
-  job(given: Partial<JobState> & Pick<JobState, 'runId'>): JobState {
-    return this.#publish(jobState({ ...given, seq: this.#next('job', given.runId) }));
+  /** An event of a job run: its `seq` is the next one. Without a project it is of whichever is asked for. */
+  job(given: Partial<JobState> & Pick<JobState, 'runId'>, projectId?: string): JobState {
+    return this.#publish(jobState({ ...given, seq: this.#next('job', given.runId) }), projectId);
   }
 
-  /** An event of a test: its `seq` is the next one. */
-  test(given: Partial<TestState> & Pick<TestState, 'testId'>): TestState {
-    return this.#publish(testState({ ...given, seq: this.#next('test', given.testId) }));
+  /** An event of a test: its `seq` is the next one. Without a project it is of whichever is asked for. */
+  test(given: Partial<TestState> & Pick<TestState, 'testId'>, projectId?: string): TestState {
+    return this.#publish(testState({ ...given, seq: this.#next('test', given.testId) }), projectId);
   }
 
   /** New statistics. */
@@ -162,8 +126,7 @@ export class ScriptedStream {
   reset(): void {
     this.#events.length = 0;
     for (const connection of [...this.#connections]) {
-      const [kind = ''] = connection.name.split('-');
-      if (kind !== 'queue') this.#begin(connection, kind, [], true);
+      if (connection.parts[0]) this.#begin(connection, true);
     }
   }
 
@@ -172,75 +135,163 @@ export class ScriptedStream {
     this.end('expired');
   }
 
-  /** The next request for a stream gets this answer instead; a problem (RFC 9457) says why. */
+  /** The next request gets this answer instead; a problem (RFC 9457) says why. */
   answer(status: number, detail = '', headers: Record<string, string> = {}): void {
-    const problem = { type: 'about:blank', title: '', status, detail, requestId: '-' };
-    const body = status === 204 ? null : JSON.stringify(problem);
+    const body = status === 204 ? null : JSON.stringify(problemOf(status, detail));
     this.#answers.push(
       new Response(body, { status, headers: { 'content-type': 'application/problem+json', ...headers } }),
     );
   }
 
   #next(kind: string, id: string): number {
-    return this.#events.filter((event) => event.kind === kind && idOf(event) === id).length + 1;
+    return this.#events.filter(({ state }) => state.kind === kind && idOf(state) === id).length + 1;
   }
 
-  #publish<S extends ExecutionState>(state: S): S {
-    this.#events.push(state);
-    const events = this.#events.filter((event) => event.kind === state.kind);
+  #publish<S extends ExecutionState>(state: S, projectId: string | undefined): S {
+    const event = { state, projectId };
+    this.#events.push(event);
     for (const connection of [...this.#connections]) {
-      const isWatched = connection.isProject || connection.ids.includes(idOf(state));
-      if (connection.name === `${state.kind}-status` && isWatched) {
-        this.#send(connection, state, events.length);
-        this.#complete(connection, events);
-      }
+      if (connection.name === `${state.kind}-status`) this.#send(connection, event);
+      this.#complete(connection);
     }
     return state;
   }
 
-  #begin(connection: Connection, kind: string, events: ExecutionState[], isReset: boolean): void {
-    const { ids, isProject } = connection;
-    const latest = new Map<string, ExecutionState>();
-    for (const event of events) {
-      // What changed last stands last.
-      latest.delete(idOf(event));
-      latest.set(idOf(event), event);
-    }
-    const finished = [...latest.values()].filter(({ status }) => isTerminal(status));
-    for (const over of finished.slice(0, -MAX_FINISHED)) if (isProject) latest.delete(idOf(over));
-    const none = (id: string) => (kind === 'job' ? jobState({ runId: id }) : testState({ testId: id }));
-    const states = isProject ? [...latest.values()] : ids.map((id) => latest.get(id) ?? none(id));
-    const cursor = isProject ? `${events.length}` : states.map(({ seq }) => seq).join();
-    connection.positions = states.map(({ seq }) => seq);
+  #open(
+    name: string,
+    id: string,
+    query: URLSearchParams,
+    cursor: string | null,
+    signal: AbortSignal | null | undefined,
+  ): Response {
+    const own = name === 'job-status' ? 'runId' : 'testId';
+    const asked: [string, string][] = id ? [[own, id]] : [...query].filter(([field]) => field.endsWith('Id'));
+    const parts = asked.map(([field, value]) => new Part(name, field, value));
+    const positions = (cursor ?? '').split(',').map(Number);
+    const isResumed = cursor !== null && positions.length === parts.length;
+    parts.forEach((part, index) => {
+      if (isResumed) part.position = positions[index] ?? 0;
+    });
+    const isOver = (part: Part) => part.isOver(this.#events) && part.position === part.end(this.#events);
+    if (isResumed && parts.length && parts.every(isOver)) return new Response(null, { status: 204 });
+
+    let connection: Connection | undefined;
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        const finish = () => {
+          if (this.#connections.delete(opened)) controller.close();
+        };
+        const opened = { name, streamId: `s${++this.#count}`, parts, controller, finish };
+        connection = opened;
+        this.#connections.add(opened);
+        signal?.addEventListener('abort', () => {
+          if (this.#connections.delete(opened)) controller.error(signal.reason);
+        });
+      },
+      cancel: () => {
+        if (connection) this.#connections.delete(connection);
+      },
+    });
+    if (!connection) throw new Error('A stream starts at once.');
+    const opening = { streamId: connection.streamId, heartbeatSeconds: 15, endsAt: new Date().toISOString() };
+    this.#write(connection, `retry: 0\nevent: stream\ndata: ${JSON.stringify(opening)}\n\n`);
+    if (name === 'queue-stats') this.#write(connection, `id: 0\ndata: ${JSON.stringify(this.#stats)}\n\n`);
+    else if (isResumed) {
+      // Nobody has reported it yet, which is worth saying.
+      for (const part of parts) {
+        const unknown = part.unknown(this.#events);
+        if (unknown) this.#write(connection, `data: ${JSON.stringify(unknown)}\n\n`);
+      }
+      for (const event of this.#events) this.#send(connection, event);
+      // An end that was taken back is none.
+      this.#complete(connection);
+    } else this.#begin(connection, cursor !== null);
+    return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+  }
+
+  #begin(connection: Connection, isReset: boolean): void {
+    const { parts } = connection;
     if (isReset) this.#write(connection, 'event: reset\ndata: {}\n\n');
+    const states = parts.flatMap((part) => part.states(this.#events));
+    for (const part of parts) part.position = part.end(this.#events);
+    const cursor = parts.map(({ position }) => position).join();
     states.forEach((state, index) => {
       // A cursor never covers what was not sent: only the last state carries it.
       const id = index === states.length - 1 ? `id: ${cursor}\n` : '';
       this.#write(connection, `${id}data: ${JSON.stringify(state)}\n\n`);
     });
     if (!states.length) this.#write(connection, `id: ${cursor}\n\n`);
-    this.#complete(connection, events);
+    this.#complete(connection);
   }
 
-  #send(connection: Connection, state: ExecutionState, projectSeq: number): void {
-    connection.positions[connection.ids.indexOf(idOf(state))] = state.seq;
-    const cursor = connection.isProject ? projectSeq : connection.positions.join();
-    this.#write(connection, `id: ${cursor}\ndata: ${JSON.stringify(state)}\n\n`);
+  /** Sends an event once for each part that it belongs to and that has not had it. */
+  #send(connection: Connection, event: ScriptedEvent): void {
+    for (const part of connection.parts) {
+      const position = part.positionOf(event, this.#events);
+      if (position === undefined || position <= part.position) continue;
+      part.position = position;
+      const cursor = connection.parts.map((each) => each.position).join();
+      this.#write(connection, `id: ${cursor}\ndata: ${JSON.stringify(event.state)}\n\n`);
+    }
   }
 
   /** Ends a stream on which all is over: at once, or, where tests of its runs go on, when they have had their time. */
-  #complete(connection: Connection, events: ExecutionState[], isLate = false): void {
-    const last = connection.ids.map((id) => events.findLast((event) => idOf(event) === id));
-    if (this.#isSilent || !last.length || !last.every((event) => event && isTerminal(event.status))) return;
-    if (!isLate && last.some(hasOpenTests)) {
-      setTimeout(() => {
-        const now = this.#events.filter((event) => `${event.kind}-status` === connection.name);
-        this.#complete(connection, now, true);
-      }, SETTLE_MS);
+  #complete(connection: Connection, isLate = false): void {
+    const { parts } = connection;
+    if (this.#isSilent || !parts.length || !parts.every((part) => part.isOver(this.#events, true))) return;
+    if (!isLate && parts.some((part) => part.isSettling(this.#events))) {
+      setTimeout(() => this.#complete(connection, true), SETTLE_MS);
       return;
     }
     this.#write(connection, 'event: end\ndata: {"reason":"complete"}\n\n');
     connection.finish();
+  }
+
+  #runs(): Map<string, ScriptedEvent & { state: JobState }> {
+    const runs = new Map<string, ScriptedEvent & { state: JobState }>();
+    for (const { state, projectId } of this.#events) {
+      if (state.kind !== 'job') continue;
+      // What changed last stands last.
+      runs.delete(state.runId);
+      runs.set(state.runId, { state, projectId });
+    }
+    return runs;
+  }
+
+  #readRuns(query: URLSearchParams): Response {
+    const asked = query.get('projectId');
+    const statuses = query.getAll('status');
+    const search = (query.get('search') ?? '').toLowerCase();
+    const limit = Number(query.get('limit') ?? 50);
+    const matching = [...this.#runs().values()]
+      .filter(({ projectId }) => projectId === undefined || projectId === asked)
+      .map(({ state }) => state)
+      .filter(({ status }) => !statuses.length || statuses.includes(status))
+      .filter(({ runId, name, labels }) =>
+        `${runId} ${name ?? ''} ${labels ? JSON.stringify(labels) : ''}`.toLowerCase().includes(search),
+      )
+      .reverse();
+    const ended = matching.filter(({ status }) => isTerminal(status));
+    const before = query.get('before');
+    const start = before === null ? 0 : ended.findIndex(({ runId }) => `before-${runId}` === before);
+    const page = ended.slice(start, start + limit);
+    const following = ended[start + limit];
+    const open = before === null ? matching.filter(({ status }) => !isTerminal(status)) : [];
+    return Response.json({
+      runs: [...open, ...page],
+      next: following ? `before-${following.runId}` : null,
+    });
+  }
+
+  #readRun(runId: string, query: URLSearchParams): Response {
+    const events = this.#events.map(({ state }) => state).filter(({ kind }) => kind === 'job');
+    const its = events.filter((state) => state.runId === runId);
+    const last = its.at(-1);
+    if (!last) return Response.json(problemOf(404, 'There is no such run.'), { status: 404 });
+    if (query.get('history') !== 'true') return Response.json(last);
+    const rest = its.filter(({ seq }) => seq > Number(query.get('after') ?? 0));
+    const page = rest.slice(0, HISTORY_PAGE);
+    return Response.json({ events: page, next: rest.length > page.length ? page.at(-1)?.seq : null });
   }
 
   #write(connection: Connection, frames: string): void {
@@ -249,8 +300,13 @@ export class ScriptedStream {
   }
 }
 
-const hasOpenTests = (state: ExecutionState | undefined): boolean =>
-  state?.kind === 'job' && !!state.tests && state.tests.waiting + state.tests.running > 0;
+const problemOf = (status: number, detail: string) => ({
+  type: 'about:blank',
+  title: '',
+  status,
+  detail,
+  requestId: '-',
+});
 
 /** A network that does what a test says. */
 export const scriptedStream = (): ScriptedStream => new ScriptedStream();

@@ -72,15 +72,6 @@ it('an end that was taken back while the connection was lost is not the end', as
   await vi.waitFor(() => expect(told.at(-1)).toBe('complete'));
 });
 
-it('a history has all attempts', async () => {
-  const { stream, client, told, options } = connected();
-  stream.job({ runId: 'a', status: 'failed' });
-  stream.job({ runId: 'a', status: 'running', attempt: 2 });
-  stream.job({ runId: 'a', status: 'passed', attempt: 2 });
-  client.watchJobRun('a', { ...options, history: true });
-  await vi.waitFor(() => expect(told).toEqual(['a 1 failed', 'a 2 running', 'a 2 passed', 'complete']));
-});
-
 it('what was over and is opened again can be watched again', async () => {
   const { stream, client, told, options } = connected();
   stream.job({ runId: 'a', status: 'failed' });

@@ -277,6 +277,7 @@ it('sends the beacon as one where the browser has it', async () => {
   const stream = scriptedStream();
   vi.stubGlobal('navigator', { sendBeacon });
   vi.stubGlobal('fetch', stream.fetch);
+  vi.stubGlobal('location', new URL('http://page/'));
   onTestFinished(() => {
     vi.unstubAllGlobals();
   });

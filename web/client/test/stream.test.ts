@@ -473,20 +473,10 @@ describe('a watch', () => {
 
   it.each(['', 'a:b', 'a#b', 'a b'])('of what is not an id (%j) is refused', async (id) => {
     const { client } = await watching();
-    for (const history of [false, true]) {
-      const onError = vi.fn();
-      client.watchJobRun(id, { history, onError });
-      await vi.waitFor(() => expect(onError).toHaveBeenCalledOnce());
-      expect(onError.mock.calls[0]?.[0]).toMatchObject({ status: 400, message: `Not an id: ${id}` });
-    }
-  });
-
-  it('of a history begins before the first event', async () => {
-    const { server, client } = await watching();
-    await server.next();
-    client.watchJobRun('r1', { history: true });
-    const exchange = await server.next();
-    expect([exchange.url, exchange.lastEventId]).toEqual(['/api/job-status/events/r1', '0']);
+    const onError = vi.fn();
+    client.watchJobRun(id, { onError });
+    await vi.waitFor(() => expect(onError).toHaveBeenCalledOnce());
+    expect(onError.mock.calls[0]?.[0]).toMatchObject({ status: 400, message: `Not an id: ${id}` });
   });
 
   it('knows how long live events take', async () => {

@@ -2,12 +2,12 @@ import {
   type Client,
   type ConnectionState,
   createClient,
-  type ExecutionOptions,
   isTerminal,
   type JobState,
   type QueueStats,
   type RuncastError,
   type TestState,
+  type WatchOptions,
 } from 'runcast-client';
 import { localToken, type Settings } from './settings.ts';
 
@@ -98,8 +98,18 @@ export class Live {
   }
 
   /** Every event of one run, from its first; until the next generation. */
-  watchHistory(runId: string, options: ExecutionOptions<JobState>) {
-    return this.#client.watchJobRun(runId, { ...options, history: true });
+  watchHistory(runId: string, { onState, ...options }: WatchOptions<JobState>) {
+    let last = -1;
+    const once = (state: JobState) => {
+      if (state.seq > last) onState?.(state);
+      last = Math.max(last, state.seq);
+    };
+    const past = this.#client.runs.history(runId).then(
+      ({ events }) => events.forEach(once),
+      () => {},
+    );
+    const follow = (state: JobState) => void past.then(() => once(state));
+    return this.#client.watchJobRun(runId, { ...options, onState: follow });
   }
 
   onFinish(listener: OnFinish): () => void {
