@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,10 @@ class Result:
     code: int
     output: str
     errors: str
+    #: How long it took until pytest itself was through.
     seconds: float
+    #: How long the process lived on.
+    waited: float
 
 
 class Project:
@@ -54,6 +58,10 @@ class Project:
             (self.folder / f"{name}.py").write_text(text, encoding="utf-8")
         return self
 
+    def run(self, name: str) -> str:
+        """A run's id that no other project here has."""
+        return f"{self.name}-{name}"
+
     def watch(self) -> Viewer:
         return Viewer(self.stack, self.name)
 
@@ -73,13 +81,29 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            # A group of its own, as of a terminal, whose Ctrl-C reaches all of it.
+            start_new_session=True,
         )
 
     def pytest(self, *arguments: str, **more: Any) -> Result:
-        began = time.monotonic()
-        process = self.start(*arguments, **more)
-        output, errors = process.communicate(timeout=100)
-        return Result(process.returncode, output, errors, time.monotonic() - began)
+        return self.result(self.start(*arguments, **more))
+
+    def result(self, process: subprocess.Popen[str]) -> Result:
+        """Waits for its end."""
+        began = through = time.monotonic()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors: list[str] = []
+        reading = threading.Thread(target=lambda: errors.extend(process.stderr or ()))
+        reading.start()
+        output = ""
+        for line in process.stdout:
+            output += line
+            if not line.startswith("runcast: "):
+                through = time.monotonic()
+        code = process.wait(100)
+        reading.join()
+        return Result(code, output, "".join(errors), through - began, time.monotonic() - through)
 
     def spooled(self) -> list[Path]:
         return sorted(self.spool.glob("*.jsonl"))

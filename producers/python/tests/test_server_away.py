@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +21,12 @@ SUITE = """
 import time, pytest
 @pytest.mark.parametrize("n", range(8))
 def test(n):
-    time.sleep(0.25)
+    time.sleep(0.1)
     assert n != 3
 """
+
+# The same run without the plugin, which is the same for all.
+WITHOUT: list[Result] = []
 
 
 @pytest.fixture
@@ -39,17 +44,22 @@ def slow(project: Project) -> Project:
 
 def check_as_without(project: Project, result: Result) -> None:
     """The run was as one without the plugin, but for its own lines, and 2 s."""
-    without = project.pytest("-p", "no:runcast")
+    if not WITHOUT:
+        WITHOUT.append(project.pytest("-p", "no:runcast"))
+    without = WITHOUT[0]
     assert (result.code, result.errors) == (without.code, without.errors)
-    assert result.seconds < without.seconds + 2.5  # pytest's own start differs by some tenths
-    lines = [line for line in result.output.splitlines() if not line.startswith("runcast: ")]
-    theirs = without.output.splitlines()
-    # The plugin is named among the others, and times differ.
-    same = [
-        (one, other) for one, other in zip(lines, theirs) if " in " not in one and "plugins:" not in one
-    ]
-    assert len(lines) == len(theirs)
-    assert all(one == other for one, other in same)
+    # What a loaded machine adds differs by more than the plugin may.
+    assert result.seconds < without.seconds + 2
+    assert result.waited < without.waited + 2.5
+    assert told(result) == told(without)
+
+
+def told(result: Result) -> list[str]:
+    """What pytest says itself, as far as it is the same for all."""
+    text = re.sub(r"/\S+/project", "project", result.output)
+    text = re.sub(r" in [\d.]+s ", " in 0s ", text)
+    # The plugin is named among the others.
+    return [line for line in text.splitlines() if not line.startswith(("runcast: ", "plugins: "))]
 
 
 def check_whole(run: Run) -> None:
@@ -78,9 +88,9 @@ def test_away_for_the_whole_run_and_sent_by_the_next(slow: Project, viewer: View
     assert count == 8 * 3 + 2
     assert viewer.seen() == []
     # What is for another server is not sent to this one.
-    slow.pytest("-k", "[0]", RUNCAST_RUN_ID="other")
+    slow.pytest("-k", "[0]", RUNCAST_RUN_ID=slow.run("other"))
     assert slow.spooled() == [file]
-    viewer.ended("other")
+    viewer.ended(slow.run("other"))
     # By hand, as the line says.
     run_id = json.loads(file.read_text().splitlines()[0])["id"]
     answers = [import_file(slow, file) for _ in range(2)]
@@ -91,8 +101,8 @@ def test_away_for_the_whole_run_and_sent_by_the_next(slow: Project, viewer: View
     ]
 
 
-def import_file(project: Project, file: object) -> str:
-    command = [RUNCAST, "import", str(file)]
+def import_file(project: Project, file: Path) -> str:
+    command: list[str | Path] = [RUNCAST, "import", file]
     variables = {name: value for name, value in project.variables.items() if name.startswith("RUNCAST")}
     output = subprocess.run(command, env=environment(**variables), capture_output=True, check=True)
     return output.stdout.decode().strip()
@@ -100,28 +110,32 @@ def import_file(project: Project, file: object) -> str:
 
 def test_the_next_run_sends_what_an_earlier_one_kept(slow: Project, viewer: Viewer, gate: Gate) -> None:
     gate.refuse(503)
-    slow.pytest(RUNCAST_URL=gate.url, RUNCAST_RUN_ID="first")
-    slow.pytest("-k", "[0]", RUNCAST_URL=gate.url, RUNCAST_RUN_ID="second")
+    slow.pytest(RUNCAST_URL=gate.url, RUNCAST_RUN_ID=slow.run("first"))
+    slow.pytest("-k", "[0]", RUNCAST_URL=gate.url, RUNCAST_RUN_ID=slow.run("second"))
     assert len(slow.spooled()) == 2
     assert viewer.seen() == []
     gate.open()
-    result = slow.pytest("-k", "[1]", RUNCAST_URL=gate.url, RUNCAST_RUN_ID="third")
+    result = slow.pytest("-k", "[1]", RUNCAST_URL=gate.url, RUNCAST_RUN_ID=slow.run("third"))
     assert warnings(result) == []
     assert slow.spooled() == []
-    check_whole(viewer.ended("first"))
-    assert viewer.ended("second").counts() == viewer.ended("third").counts() == {"total": 1, "passed": 1}
+    check_whole(viewer.ended(slow.run("first")))
+    assert (
+        viewer.ended(slow.run("second")).counts()
+        == viewer.ended(slow.run("third")).counts()
+        == {"total": 1, "passed": 1}
+    )
 
 
 def test_away_in_the_middle(slow: Project, viewer: Viewer, gate: Gate) -> None:
     process = slow.start(RUNCAST_URL=gate.url)
     assert viewer.wait(lambda: any(state["status"] == "running" for _, state in viewer.seen()))
     gate.refuse(502)
-    time.sleep(1)
+    time.sleep(0.4)
     gate.open()
-    output, errors = process.communicate(timeout=60)
-    check_as_without(slow, Result(process.returncode, output, errors, 0))
+    result = slow.result(process)
+    check_as_without(slow, result)
     check_whole(viewer.ended())
-    assert "could not be sent" not in output
+    assert warnings(result) == []
     assert slow.spooled() == []
 
 
@@ -162,14 +176,15 @@ def test_a_hanging_server(slow: Project, gate: Gate) -> None:
 
 def test_a_wrong_token_is_told_once_and_a_right_one_sends(slow: Project, viewer: Viewer) -> None:
     token = slow.variables["RUNCAST_TOKEN"]
-    result = slow.pytest(RUNCAST_TOKEN=token[:-6] + "AAAAAA", RUNCAST_RUN_ID="first")
+    result = slow.pytest(RUNCAST_TOKEN=token[:-6] + "AAAAAA", RUNCAST_RUN_ID=slow.run("first"))
     check_as_without(slow, result)
     why, where = warnings(result)
     assert why.startswith("runcast: 26 updates could not be sent: Unauthorized: ")
     assert token[:-6] not in result.output
     assert str(slow.spooled()[0]) in where
-    assert slow.pytest("-k", "[0]", RUNCAST_RUN_ID="second").code == 0
-    check_whole(viewer.ended("first"))
+    second = slow.pytest("-k", "[0]", RUNCAST_RUN_ID=slow.run("second"))
+    assert (second.code, warnings(second)) == (0, [])
+    check_whole(viewer.ended(slow.run("first")))
     assert slow.spooled() == []
 
 
@@ -203,7 +218,6 @@ def test_what_cannot_be_kept_is_told(slow: Project, gate: Gate) -> None:
     assert "nor kept in" in warning
 
 
-def test_warnings_that_are_errors_are_none_of_its_making(slow: Project, gate: Gate) -> None:
+def test_nothing_of_it_is_a_warning_in_a_test(slow: Project, gate: Gate) -> None:
     gate.refuse(503)
-    result = slow.pytest("-W", "error", RUNCAST_URL=gate.url)
-    check_as_without(slow, result)
+    check_as_without(slow, slow.pytest("-W", "error", RUNCAST_URL=gate.url))

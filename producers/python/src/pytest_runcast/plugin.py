@@ -130,8 +130,9 @@ class Reporting:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         with self._guard:
-            for item in session.items[:MAX_ANNOUNCED]:
-                self._tests.announce(item.nodeid, item.location)
+            if self._is_begun:
+                for item in session.items[:MAX_ANNOUNCED]:
+                    self._tests.announce(item.nodeid, item.location)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
@@ -152,8 +153,13 @@ class Reporting:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         with self._guard:
+            error = excinfo.value
+            if isinstance(error, pytest.Session.Interrupted):
+                # By pytest itself, as modules could not be collected, or xdist's -x; by nobody.
+                self._details = str(error)
+                return
             self._is_interrupted = True
-            self._details = excinfo.exconly()
+            self._details = ": ".join(part for part in (type(error).__name__, str(error)) if part)
 
     def pytest_internalerror(self, excrepr: object, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         with self._guard:
@@ -176,7 +182,6 @@ class Reporting:
         if self._is_interrupted:
             return "cancelled"
         if exit_status == _INTERRUPTED:
-            # Also where modules could not be collected, and of xdist at -x: nobody has ended that.
             return "failed" if self._tests.failed else "cancelled"
         return _ENDS.get(exit_status, "error")
 
