@@ -91,7 +91,8 @@ class Sending implements Reporter {
       if (failures >= TOLD_AFTER) this.#tell(why);
     });
     process.on('beforeExit', this.#onBeforeExit);
-    process.on('exit', this.#onExit);
+    // Before others that leave at once, as Vitest's does.
+    process.prependListener('exit', this.#onExit);
   }
 
   get counts() {

@@ -126,8 +126,12 @@ export class TestRun {
     this.#send({ status: 'running', ...this.#progress() });
   }
 
-  /** Who leaves before the end was asked to, by a signal, or has crashed. */
-  readonly #onExit = (code: number) => this.end(code > 128 ? 'cancelled' : 'error');
+  /** Tells the end of a run whose tool leaves before it: it was asked to, by a signal, or has crashed. */
+  abandon(exitCode: unknown = process.exitCode): void {
+    this.end(Number(exitCode) > 128 ? 'cancelled' : 'error');
+  }
+
+  readonly #onExit = (exitCode: number) => this.abandon(exitCode);
 
   #progress() {
     this.#progressAt = Date.now();

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { projectOf, reporting, run } from './tool.ts';
-import { type State, Viewer } from './viewer.ts';
+import { expectEachOnceInOrder, type State, Viewer } from './viewer.ts';
 
 const PLAYWRIGHT = ['@playwright/test/cli.js', 'test'];
 
@@ -33,7 +33,6 @@ test('each test of a run ends as Playwright says, and a viewer has seen it live'
   await viewer.until((state) => state.name === 'passes' && state.status === 'passed');
   fs.writeFileSync(seen, '');
   const outcome = await running;
-  console.log(outcome.ms, outcome.stdout.slice(0, 6000));
   expect(outcome.code).toBe(1);
   expect(outcome.said).toEqual([expect.stringContaining('/#/runs/pw-1')]);
 
@@ -47,16 +46,6 @@ test('each test of a run ends as Playwright says, and a viewer has seen it live'
   expect(end.artifactPaths?.some((file) => file.endsWith('shot.txt'))).toBe(true);
   expectEachOnceInOrder(viewer.states);
 });
-
-/** No state is missing, or came twice. */
-function expectEachOnceInOrder(states: State[]): void {
-  const last = new Map<string, number>();
-  for (const { kind, testId, runId, seq } of states) {
-    const id = `${kind} ${testId ?? runId}`;
-    expect(`${id} ${seq}`).toBe(`${id} ${(last.get(id) ?? 0) + 1}`);
-    last.set(id, seq);
-  }
-}
 
 /** A test as Runcast shows it: where it stands, how it ended, how each attempt did. */
 function lineOf(state: State): string {

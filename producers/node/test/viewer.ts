@@ -1,5 +1,5 @@
 import { createParser } from 'eventsource-parser';
-import { inject } from 'vitest';
+import { expect, inject } from 'vitest';
 
 /** A state as viewers get it. */
 export interface State {
@@ -103,4 +103,14 @@ export class Viewer {
 
 export function isTerminal(status: string): boolean {
   return !['waiting', 'running'].includes(status);
+}
+
+/** No state is missing, or came twice. */
+export function expectEachOnceInOrder(states: State[]): void {
+  const last = new Map<string, number>();
+  for (const { kind, testId, runId, seq } of states) {
+    const id = `${kind} ${testId ?? runId}`;
+    expect(`${id} ${seq}`).toBe(`${id} ${(last.get(id) ?? 0) + 1}`);
+    last.set(id, seq);
+  }
 }
