@@ -154,8 +154,8 @@ class Reporting:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         with self._guard:
             error = excinfo.value
-            if isinstance(error, pytest.Session.Interrupted):
-                # By pytest itself, as modules could not be collected, or xdist's -x; by nobody.
+            if type(error).__name__ == "Interrupted":
+                # By nobody: pytest's own, as modules could not be collected, and xdist's, at -x.
                 self._details = str(error)
                 return
             self._is_interrupted = True
@@ -174,7 +174,7 @@ class Reporting:
 
     def _finish(self, exit_status: int) -> None:
         if self._is_begun:
-            self._tests.cancel_open()
+            self._tests.end()
             if self._is_ours:
                 self._tell_run(self._end_of(exit_status), errorDetails=self._details)
 

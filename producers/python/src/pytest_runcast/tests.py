@@ -35,6 +35,8 @@ class Test:
     seconds: float = 0.0
     #: Whether the present attempt has said anything yet.
     is_fresh: bool = True
+    #: Whether it was run, but for the teardown.
+    is_called: bool = False
 
     def worsen(self, status: str, error: Optional[str]) -> None:
         """Takes what a phase says, where that is worse than what others said."""
@@ -45,7 +47,8 @@ class Test:
         """Another attempt follows."""
         self.attempt += 1
         self.status, self.error, self.seconds = "passed", None, 0.0
-        self.is_running, self.is_fresh, self.node = False, True, None
+        self.is_running, self.is_fresh, self.is_called = False, True, False
+        self.node = None
 
     @property
     def is_retried(self) -> bool:
@@ -111,6 +114,7 @@ class Tests:
             self._end(report.nodeid, test)
         else:
             test.is_fresh = False
+            test.is_called |= when == "call" and not is_subtest
 
     def collected(self, report: Any) -> None:
         """Takes a report of a module, or the like, that has no tests as it failed, or was skipped."""
@@ -121,12 +125,14 @@ class Tests:
         test.worsen("error" if is_failed else "skipped", (error_of if is_failed else reason_of)(report))
         self._end(report.nodeid or "collection", test, is_timed=False)
 
-    def cancel_open(self) -> None:
-        """No test is run any more."""
-        for named in self._named.values():
-            for test in named.open:
-                self._tell(test, "cancelled")
-            named.open.clear()
+    def end(self) -> None:
+        """No test is run any more: those that have no outcome yet are cancelled."""
+        for node_id, named in self._named.items():
+            for test in list(named.open):
+                # xdist ends at `-x` before it has heard of the teardown.
+                if not test.is_called and test.status == "passed":
+                    test.status = "cancelled"
+                self._end(node_id, test, is_timed=test.status != "cancelled")
 
     def _new(self, node_id: str, location: Optional[Location]) -> Test:
         named = self._named.setdefault(node_id, _Named())
