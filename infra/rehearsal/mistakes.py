@@ -155,7 +155,7 @@ MISTAKES = [
     ("a subnet without the way to S3", "network", DATA, put("Resources", "RoutesOfB", None)),
     ("streams that can forge events", "cache", DATA, prop("StreamsUser", "AccessString", {"Fn::Sub": "on resetchannels &test:* %R~${QueuePrefix}:* -@all +subscribe +publish"})),
     ("a worker that may do everything", "cache", DATA, prop("WorkerUser", "AccessString", "on ~* &* +@all")),
-    ("an ingest that may read every key", "cache", DATA, prop("IngestUser", "AccessString", "on resetchannels &test:* &job:* &project:* ~limit:* ~bull:* -@all +publish")),
+    ("an ingest that may read every key", "cache", DATA, prop("IngestUser", "AccessString", "on resetchannels &test:* &job:* &run:* &project:* ~limit:* ~bull:* -@all +publish")),
     ("a user whose id is not its name", "cache", DATA, prop("WorkerUser", "UserName", "worker")),
     ("a cache without TLS", "cache", DATA, prop("CacheNodes", "TransitEncryptionEnabled", False)),
     ("a password that breaks its URL", "database", DATA, prop("OwnerSecret", "GenerateSecretString", "ExcludePunctuation", None)),

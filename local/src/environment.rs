@@ -34,7 +34,7 @@ pub(crate) struct Spec {
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) memory_mb: u32,
     /// What its function URL serves, below `/api`; `None` where it has none.
-    pub(crate) path: Option<&'static str>,
+    pub(crate) paths: &'static [&'static str],
     /// Whether its invocations are neither told nor booked: the stack's own, every second.
     pub(crate) is_quiet: bool,
     /// How many invocations one process serves at once; 1 but with Managed Instances.

@@ -17,7 +17,7 @@ use crate::{
 struct Function {
     name: &'static str,
     /// What its function URL serves, below `/api`.
-    path: Option<&'static str>,
+    paths: &'static [&'static str],
     memory_mb: u32,
     role: Role,
 }
@@ -38,37 +38,37 @@ enum Role {
 const FUNCTIONS: [Function; 6] = [
     Function {
         name: "test-status",
-        path: Some("test-status"),
+        paths: &["test-status"],
         memory_mb: 128,
         role: Role::Stream,
     },
     Function {
         name: "job-status",
-        path: Some("job-status"),
+        paths: &["job-status", "runs"],
         memory_mb: 128,
         role: Role::Stream,
     },
     Function {
         name: "queue-stats",
-        path: Some("queue-stats"),
+        paths: &["queue-stats"],
         memory_mb: 128,
         role: Role::Stream,
     },
     Function {
         name: "worker",
-        path: None,
+        paths: &[],
         memory_mb: 256,
         role: Role::Worker,
     },
     Function {
         name: "ingest",
-        path: Some("updates"),
+        paths: &["updates"],
         memory_mb: 256,
         role: Role::Ingest,
     },
     Function {
         name: "migrate",
-        path: None,
+        paths: &[],
         memory_mb: 128,
         role: Role::Migrate,
     },
@@ -154,7 +154,7 @@ impl Functions {
             binary,
             variables,
             memory_mb: function.memory_mb,
-            path: function.path,
+            paths: function.paths,
             concurrency: managed.map_or(1, |concurrency| concurrency as usize),
             group: self.group,
             is_quiet: false,

@@ -68,7 +68,7 @@ async fn call_url(
 ) -> Response {
     let path = request.uri().path().split('/').nth(2).unwrap_or_default();
     let mut lambdas = gateway.lambdas.iter();
-    let lambda = lambdas.find(|lambda| lambda.path() == Some(path));
+    let lambda = lambdas.find(|lambda| lambda.paths().contains(&path));
     let Some(lambda) = lambda.cloned() else {
         return no_such_function(&gateway.lambdas);
     };
@@ -83,7 +83,7 @@ async fn call_url(
 }
 
 fn no_such_function(lambdas: &[Lambda]) -> Response {
-    let served = lambdas.iter().filter_map(Lambda::path);
+    let served = lambdas.iter().flat_map(Lambda::paths);
     let served: Vec<_> = served.map(|path| format!("/api/{path}")).collect();
     let detail = format!("There is no such path. Here are {}.", served.join(", "));
     Problem::new(StatusCode::NOT_FOUND, detail).respond(&new_request_id())

@@ -87,8 +87,8 @@ impl Lambda {
     }
 
     /// What its function URL serves, below `/api`.
-    pub(crate) fn path(&self) -> Option<&'static str> {
-        self.0.spec.path
+    pub(crate) fn paths(&self) -> &'static [&'static str] {
+        self.0.spec.paths
     }
 
     /// Starts the one process of a managed function; others start when they are needed.

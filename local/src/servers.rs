@@ -9,7 +9,7 @@ use crate::{Error, postgres::Postgres, reaper::Reaper, valkey::Valkey};
 
 /// What the streaming functions may do in Redis: listen, pass a close beacon on, keep the limits'
 /// keys by scripts, and count what is in the queues, whose keys are added.
-const STREAM_RULES: [&str; 25] = [
+const STREAM_RULES: [&str; 26] = [
     "+llen",
     "+lindex",
     "+zcard",
@@ -17,6 +17,7 @@ const STREAM_RULES: [&str; 25] = [
     "+unsubscribe",
     "&test:*",
     "&job:*",
+    "&run:*",
     "&project:*",
     "&stream:*",
     "&queue-stats:*",
@@ -38,13 +39,14 @@ const STREAM_RULES: [&str; 25] = [
 ];
 
 /// What the worker may do in Redis: publish.
-const WORKER_RULES: [&str; 4] = ["+publish", "&test:*", "&job:*", "&project:*"];
+const WORKER_RULES: [&str; 5] = ["+publish", "&test:*", "&job:*", "&run:*", "&project:*"];
 
 /// What the ingest function may do in Redis: publish, and keep the limits' keys by scripts.
-const INGEST_RULES: [&str; 12] = [
+const INGEST_RULES: [&str; 13] = [
     "+publish",
     "&test:*",
     "&job:*",
+    "&run:*",
     "&project:*",
     "~limit:*",
     "+eval",

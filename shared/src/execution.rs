@@ -70,7 +70,7 @@ impl FromStr for Kind {
     }
 }
 
-/// The number of an event in its sequence (an execution's, or a project's): 1, 2, 3 … without
+/// The number of an event in its sequence (an execution's, a run's or a project's): 1, 2, 3 … without
 /// holes. 0 stands before the first event.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -120,6 +120,10 @@ pub struct Event {
     pub seq: Seq,
     /// Its number among all events of this kind in its project.
     pub project_seq: Seq,
+    /// Of a test: the run that it is part of.
+    pub run_id: Option<Id>,
+    /// Its number among all events of that run's tests; 0 where there is no run.
+    pub run_seq: Seq,
     /// Which life of the log its numbers are of, where that is not the first, and it is said.
     pub epoch: u64,
     /// How the execution stands after it.

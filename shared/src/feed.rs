@@ -21,11 +21,11 @@ use crate::{
     cause,
     config::Streams,
     cursor::{Cursor, Verdict},
-    execution::{Event, Seq, State},
+    execution::{Event, Id, Seq, State},
     jitter::{jittered, within},
-    log::{After, Head, Log, LogError, Read, SharedRead, States},
+    log::{After, Head, Log, LogError, Read, SharedRead, States, TestsFrom},
     stream::{Frame, Next, Source, Stats},
-    watch::Watch,
+    watch::{Scope, Watch},
 };
 
 /// How long a feed waits, at most, before it reads the log when Redis is back.
@@ -48,6 +48,7 @@ pub struct Feed {
     /// How far each track is from its end.
     ends: Vec<End>,
     ready: VecDeque<Frame>,
+    beginning: Option<Beginning>,
     gaps: Gaps,
     reading: Option<SharedRead>,
     forbidden: bool,
@@ -114,6 +115,7 @@ impl Feed {
             settings: settings.clone(),
             subscription,
             ready: VecDeque::new(),
+            beginning: None,
             gaps: Gaps::new(tracks),
             reading: None,
             forbidden: false,
@@ -166,7 +168,7 @@ impl Feed {
             }
         }
         let states = self.log.states(&self.watch).await?;
-        if !states.events.iter().all(|(_, event)| self.covers(event)) {
+        if !self.covers_all(&states) {
             return Err(OpenError::NotTheirs);
         }
         if resumed.is_some() {
@@ -175,6 +177,12 @@ impl Feed {
         self.begin_from(&states);
         self.schedule_first_poll();
         Ok(true)
+    }
+
+    fn covers_all(&self, states: &States) -> bool {
+        let theirs = |head: &Head| self.grant.covers(&head.organization_id, &head.project_id);
+        states.heads.iter().flatten().all(theirs)
+            && states.events.iter().all(|(_, event)| self.covers(event))
     }
 
     fn covers(&self, event: &Event) -> bool {
@@ -188,7 +196,8 @@ impl Feed {
 
     /// When everything will be over, should nothing more come; `None` where something goes on.
     fn over_at(&self) -> Option<Instant> {
-        if matches!(self.watch, Watch::Project { .. }) {
+        let is_project = |scope: &Scope| matches!(scope, Scope::Project(_));
+        if self.watch.scopes.iter().any(is_project) {
             return None;
         }
         let now = Instant::now();
@@ -251,17 +260,22 @@ impl Feed {
                 }
             }
             Err(error) => {
-                if self.failures == 0 {
-                    let error = cause::chain(&error);
-                    tracing::warn!(error, "failed to read the log; the stream goes on");
-                }
-                metrics::counter!("PostgresErrors").increment(1);
-                self.failures = (self.failures + 1).min(MAX_READ_BACKOFF);
-                let wait = self.settings.poll_degraded * self.failures;
-                self.read_not_before = Instant::now() + jittered(wait);
+                self.failed_to_read(&error);
                 self.cursor.finish_read(false);
             }
         }
+    }
+
+    /// Says so, and waits before the next try.
+    fn failed_to_read(&mut self, error: &LogError) {
+        if self.failures == 0 {
+            let error = cause::chain(error);
+            tracing::warn!(error, "failed to read the log; the stream goes on");
+        }
+        metrics::counter!("PostgresErrors").increment(1);
+        self.failures = (self.failures + 1).min(MAX_READ_BACKOFF);
+        let wait = self.settings.poll_degraded * self.failures;
+        self.read_not_before = Instant::now() + jittered(wait);
     }
 
     /// Offers what a read brought, and what waited for it.
@@ -277,8 +291,7 @@ impl Feed {
             if let Some(head) = head.as_ref().filter(|head| head.seq == position)
                 && !matches!(end, End::Settling(_))
             {
-                let settle = self.settings.settle;
-                *end = End::of(head.status, head.open_tests, head.ended_for, settle);
+                *end = End::of_head(head, self.settings.settle);
             }
         }
         self.cursor.finish_read(after.whole);
@@ -289,10 +302,14 @@ impl Feed {
         if event.epoch > 0 && event.epoch != self.cursor.epoch() {
             return self.cursor.nudge();
         }
+        if event.kind != self.watch.kind {
+            // The run of these tests has ended: how it stands, the log says.
+            return self.cursor.nudge();
+        }
         match self.offer(track, &event) {
             Verdict::Deliver => self.offer_early(track),
             Verdict::Gap => {
-                let seq = self.watch.seq_of(&event);
+                let seq = self.watch.seq_of(track, &event);
                 if !self.gaps.keep(track, seq, event) {
                     self.cursor.nudge();
                 }
@@ -311,7 +328,7 @@ impl Feed {
     }
 
     fn offer(&mut self, track: usize, event: &Event) -> Verdict {
-        let verdict = self.cursor.offer(track, self.watch.seq_of(event));
+        let verdict = self.cursor.offer(track, self.watch.seq_of(track, event));
         if verdict != Verdict::Deliver {
             return verdict;
         }
@@ -319,8 +336,13 @@ impl Feed {
             self.forbidden = true;
             return verdict;
         }
-        if let Some(end) = self.ends.get_mut(track) {
-            *end = end.then(event, self.settings.settle);
+        if let (Some(end), Some(scope)) = (self.ends.get_mut(track), self.watch.scopes.get(track)) {
+            *end = match scope {
+                Scope::Execution(_) => end.then(event, self.settings.settle),
+                // A test ends, and others of its run go on; one that does not, goes on itself.
+                Scope::Run(_) if event.status.is_terminal() => *end,
+                Scope::Run(_) | Scope::Project(_) => End::Open,
+            };
         }
         self.ready.push_back(Frame::State {
             id: Some(self.cursor.to_string()),
@@ -344,48 +366,109 @@ impl Feed {
     /// Begins, or begins again, with current states; only the last carries the cursor, which then
     /// covers all of them.
     fn begin_from(&mut self, states: &States) {
-        let mut events = states.events.iter().peekable();
-        self.forbidden |= !states.events.iter().all(|(_, event)| self.covers(event));
-        let mut data = Vec::with_capacity(states.events.len());
-        match &self.watch {
-            Watch::Executions { kind, ids, .. } => {
-                for (index, id) in ids.iter().enumerate() {
-                    match events.next_if(|(track, _)| *track == index) {
-                        Some((_, event)) => {
-                            let over_for = states.ended_for.get(index).copied();
-                            self.ends[index] = End::of(
-                                event.status,
-                                event.open_tests,
-                                over_for.unwrap_or_default(),
-                                self.settings.settle,
-                            );
-                            data.push(event.data.clone());
-                        }
-                        None => {
-                            self.ends[index] = End::Open;
-                            data.push(State::unreported(*kind, id.clone()).to_json());
-                        }
-                    }
-                }
-            }
-            Watch::Project { .. } => data.extend(events.map(|(_, event)| event.data.clone())),
-        }
-        self.cursor
-            .reset(states.heads.iter().copied(), states.epoch);
-        self.gaps = Gaps::new(self.watch.tracks());
-        let id = self.cursor.to_string();
-        let last = data.pop();
-        let state = |id, data| Frame::State {
-            id,
-            data,
-            published_at: None,
+        self.forbidden |= !self.covers_all(states);
+        let settle = self.settings.settle;
+        let of_head = |head: &Option<Head>| {
+            head.as_ref()
+                .map_or(End::Open, |head| End::of_head(head, settle))
         };
-        self.ready
-            .extend(data.into_iter().map(|data| state(None, data)));
-        self.ready.push_back(match last {
-            Some(data) => state(Some(id), data),
+        self.ends = states.heads.iter().map(of_head).collect();
+        let seq = |head: &Option<Head>| head.as_ref().map_or(Seq::ZERO, |head| head.seq);
+        self.cursor
+            .reset(states.heads.iter().map(seq), states.epoch);
+        self.gaps = Gaps::new(self.watch.tracks());
+        let mut beginning = Beginning::default();
+        let mut events = states.events.iter().peekable();
+        let tracks = self.watch.scopes.iter().zip(self.cursor.positions());
+        for (track, (scope, position)) in tracks.enumerate() {
+            if let Scope::Execution(id) = scope
+                && states.heads.get(track).is_none_or(Option::is_none)
+            {
+                let state = State::unreported(self.watch.kind, id.clone());
+                beginning.push(state.to_json(), &mut self.ready);
+            }
+            while let Some((_, event)) = events.next_if(|(of, _)| *of == track) {
+                beginning.push(event.data.clone(), &mut self.ready);
+            }
+            if let Scope::Run(id) = scope {
+                beginning.runs.push_back((id.clone(), position));
+            }
+        }
+        self.beginning = Some(beginning);
+        self.begin_run();
+    }
+
+    /// Begins with the tests of the next run; where there is none, the beginning ends with the cursor.
+    fn begin_run(&mut self) {
+        let Some(beginning) = &mut self.beginning else {
+            return;
+        };
+        if let Some((run_id, head)) = beginning.runs.pop_front() {
+            beginning.page = Some((run_id, head, TestsFrom::START));
+            return;
+        }
+        let id = self.cursor.to_string();
+        self.ready.push_back(match beginning.last.take() {
+            Some(data) => Frame::State {
+                id: Some(id),
+                data,
+                published_at: None,
+            },
             None => Frame::Cursor(id),
         });
+        self.beginning = None;
+    }
+
+    /// Reads the next page of the beginning. Cancelling it loses nothing.
+    async fn go_on_beginning(&mut self) {
+        sleep_until(self.read_not_before).await;
+        let page = self.beginning.as_ref().and_then(|it| it.page.clone());
+        let Some((run_id, head, from)) = page else {
+            return self.begin_run();
+        };
+        let organization_id = self.watch.organization_id.clone();
+        let tests = self.log.tests(&organization_id, &run_id, head, &from).await;
+        match tests {
+            Ok(tests) => {
+                self.failures = 0;
+                self.forbidden |= !tests.events.iter().all(|event| self.covers(event));
+                let Some(beginning) = &mut self.beginning else {
+                    return;
+                };
+                for event in tests.events {
+                    beginning.push(event.data, &mut self.ready);
+                }
+                beginning.page = tests.next.map(|next| (run_id, head, next));
+                if beginning.page.is_none() {
+                    self.begin_run();
+                }
+            }
+            Err(error) => self.failed_to_read(&error),
+        }
+    }
+}
+
+/// The states that a feed begins with, as far as they are not ready yet. Those of a run's tests are
+/// read in pages, as fast as they are sent.
+#[derive(Debug, Default)]
+struct Beginning {
+    /// The last of what there is so far: should nothing follow, it carries the cursor.
+    last: Option<Arc<str>>,
+    /// Which page is next: of which run, as it was at which number.
+    page: Option<(Id, Seq, TestsFrom)>,
+    /// The runs that follow.
+    runs: VecDeque<(Id, Seq)>,
+}
+
+impl Beginning {
+    fn push(&mut self, data: Arc<str>, ready: &mut VecDeque<Frame>) {
+        if let Some(data) = self.last.replace(data) {
+            ready.push_back(Frame::State {
+                id: None,
+                data,
+                published_at: None,
+            });
+        }
     }
 }
 
@@ -397,6 +480,11 @@ impl Source for Feed {
             }
             if let Some(frame) = self.ready.pop_front() {
                 return Next::Frame(frame);
+            }
+            if self.beginning.is_some() {
+                // What Redis brings meanwhile waits, or is read from the log.
+                self.go_on_beginning().await;
+                continue;
             }
             // A page may have ended where an attempt did, or where counts of an ended run did: until
             // the next one is here, too, nobody knows that all is over.

@@ -4,6 +4,7 @@
 mod body;
 mod incoming;
 pub mod queues;
+mod runs;
 pub mod status;
 pub mod updates;
 
@@ -162,20 +163,30 @@ async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run_with_streaming_response_concurrent(service).await
 }
 
-/// A function's own routes, and those that every streaming function has, below `/api/{name}`. What
-/// the own ones stream, `streams` says, for whoever asks for a path that is none.
-fn router(name: &str, edge: Arc<Edge>, own: Router, streams: &str) -> Router {
+/// What a function serves beside its streams.
+#[derive(Default)]
+struct Beside {
+    routes: Router,
+    /// What it is, for whoever asks for a path that is none.
+    said: &'static str,
+}
+
+/// A function's own routes, and those that every streaming function has, below `/api/{name}`; and
+/// what it serves beside them. What the own ones stream, `streams` says, for whoever asks for a path
+/// that is none.
+fn router(name: &str, edge: Arc<Edge>, own: Router, beside: Beside, streams: &str) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(edge.cors_allowed_origins.clone()))
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([
             header::AUTHORIZATION,
             header::CACHE_CONTROL,
+            header::IF_NONE_MATCH,
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("x-auth-token"),
         ])
         .allow_credentials(true)
-        .expose_headers([header::RETRY_AFTER])
+        .expose_headers([header::ETAG, header::RETRY_AFTER])
         .max_age(Duration::from_hours(1));
     let common = Router::new()
         .route("/streams/{id}/close", post(close))
@@ -183,9 +194,12 @@ fn router(name: &str, edge: Arc<Edge>, own: Router, streams: &str) -> Router {
         .with_state(edge);
     let no_such_path = format!(
         "There is no such path. Below /api/{name} are {streams}, GET /health, GET /ready and \
-         POST /streams/{{streamId}}/close."
+         POST /streams/{{streamId}}/close.{}",
+        beside.said
     );
-    let routes = Router::new().nest(&format!("/api/{name}"), own.merge(common));
+    let routes = Router::new()
+        .nest(&format!("/api/{name}"), own.merge(common))
+        .merge(beside.routes);
     let methods = "streams take GET, close takes POST";
     dressed(answering(routes, no_such_path, methods).layer(cors))
 }

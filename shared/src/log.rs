@@ -4,6 +4,7 @@ mod append;
 mod connect;
 mod read;
 mod row;
+mod runs;
 pub mod schema;
 mod shared;
 
@@ -24,7 +25,8 @@ use tokio_postgres::{
 use self::shared::Reads;
 pub use self::{
     append::{Answer, Appended, Submission, Sweep},
-    read::{After, Head, States},
+    read::{After, Head, States, Tests, TestsFrom},
+    runs::{Asked, Before, Runs},
     shared::{Read, SharedRead},
 };
 use crate::config;

@@ -18,6 +18,9 @@ pub fn write(event: &Event, channel: &Channel) -> String {
         /// Only on a project's channel: its number there.
         #[serde(skip_serializing_if = "Option::is_none")]
         project_seq: Option<Seq>,
+        /// Only on a run's channel: its number there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run_seq: Option<Seq>,
         #[serde(skip_serializing_if = "Option::is_none")]
         epoch: Option<u64>,
         published_at: Timestamp,
@@ -26,6 +29,7 @@ pub fn write(event: &Event, channel: &Channel) -> String {
         organization_id: &event.organization_id,
         project_id: &event.project_id,
         project_seq: matches!(channel, Channel::Project { .. }).then_some(event.project_seq),
+        run_seq: matches!(channel, Channel::Run { .. }).then_some(event.run_seq),
         epoch: (event.epoch > 0).then_some(event.epoch),
         published_at: Timestamp::now(),
     };
@@ -47,6 +51,8 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
         #[serde(default)]
         project_seq: Seq,
         #[serde(default)]
+        run_seq: Seq,
+        #[serde(default)]
         epoch: u64,
         published_at: Timestamp,
     }
@@ -63,6 +69,8 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
         id: state.id().clone(),
         seq: state.seq(),
         project_seq: envelope.project_seq,
+        run_id: state.run_id().cloned(),
+        run_seq: envelope.run_seq,
         epoch: envelope.epoch,
         status: state.status(),
         open_tests: state.open_tests(),
@@ -73,6 +81,7 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
     };
     let number = match channel {
         Channel::Project { .. } => event.project_seq,
+        Channel::Run { .. } => event.run_seq,
         _ => event.seq,
     };
     (number > Seq::ZERO && Channel::of_event(&event).contains(channel)).then_some(event)
@@ -81,7 +90,10 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{execution::Kind, watch::Watch};
+    use crate::{
+        execution::Kind,
+        watch::{Scope, Watch},
+    };
 
     #[test]
     fn a_message_without_a_number_of_its_channel_or_not_whole_is_not_an_event() {
@@ -99,16 +111,13 @@ mod tests {
             r#""projectId":"p","projectSeq":7,"#,
             1,
         );
-        let project = Watch::Project {
+        let watch = |scope| Watch {
             kind: Kind::Job,
             organization_id: "o".parse().unwrap(),
-            project_id: "p".parse().unwrap(),
+            scopes: vec![scope],
         };
-        let execution = Watch::Executions {
-            kind: Kind::Job,
-            organization_id: "o".parse().unwrap(),
-            ids: vec!["r".parse().unwrap()],
-        };
+        let project = watch(Scope::Project("p".parse().unwrap()));
+        let execution = watch(Scope::Execution("r".parse().unwrap()));
         for (watch, message, is_event) in [
             (&execution, &unnumbered, false),
             (&execution, &numbered, true),

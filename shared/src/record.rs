@@ -185,6 +185,9 @@ impl Record<'_> {
         }
         if is_event {
             execution.advance(self.rules.stalled_after);
+            if let Some(run) = &mut run {
+                execution.follow(run);
+            }
             self.tell(&execution, update.event_id.clone(), occurred_at);
             known.insert(event_key);
         }
@@ -267,6 +270,7 @@ impl Record<'_> {
             let counted = test.counted();
             test.end(Status::Cancelled, None, self.rules.now);
             test.advance(self.rules.stalled_after);
+            test.follow(run);
             run.count(Some(counted), test.counted());
             ended.push(NewEvent::of(
                 test,

@@ -2,94 +2,80 @@
 
 use crate::execution::{Event, Id, Kind, Seq};
 
-/// What one stream watches. Each execution is a track of its own; a project is one track.
+/// What one stream watches: sequences of events of one kind, each a track, in the order of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Watch {
-    /// Executions of one kind, in the order of the request.
-    Executions {
-        /// Tests or jobs.
-        kind: Kind,
-        /// Whose they are: others may use the same ids.
-        organization_id: Id,
-        /// Their ids, each once.
-        ids: Vec<Id>,
-    },
-    /// Every execution of a kind in a project.
-    Project {
-        /// Tests or jobs.
-        kind: Kind,
-        /// Whose project it is.
-        organization_id: Id,
-        /// Which project.
-        project_id: Id,
-    },
+pub struct Watch {
+    /// Tests or jobs.
+    pub kind: Kind,
+    /// Whose they are: others may use the same ids.
+    pub organization_id: Id,
+    /// The tracks, each once.
+    pub scopes: Vec<Scope>,
+}
+
+/// Whose events make a sequence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// One execution's.
+    Execution(Id),
+    /// Those of every test of a run.
+    Run(Id),
+    /// Those of every execution in a project.
+    Project(Id),
 }
 
 impl Watch {
     /// How many sequences it follows.
     #[must_use]
     pub fn tracks(&self) -> usize {
-        match self {
-            Watch::Executions { ids, .. } => ids.len(),
-            Watch::Project { .. } => 1,
-        }
+        self.scopes.len()
     }
 
-    /// Whose executions it follows.
+    /// The number of an event in the sequence of a track.
     #[must_use]
-    pub fn organization_id(&self) -> &Id {
-        match self {
-            Watch::Executions {
-                organization_id, ..
-            }
-            | Watch::Project {
-                organization_id, ..
-            } => organization_id,
-        }
-    }
-
-    /// The number of an event in the sequence that this watch follows.
-    #[must_use]
-    pub fn seq_of(&self, event: &Event) -> Seq {
-        match self {
-            Watch::Executions { .. } => event.seq,
-            Watch::Project { .. } => event.project_seq,
+    pub fn seq_of(&self, track: usize, event: &Event) -> Seq {
+        match self.scopes.get(track) {
+            Some(Scope::Execution(_)) => event.seq,
+            Some(Scope::Run(_)) => event.run_seq,
+            Some(Scope::Project(_)) => event.project_seq,
+            None => Seq::ZERO,
         }
     }
 
     /// The channels to subscribe to, each with its track.
     #[must_use]
     pub fn channels(&self) -> Vec<(Channel, usize)> {
-        match self {
-            Watch::Executions { kind, ids, .. } => {
-                let both = |(track, id): (usize, &Id)| {
-                    [Lifecycle::Status, Lifecycle::Complete].map(|lifecycle| {
-                        let id = id.clone();
-                        let kind = *kind;
-                        (
-                            Channel::Execution {
-                                kind,
-                                id,
-                                lifecycle,
-                            },
-                            track,
-                        )
-                    })
-                };
-                ids.iter().enumerate().flat_map(both).collect()
-            }
-            Watch::Project {
-                kind,
-                organization_id,
-                project_id,
-            } => vec![(
-                Channel::Project {
-                    organization_id: organization_id.clone(),
-                    project_id: project_id.clone(),
-                    kind: *kind,
+        let on_track = |(track, scope)| {
+            let channels = self.channels_of(scope).into_iter();
+            channels.map(move |channel| (channel, track))
+        };
+        self.scopes.iter().enumerate().flat_map(on_track).collect()
+    }
+
+    fn channels_of(&self, scope: &Scope) -> Vec<Channel> {
+        let organization_id = self.organization_id.clone();
+        let execution = |kind, id: &Id, lifecycle| Channel::Execution {
+            kind,
+            id: id.clone(),
+            lifecycle,
+        };
+        match scope {
+            Scope::Execution(id) => [Lifecycle::Status, Lifecycle::Complete]
+                .map(|lifecycle| execution(self.kind, id, lifecycle))
+                .into(),
+            Scope::Run(id) => vec![
+                Channel::Run {
+                    organization_id,
+                    run_id: id.clone(),
                 },
-                0,
-            )],
+                // Its tests may all have ended, and others come: the run says when it is over.
+                execution(Kind::Job, id, Lifecycle::Complete),
+            ],
+            Scope::Project(id) => vec![Channel::Project {
+                organization_id,
+                project_id: id.clone(),
+                kind: self.kind,
+            }],
         }
     }
 }
@@ -105,6 +91,13 @@ pub enum Channel {
         id: Id,
         /// What is told here.
         lifecycle: Lifecycle,
+    },
+    /// `run:{organizationId}:{runId}`: every event of a run's tests.
+    Run {
+        /// Whose run it is.
+        organization_id: Id,
+        /// Which run.
+        run_id: Id,
     },
     /// `project:{organizationId}:{projectId}:{kind}`: every event of a kind in a project.
     Project {
@@ -138,13 +131,13 @@ pub enum Lifecycle {
 impl Channel {
     /// The channels on which an event is published.
     #[must_use]
-    pub fn of_event(event: &Event) -> [Channel; 2] {
+    pub fn of_event(event: &Event) -> Vec<Channel> {
         let lifecycle = if event.status.is_terminal() {
             Lifecycle::Complete
         } else {
             Lifecycle::Status
         };
-        [
+        let mut channels = vec![
             Channel::Execution {
                 kind: event.kind,
                 id: event.id.clone(),
@@ -155,7 +148,14 @@ impl Channel {
                 project_id: event.project_id.clone(),
                 kind: event.kind,
             },
-        ]
+        ];
+        if let Some(run_id) = &event.run_id {
+            channels.push(Channel::Run {
+                organization_id: event.organization_id.clone(),
+                run_id: run_id.clone(),
+            });
+        }
+        channels
     }
 
     /// The channel's name in Redis.
@@ -178,6 +178,10 @@ impl Channel {
                 project_id,
                 kind,
             } => format!("project:{organization_id}:{project_id}:{kind}"),
+            Channel::Run {
+                organization_id,
+                run_id,
+            } => format!("run:{organization_id}:{run_id}"),
             Channel::Close(stream_id) => format!("stream:{stream_id}:close"),
             Channel::Queues(group) => format!("queue-stats:{group}"),
         }

@@ -26,6 +26,7 @@ const CLOCKS: i64 = 50;
 pub(crate) fn judge_record(record: &Record, findings: &mut Findings) {
     let mut recounts: BTreeMap<(&str, &str), Value> = BTreeMap::new();
     let mut numbers: BTreeMap<(&str, Kind), Vec<u64>> = BTreeMap::new();
+    let mut numbers_of_runs: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
     for (name, logged) in &record.executions {
         let of_project = numbers.entry((name.organization, name.kind)).or_default();
         of_project.extend(logged.events.iter().map(|event| event.project_seq));
@@ -40,6 +41,8 @@ pub(crate) fn judge_record(record: &Record, findings: &mut Findings) {
         }
         is_own(name, &logged.state, findings);
         if let Some(run) = &logged.run_id {
+            let of_run = numbers_of_runs.entry((name.organization, run)).or_default();
+            of_run.extend(logged.events.iter().filter_map(|event| event.run_seq));
             let recount = recounts
                 .entry((name.organization, run))
                 .or_insert_with(none);
@@ -55,6 +58,13 @@ pub(crate) fn judge_record(record: &Record, findings: &mut Findings) {
         if name.kind == Kind::Job && recount.unwrap_or(&Value::Null) != &logged.state["tests"] {
             let what = format!("{name:?}: {recount:?} of {}", logged.state);
             findings.find(Fault::Miscounted, what);
+        }
+        let of_run = numbers_of_runs.get_mut(&(name.organization, name.id.as_str()));
+        if let (Kind::Job, Some(of_run)) = (name.kind, of_run) {
+            of_run.sort_unstable();
+            if !of_run.iter().copied().eq(1..=logged.run_seq) {
+                findings.find(Fault::Lost, format!("{name:?}: a hole in the run"));
+            }
         }
     }
     for ((organization, kind), mut numbers) in numbers {
@@ -166,6 +176,7 @@ pub(crate) fn judge_viewer(watched: &Watched, record: &Record, findings: &mut Fi
     }
     match &watched.asked {
         Asked::Executions(ids) => judge_end(ids, seen, findings),
+        Asked::Run(run) => judge_run(run, watched, record, findings),
         Asked::Project(_) => judge_project(watched, record, findings),
     }
     u64::try_from(seen.states.len()).unwrap()
@@ -217,6 +228,34 @@ fn judge_end(ids: &[String], seen: &Seen, findings: &mut Findings) {
                 Fault::Lost,
                 format!("{id}: {last:?} is no end of {positions:?}"),
             );
+        }
+    }
+}
+
+/// A run's stream leaves nothing out from where it began to where it ended.
+fn judge_run(run: &String, watched: &Watched, record: &Record, findings: &mut Findings) {
+    let numbers = &watched.seen.numbers;
+    if !numbers.is_sorted_by(|before, after| before + 1 == *after) {
+        findings.find(Fault::Disordered, format!("the run {run}: {numbers:?}"));
+    }
+    let (began_at, ended_at) = (numbers.first(), numbers.last());
+    for (name, logged) in &record.executions {
+        if name.organization != watched.organization || logged.run_id.as_ref() != Some(run) {
+            continue;
+        }
+        let states = watched.seen.states.get(&name.id);
+        let seq = |state: Option<&Value>| state.and_then(|state| state["seq"].as_u64());
+        let first = seq(states.and_then(|states| states.first()));
+        let last = seq(states.and_then(|states| states.last()));
+        for event in &logged.events {
+            let is_told = event.run_seq.is_none()
+                || event.run_seq.as_ref() <= began_at
+                || event.run_seq.as_ref() > ended_at
+                || (first..=last).contains(&Some(event.seq));
+            if !is_told {
+                let what = format!("{name:?} {}: {first:?} to {last:?}", event.seq);
+                findings.find(Fault::Lost, what);
+            }
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Logged {
     pub(crate) state: Value,
     pub(crate) status: String,
     pub(crate) run_id: Option<String>,
+    /// Of a run: the last number given among its tests.
+    pub(crate) run_seq: u64,
     pub(crate) seq: u64,
 }
 
@@ -34,6 +36,8 @@ pub(crate) struct LoggedEvent {
     pub(crate) event_id: String,
     pub(crate) seq: u64,
     pub(crate) project_seq: u64,
+    /// Its number among the tests of its run.
+    pub(crate) run_seq: Option<u64>,
     pub(crate) recorded_at: Timestamp,
     pub(crate) state: Value,
 }
@@ -76,6 +80,7 @@ impl Record {
                 state: json(&row),
                 status: row.get("status"),
                 run_id: row.get("run_id"),
+                run_seq: number(&row, "run_seq"),
                 seq: number(&row, "seq"),
             };
             executions.insert(name(&row), logged);
@@ -86,6 +91,9 @@ impl Record {
                 event_id: row.get("event_id"),
                 seq: number(&row, "seq"),
                 project_seq: number(&row, "project_seq"),
+                run_seq: row
+                    .get::<_, Option<i64>>("run_seq")
+                    .map(|seq| u64::try_from(seq).unwrap()),
                 recorded_at: Timestamp(row.get("recorded_at")),
                 state: json(&row),
             };

@@ -10,7 +10,7 @@ use shared::execution::Kind;
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) states: BTreeMap<String, Vec<Value>>,
-    /// The ids that came with states, as numbers: of a project's stream each is its number there.
+    /// The ids that came with states, as numbers: of a run's or a project's stream each is its number there.
     pub(crate) numbers: Vec<u64>,
     /// What was seen before the stream began anew, of a log with another epoch.
     pub(crate) before: Vec<Seen>,
@@ -76,7 +76,7 @@ impl Seen {
         self.uncovered.clear();
     }
 
-    /// The last number of a project's stream.
+    /// The last number of a run's or a project's stream.
     pub(crate) fn number(&self) -> u64 {
         self.numbers.last().copied().unwrap_or_default()
     }

@@ -28,6 +28,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Asked {
     /// Executions: the stream ends by itself.
     Executions(Vec<String>),
+    /// The tests of a run: the stream ends by itself.
+    Run(String),
     /// All of a project, until its last event.
     Project(String),
 }
@@ -111,6 +113,7 @@ impl Watcher {
     fn path(&self) -> String {
         let (kind, name) = (self.kind, self.kind.id_name());
         match &self.asked {
+            Asked::Run(run) => format!("/api/{kind}-status/events?runId={run}"),
             Asked::Project(project) => format!("/api/{kind}-status/events?projectId={project}"),
             Asked::Executions(ids) => match ids.as_slice() {
                 [id] => format!("/api/{kind}-status/events/{id}"),

@@ -233,7 +233,9 @@ impl World {
                     .map(|id| Asked::Executions(vec![id.clone()]));
                 let from_now = (0..2).map(|_| (project(), None));
                 let from_the_first = [(project(), Some("0".to_owned()))];
-                let executions = all.chain(one).map(|asked| (asked, None));
+                let runs = wave.ids(Kind::Job).into_iter().step_by(2).map(Asked::Run);
+                let runs = runs.filter(|_| kind == Kind::Test);
+                let executions = all.chain(one).chain(runs).map(|asked| (asked, None));
                 for (asked, cursor) in executions.chain(from_now).chain(from_the_first) {
                     let watcher = Watcher {
                         stack: self.stack.clone(),

@@ -393,6 +393,22 @@ pub fn update(kind: &str, id: &str, status: &str) -> Value {
     })
 }
 
+/// An update with these members more.
+#[must_use]
+pub fn with(mut update: Value, more: Value) -> Value {
+    let (Some(members), Value::Object(more)) = (update.as_object_mut(), more) else {
+        panic!("an update and its members are objects");
+    };
+    members.extend(more);
+    update
+}
+
+/// A minimal update of a test of a run.
+#[must_use]
+pub fn of_run(run_id: &str, id: &str, status: &str) -> Value {
+    with(update("test", id, status), json!({"runId": run_id}))
+}
+
 /// A connection to a Postgres, once it is there.
 pub async fn postgres(url: &str) -> tokio_postgres::Client {
     let connected = eventually("Postgres answers", async || {

@@ -4,21 +4,14 @@ use std::time::Duration;
 
 use integration::{
     eventually,
-    stack::{Stack, update},
+    stack::{self, Stack, update, with},
     viewer::Viewer,
 };
 use serde_json::{Value, json};
 
-/// An update with these members more.
-fn with(mut update: Value, more: Value) -> Value {
-    let more = more.as_object().unwrap().clone();
-    update.as_object_mut().unwrap().extend(more);
-    update
-}
-
 /// An update of a test of the run `r`.
 fn of_run(id: &str, status: &str) -> Value {
-    with(update("test", id, status), json!({"runId": "r"}))
+    stack::of_run("r", id, status)
 }
 
 async fn accept(stack: &Stack, updates: Value) {

@@ -28,6 +28,7 @@ mod other_lambdas;
 mod producers;
 mod queues;
 mod reports;
+mod runs;
 mod secrecy;
 mod specs;
 mod streams;

@@ -223,16 +223,16 @@ mod tests {
     use super::*;
     use crate::{
         execution::{Kind, State},
-        watch::Watch,
+        watch::{Scope, Watch},
     };
 
     #[tokio::test]
     async fn a_message_is_read_and_encoded_once_however_many_listen() {
         let id: Id = "r1".parse().unwrap();
-        let watch = Watch::Executions {
+        let watch = Watch {
             kind: Kind::Job,
             organization_id: "o".parse().unwrap(),
-            ids: vec![id.clone()],
+            scopes: vec![Scope::Execution(id.clone())],
         };
         let registry = Registry::default();
         let add = |organization_id: &str| {
@@ -266,14 +266,14 @@ mod tests {
     #[tokio::test]
     async fn a_viewer_that_leaves_is_heard_above_a_full_buffer() {
         let id: Id = "r1".parse().unwrap();
-        let watch = Watch::Executions {
+        let watch = Watch {
             kind: Kind::Job,
             organization_id: "o".parse().unwrap(),
-            ids: vec![id.clone()],
+            scopes: vec![Scope::Execution(id.clone())],
         };
         let registry = Registry::default();
         let close = Some(Channel::Close(id.clone()));
-        let (_, signals) = registry.add(Some(watch.organization_id()), watch.channels(), close);
+        let (_, signals) = registry.add(Some(&watch.organization_id), watch.channels(), close);
         for _ in 0..=BUFFERED_EVENTS {
             registry.dispatch("job:r1:status", b"a nudge");
         }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::execution::{Event, Status};
+use crate::{
+    execution::{Event, Status},
+    log::Head,
+};
 
 /// How far a track is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +22,7 @@ pub(super) enum End {
 
 impl End {
     /// The end of a track by its execution, which has been over for so long.
-    pub(super) fn of(
-        status: Status,
-        open_tests: u32,
-        over_for: Duration,
-        settle: Duration,
-    ) -> Self {
+    fn of(status: Status, open_tests: u32, over_for: Duration, settle: Duration) -> Self {
         if !status.is_terminal() {
             return End::Open;
         }
@@ -32,6 +30,11 @@ impl End {
             Some(left) if open_tests > 0 && !left.is_zero() => End::Settling(Instant::now() + left),
             _ => End::Over,
         }
+    }
+
+    /// The end of a track that stands so.
+    pub(super) fn of_head(head: &Head, settle: Duration) -> Self {
+        Self::of(head.status, head.open_tests, head.ended_for, settle)
     }
 
     /// What becomes of it by a later event: who settles, goes on doing so.

@@ -99,6 +99,8 @@ mod tests {
             project_id: "p".parse().unwrap(),
             seq: Seq::ZERO,
             project_seq: Seq::ZERO,
+            run_id: None,
+            run_seq: Seq::ZERO,
             epoch: 0,
             status: Status::Running,
             open_tests: 0,

@@ -11,7 +11,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Edge, incoming::Incoming, streaming};
+use super::{Beside, Edge, incoming::Incoming, streaming};
 use crate::{
     config::{self, Env},
     error::Problem,
@@ -39,7 +39,14 @@ pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
         .route("/events", streaming(watch))
         .route("/ready", get(ready))
         .with_state(app);
-    super::serve(super::router("queue-stats", edge, own, "GET /events")).await
+    super::serve(super::router(
+        "queue-stats",
+        edge,
+        own,
+        Beside::default(),
+        "GET /events",
+    ))
+    .await
 }
 
 async fn watch(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, Problem> {

@@ -11,9 +11,9 @@ use axum::{
 use http::StatusCode;
 
 use super::{
-    Edge,
+    Beside, Edge,
     incoming::{Incoming, PathId},
-    streaming,
+    runs, streaming,
 };
 use crate::{
     cause,
@@ -23,11 +23,11 @@ use crate::{
     feed::{Feed, OpenError, Opened},
     log::Log,
     stream,
-    watch::Watch,
+    watch::{Scope, Watch},
 };
 
-/// The most executions that one stream carries.
-const MAX_EXECUTIONS: usize = 50;
+/// The most executions, runs and projects that one stream carries.
+const MAX_SCOPES: usize = 50;
 
 /// How many connections to Postgres a process holds at most. One that serves one request at a time
 /// needs one: with two, a first request that comes while the first is being opened opens another.
@@ -37,10 +37,10 @@ const CONNECTIONS: usize = 1;
 const CONNECTIONS_SHARED: usize = 8;
 
 /// What the requests of one process share.
-struct App {
+pub(super) struct App {
     kind: Kind,
-    edge: Arc<Edge>,
-    log: Log,
+    pub(super) edge: Arc<Edge>,
+    pub(super) log: Log,
 }
 
 /// Runs a status function: reads the configuration, serves.
@@ -76,12 +76,23 @@ pub fn router(kind: Kind, env: &Env) -> Result<Router, ConfigError> {
         .route("/events", streaming(watch_many))
         .route("/events/{id}", streaming(watch_one))
         .route("/ready", get(ready))
-        .with_state(app);
+        .with_state(app.clone());
+    let beside = match kind {
+        Kind::Test => Beside::default(),
+        Kind::Job => Beside {
+            routes: runs::router(app),
+            said: " Beside it are GET /api/runs?projectId=… and GET /api/runs/{runId}.",
+        },
+    };
     let id = kind.id_name();
+    let of_run = match kind {
+        Kind::Test => ", GET /events?runId=…",
+        Kind::Job => "",
+    };
     let streams =
-        format!("GET /events/{{{id}}}, GET /events?{id}=…&{id}=…, GET /events?projectId=…");
+        format!("GET /events/{{{id}}}, GET /events?{id}=…&{id}=…{of_run}, GET /events?projectId=…");
     let name = format!("{kind}-status");
-    Ok(super::router(&name, edge, own, &streams))
+    Ok(super::router(&name, edge, own, beside, &streams))
 }
 
 async fn watch_one(
@@ -89,12 +100,12 @@ async fn watch_one(
     PathId(id): PathId,
     incoming: Incoming,
 ) -> Result<Response, Problem> {
-    let ids = vec![parse_id(&id)?];
+    let scopes = vec![Scope::Execution(parse_id(&id)?)];
     let watch = |organization_id: &Id| {
-        Ok(Watch::Executions {
+        Ok(Watch {
             kind: app.kind,
             organization_id: organization_id.clone(),
-            ids,
+            scopes,
         })
     };
     app.open(watch, &incoming).await
@@ -118,9 +129,12 @@ impl App {
     ) -> Result<Response, Problem> {
         let grant = self.edge.authenticate(incoming).await?;
         let watch = watch(&grant.organization_id)?;
-        if let Watch::Project { project_id, .. } = &watch
-            && !grant.covers_project(project_id)
-        {
+        let is_theirs = |scope: &Scope| match scope {
+            Scope::Project(project_id) => grant.covers_project(project_id),
+            // What the log has of it, says whose it is.
+            Scope::Execution(_) | Scope::Run(_) => true,
+        };
+        if !watch.scopes.iter().all(is_theirs) {
             return Err(Problem::not_found());
         }
         let channels = watch.channels();
@@ -153,48 +167,45 @@ impl App {
     }
 }
 
-/// What `?runId=…&runId=…`, `?testId=…` or `?projectId=…` asks for.
+/// What `?runId=…`, `?testId=…`, `?projectId=…` ask for, in their order: of `/api/test-status`, `runId`
+/// is every test of that run.
 fn watch_of(kind: Kind, organization_id: &Id, incoming: &Incoming) -> Result<Watch, Problem> {
-    let name = kind.id_name();
-    let mut ids: Vec<Id> = Vec::new();
-    for (_, value) in incoming
-        .query
-        .iter()
-        .filter(|(parameter, _)| parameter == name)
-    {
-        let id = parse_id(value)?;
-        if !ids.contains(&id) {
-            ids.push(id);
+    let mut scopes: Vec<Scope> = Vec::new();
+    for (name, value) in &incoming.query {
+        let scope = match (kind, name.as_str()) {
+            (Kind::Test, "testId") | (Kind::Job, "runId") => Scope::Execution,
+            (Kind::Test, "runId") => Scope::Run,
+            (_, "projectId") => Scope::Project,
+            _ => continue,
+        };
+        let scope = scope(parse_id(value)?);
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
         }
-        if ids.len() > MAX_EXECUTIONS {
+        if scopes.len() > MAX_SCOPES {
             return Err(Problem::bad_request(format!(
-                "A stream carries at most {MAX_EXECUTIONS} executions: open another for the rest."
+                "A stream carries at most {MAX_SCOPES} executions, runs and projects: open another \
+                 for the rest."
             )));
         }
     }
-    let projects = incoming
-        .query
-        .iter()
-        .filter(|(name, _)| name == "projectId");
-    let projects: Vec<_> = projects.map(|(_, value)| value).collect();
-    match (&projects[..], ids.is_empty()) {
-        ([project_id], true) => Ok(Watch::Project {
-            kind,
-            organization_id: organization_id.clone(),
-            project_id: parse_id(project_id)?,
-        }),
-        ([], false) => Ok(Watch::Executions {
-            kind,
-            organization_id: organization_id.clone(),
-            ids,
-        }),
-        _ => Err(Problem::bad_request(format!(
-            "Say what to watch: 1 to {MAX_EXECUTIONS} times {name}, or one projectId."
-        ))),
+    if scopes.is_empty() {
+        let names = match kind {
+            Kind::Test => "testId, runId or projectId",
+            Kind::Job => "runId or projectId",
+        };
+        return Err(Problem::bad_request(format!(
+            "Say what to watch: 1 to {MAX_SCOPES} times {names}."
+        )));
     }
+    Ok(Watch {
+        kind,
+        organization_id: organization_id.clone(),
+        scopes,
+    })
 }
 
-fn parse_id(text: &str) -> Result<Id, Problem> {
+pub(super) fn parse_id(text: &str) -> Result<Id, Problem> {
     text.parse()
         .map_err(|error| Problem::bad_request(format!("Not a valid id: {error}.")))
 }

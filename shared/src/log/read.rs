@@ -1,16 +1,19 @@
 //! Reading the log.
 
-use std::time::Duration;
+use std::{iter::repeat, time::Duration};
 
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 
 use super::{
     Log, LogError,
-    row::{id, is_null, seq, texts, to_sql, track, word},
+    row::{id, is_null, seq, to_sql, track, word},
 };
 use crate::{
     execution::{Event, Id, Kind, Seq, State, Status},
-    watch::Watch,
+    watch::{Scope, Watch},
 };
 
 /// How many executions that have ended a project's stream begins with: those that ended last.
@@ -29,17 +32,47 @@ const PAGE_EVENTS: usize = 128;
 /// How many bytes their states have at most; one comes in any case.
 const PAGE_BYTES: i64 = 1 << 20;
 
+/// How many tests of a run one read brings.
+const PAGE_TESTS: i64 = 256;
+
+/// In which order a run's tests come: those not finished, those that failed, the rest. As in the index.
+const RANK: &str = "CASE WHEN status IN ('waiting', 'running') THEN 0 \
+                         WHEN status IN ('failed', 'error') THEN 1 ELSE 2 END";
+
 /// The current states of what is watched.
 #[derive(Debug)]
 pub struct States {
     /// Which life of the log they are of.
     pub epoch: u64,
-    /// The last number of each track.
-    pub heads: Vec<Seq>,
-    /// The last event of each reported execution, with its track.
+    /// How each track stands; `None` where nothing was ever reported.
+    pub heads: Vec<Option<Head>>,
+    /// The last event of each reported execution, with its track; a run's tests come in pages of
+    /// their own.
     pub events: Vec<(usize, Event)>,
-    /// For how long each track's execution has been over; zero where it is not.
-    pub ended_for: Vec<Duration>,
+}
+
+/// A part of a run's tests.
+#[derive(Debug)]
+pub struct Tests {
+    /// The last event of each.
+    pub events: Vec<Event>,
+    /// Where the next page begins; `None` where this is the last.
+    pub next: Option<TestsFrom>,
+}
+
+/// Where a page of a run's tests begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestsFrom {
+    rank: i32,
+    after: String,
+}
+
+impl TestsFrom {
+    /// The first page.
+    pub const START: TestsFrom = TestsFrom {
+        rank: -1,
+        after: String::new(),
+    };
 }
 
 /// What the log has after a cursor.
@@ -76,7 +109,7 @@ pub struct Head {
     pub project_id: Id,
     /// Its last number.
     pub seq: Seq,
-    /// How it stands; a project goes on for ever.
+    /// How it stands, or, of a run's tests, the run; a project goes on for ever.
     pub status: Status,
     /// Of a run that has ended: how many of its tests have not.
     pub open_tests: u32,
@@ -84,110 +117,189 @@ pub struct Head {
     pub ended_for: Duration,
 }
 
+/// How an execution or a run stands, in SQL.
+const HEAD: &str = "x.organization_id, x.project_id, x.status AS head_status, \
+                    CASE WHEN x.kind = 'job' AND x.ended_at IS NOT NULL THEN x.state END AS final_state, \
+                    extract(epoch FROM now() - x.ended_at)::float8 AS ended_for";
+
+/// The same of a project.
+const PROJECT_HEAD: &str = "p.organization_id, p.project_id, 'running' AS head_status, \
+                            NULL::text AS final_state, NULL::float8 AS ended_for, p.seq AS head";
+
+/// The tracks of a watch in SQL, by their scopes: each as columns of ids, positions and numbers.
+struct Tracks<'a> {
+    executions: Columns<'a>,
+    runs: Columns<'a>,
+    projects: Columns<'a>,
+}
+
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<&'a str>,
+    after: Vec<i64>,
+    tracks: Vec<i64>,
+}
+
+impl<'a> Tracks<'a> {
+    fn new(watch: &'a Watch, positions: &[Seq]) -> Self {
+        let mut tracks = Tracks {
+            executions: Columns::default(),
+            runs: Columns::default(),
+            projects: Columns::default(),
+        };
+        let positions = positions.iter().copied().chain(repeat(Seq::ZERO));
+        for ((scope, after), track) in watch.scopes.iter().zip(positions).zip(0..) {
+            let (columns, id) = match scope {
+                Scope::Execution(id) => (&mut tracks.executions, id),
+                Scope::Run(id) => (&mut tracks.runs, id),
+                Scope::Project(id) => (&mut tracks.projects, id),
+            };
+            columns.ids.push(id.as_str());
+            columns.after.push(to_sql(after));
+            columns.tracks.push(track);
+        }
+        tracks
+    }
+
+    /// What is found by one statement for each scope that there is.
+    fn union(&self, executions: &str, runs: &str, projects: &str) -> String {
+        let parts = [
+            (&self.executions, executions),
+            (&self.runs, runs),
+            (&self.projects, projects),
+        ];
+        let parts = parts.iter().filter(|(columns, _)| !columns.ids.is_empty());
+        let parts: Vec<_> = parts.map(|(_, sql)| *sql).collect();
+        parts.join(" UNION ALL ")
+    }
+
+    /// From `$3` on.
+    fn parameters(&self) -> impl Iterator<Item = (&(dyn ToSql + Sync), Type)> {
+        [&self.executions, &self.runs, &self.projects]
+            .into_iter()
+            .flat_map(|columns| {
+                [
+                    (&columns.ids as &(dyn ToSql + Sync), Type::TEXT_ARRAY),
+                    (&columns.after, Type::INT8_ARRAY),
+                    (&columns.tracks, Type::INT8_ARRAY),
+                ]
+            })
+    }
+}
+
 impl Log {
-    /// Reads the current state of all that is watched, in one statement.
+    /// Reads the current state of all that is watched, in one statement; of a run's tests, how the
+    /// run stands: [`tests`](Self::tests) has them.
     ///
     /// # Errors
     /// Where the log can't be read now.
     pub async fn states(&self, watch: &Watch) -> Result<States, LogError> {
-        match watch {
-            Watch::Executions {
-                kind,
-                organization_id,
-                ids,
-            } => {
-                let rows = self
-                    .query(
-                        "SELECT l.epoch, array_position($2, id)::bigint AS track, organization_id, \
-                                project_id, id, seq, project_seq, status, state, \
-                                extract(epoch FROM now() - ended_at)::float8 AS ended_for
-                         FROM epoch l
-                         LEFT JOIN executions
-                              ON kind = $1 AND id = ANY($2) AND organization_id = $3 AND seq > 0
-                         ORDER BY track",
-                        &[
-                            (&kind.as_str(), Type::TEXT),
-                            (&texts(ids), Type::TEXT_ARRAY),
-                            (&organization_id.as_str(), Type::TEXT),
-                        ],
-                    )
-                    .await?;
-                let mut heads = vec![Seq::ZERO; ids.len()];
-                let mut ended_for = vec![Duration::ZERO; ids.len()];
-                let mut events = Vec::with_capacity(rows.len());
-                for row in rows.iter().filter(|row| !is_null(row, "id")) {
-                    let track = track(row)?;
-                    let event = event(row, *kind)?;
-                    if let (Some(head), Some(span)) =
-                        (heads.get_mut(track), ended_for.get_mut(track))
-                    {
-                        *head = event.seq;
-                        *span = seconds(row, "ended_for")?;
-                    }
-                    events.push((track, event));
-                }
-                Ok(States {
-                    epoch: epoch(&rows)?,
-                    heads,
-                    events,
-                    ended_for,
-                })
-            }
-            Watch::Project {
-                kind,
-                organization_id,
-                project_id,
-            } => {
-                let rows = self
-                    .query(
-                        "SELECT l.epoch, coalesce(p.seq, 0) AS head, x.*
-                         FROM epoch l
-                         LEFT JOIN projects p
-                              ON p.organization_id = $1 AND p.project_id = $2 AND p.kind = $3
-                         LEFT JOIN LATERAL (
-                             SELECT *, sum(octet_length(state)) OVER (ORDER BY project_seq DESC)
-                                       - octet_length(state) AS bytes_before
-                             FROM (
-                             (SELECT organization_id, project_id, id, seq, project_seq, status, state
-                              FROM executions
-                              WHERE organization_id = $1 AND project_id = $2 AND kind = $3
-                                AND seq > 0 AND status IN ('waiting', 'running')
-                              ORDER BY project_seq DESC
-                              LIMIT $5)
-                             UNION ALL
-                             (SELECT organization_id, project_id, id, seq, project_seq, status, state
-                              FROM executions
-                              WHERE organization_id = $1 AND project_id = $2 AND kind = $3
-                                AND status NOT IN ('waiting', 'running')
-                              ORDER BY ended_at DESC NULLS LAST
-                              LIMIT $4)
-                             ) recent
-                         ) x ON x.bytes_before < $6
-                         ORDER BY x.project_seq",
-                        &[
-                            (&organization_id.as_str(), Type::TEXT),
-                            (&project_id.as_str(), Type::TEXT),
-                            (&kind.as_str(), Type::TEXT),
-                            (&RECENTLY_FINISHED, Type::INT8),
-                            (&RECENTLY_CHANGED, Type::INT8),
-                            (&RECENT_BYTES, Type::INT8),
-                        ],
-                    )
-                    .await?;
-                let head = rows.first().map(|row| seq(row, "head")).transpose()?;
-                let events = rows
-                    .iter()
-                    .filter(|row| !is_null(row, "id"))
-                    .map(|row| Ok((0, event(row, *kind)?)))
-                    .collect::<Result<_, LogError>>()?;
-                Ok(States {
-                    epoch: epoch(&rows)?,
-                    heads: vec![head.unwrap_or_default()],
-                    events,
-                    ended_for: vec![Duration::ZERO],
-                })
+        let tracks = Tracks::new(watch, &[]);
+        let executions = format!(
+            "SELECT w.track, {HEAD}, x.seq AS head,
+                    x.id, x.seq AS number, x.seq, x.project_seq, x.status, x.state
+             FROM unnest($3, $5) AS w(id, track)
+             JOIN executions x ON x.kind = $1 AND x.id = w.id AND x.organization_id = $2 AND x.seq > 0"
+        );
+        let runs = format!(
+            "SELECT w.track, {HEAD}, x.run_seq AS head,
+                    NULL::text AS id, 0::bigint AS number, NULL::bigint AS seq,
+                    NULL::bigint AS project_seq, NULL::text AS status, NULL::text AS state
+             FROM unnest($6, $8) AS w(id, track)
+             JOIN executions x ON x.kind = 'job' AND x.id = w.id AND x.organization_id = $2 AND x.seq > 0"
+        );
+        let projects = format!(
+            "SELECT w.track, {PROJECT_HEAD},
+                    x.id, x.project_seq AS number, x.seq, x.project_seq, x.status, x.state
+             FROM unnest($9, $11) AS w(id, track)
+             JOIN projects p ON p.organization_id = $2 AND p.project_id = w.id AND p.kind = $1
+             LEFT JOIN LATERAL (
+                 SELECT *, sum(octet_length(state)) OVER (ORDER BY project_seq DESC)
+                           - octet_length(state) AS bytes_before
+                 FROM (
+                 (SELECT id, seq, project_seq, status, state
+                  FROM executions
+                  WHERE organization_id = $2 AND project_id = w.id AND kind = $1
+                    AND seq > 0 AND status IN ('waiting', 'running')
+                  ORDER BY project_seq DESC
+                  LIMIT {RECENTLY_CHANGED})
+                 UNION ALL
+                 (SELECT id, seq, project_seq, status, state
+                  FROM executions
+                  WHERE organization_id = $2 AND project_id = w.id AND kind = $1
+                    AND status NOT IN ('waiting', 'running')
+                  ORDER BY ended_at DESC NULLS LAST
+                  LIMIT {RECENTLY_FINISHED})
+                 ) recent
+             ) x ON x.bytes_before < {RECENT_BYTES}"
+        );
+        let found = tracks.union(&executions, &runs, &projects);
+        let sql = format!(
+            "SELECT l.epoch, found.*
+             FROM epoch l LEFT JOIN ({found}) found ON true
+             ORDER BY track, number"
+        );
+        let rows = self.query_tracks(&sql, watch, &tracks).await?;
+        let mut states = States {
+            epoch: epoch(&rows)?,
+            heads: watch.scopes.iter().map(|_| None).collect(),
+            events: Vec::with_capacity(rows.len()),
+        };
+        for row in rows.iter().filter(|row| !is_null(row, "head")) {
+            let track = track(row)?;
+            note_head(&mut states.heads, track, row)?;
+            if !is_null(row, "id") {
+                states.events.push((track, event(row, watch.kind)?));
             }
         }
+        Ok(states)
+    }
+
+    /// Reads a part of a run's tests, as they were when the last number given in it was `head`:
+    /// what changed since is left out, as it comes after `head`. So the pages are of one moment.
+    ///
+    /// # Errors
+    /// Where the log can't be read now.
+    pub async fn tests(
+        &self,
+        organization_id: &Id,
+        run_id: &Id,
+        head: Seq,
+        from: &TestsFrom,
+    ) -> Result<Tests, LogError> {
+        let sql = format!(
+            "SELECT {RANK} AS rank, organization_id, project_id, id, seq, project_seq, status,
+                    CASE WHEN sum(octet_length(state)) OVER (ORDER BY {RANK}, id)
+                              - octet_length(state) < {PAGE_BYTES} THEN state END AS state
+             FROM (SELECT * FROM executions
+                   WHERE kind = 'test' AND organization_id = $1 AND run_id = $2
+                     AND ({RANK}, id) > ($4, $5)
+                     AND run_seq <= $3 AND seq > 0
+                   ORDER BY {RANK}, id
+                   LIMIT {PAGE_TESTS}) tests
+             ORDER BY rank, id"
+        );
+        let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+            (&organization_id.as_str(), Type::TEXT),
+            (&run_id.as_str(), Type::TEXT),
+            (&to_sql(head), Type::INT8),
+            (&from.rank, Type::INT4),
+            (&from.after, Type::TEXT),
+        ];
+        let rows = self.query(&sql, &parameters).await?;
+        let mut events = Vec::with_capacity(rows.len());
+        let mut last = None;
+        for row in rows.iter().take_while(|row| !is_null(row, "state")) {
+            events.push(event(row, Kind::Test)?);
+            last = Some(TestsFrom {
+                rank: row.try_get("rank")?,
+                after: row.try_get("id")?,
+            });
+        }
+        let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == PAGE_TESTS);
+        let is_cut = events.len() < rows.len();
+        let next = last.filter(|_| is_full || is_cut);
+        Ok(Tests { events, next })
     }
 
     /// Reads what comes after `positions`, one for each track, in one statement.
@@ -195,90 +307,96 @@ impl Log {
     /// # Errors
     /// Where the log can't be read now.
     pub async fn after(&self, watch: &Watch, positions: &[Seq]) -> Result<After, LogError> {
-        let page = (PAGE_EVENTS / watch.tracks().max(1)).max(4);
-        let limit = i64::try_from(page).unwrap_or(i64::MAX);
-        let (kind, rows) = match watch {
-            Watch::Executions {
-                kind,
-                organization_id,
-                ids,
-            } => {
-                let after: Vec<i64> = positions.iter().map(|seq| to_sql(*seq)).collect();
-                let rows = self
-                    .query(
-                        "SELECT l.epoch, w.track, x.organization_id, x.project_id, x.seq AS head, \
-                                x.status AS head_status, \
-                                CASE WHEN x.ended_at IS NOT NULL THEN x.state END AS final_state, \
-                                extract(epoch FROM now() - x.ended_at)::float8 AS ended_for, \
-                                w.id, e.seq, e.project_seq, e.status, \
-                                CASE WHEN sum(octet_length(e.state)) OVER (ORDER BY w.track, e.seq) \
-                                     - octet_length(e.state) < $6 THEN e.state END AS state
-                         FROM epoch l
-                         CROSS JOIN unnest($2, $3) WITH ORDINALITY AS w(id, after, track)
-                         LEFT JOIN executions x ON x.kind = $1 AND x.id = w.id
-                              AND x.organization_id = $5 AND x.seq > 0
-                         LEFT JOIN LATERAL (
-                             SELECT seq, project_seq, status, state FROM events
-                             WHERE kind = $1 AND id = w.id AND organization_id = $5
-                               AND seq > w.after
-                             ORDER BY seq
-                             LIMIT $4
-                         ) e ON true
-                         ORDER BY w.track, e.seq",
-                        &[
-                            (&kind.as_str(), Type::TEXT),
-                            (&texts(ids), Type::TEXT_ARRAY),
-                            (&after, Type::INT8_ARRAY),
-                            (&limit, Type::INT8),
-                            (&organization_id.as_str(), Type::TEXT),
-                            (&PAGE_BYTES, Type::INT8),
-                        ],
-                    )
-                    .await?;
-                (*kind, rows)
-            }
-            Watch::Project {
-                kind,
-                organization_id,
-                project_id,
-            } => {
-                let after = positions.first().copied().unwrap_or_default();
-                let rows = self
-                    .query(
-                        "SELECT l.epoch, 1::bigint AS track, p.organization_id, p.project_id, \
-                                p.seq AS head, 'running' AS head_status, NULL AS final_state, \
-                                NULL::float8 AS ended_for, e.id, e.seq, e.project_seq, e.status, \
-                                CASE WHEN sum(octet_length(e.state)) OVER (ORDER BY e.project_seq) \
-                                     - octet_length(e.state) < $6 THEN e.state END AS state
-                         FROM epoch l
-                         LEFT JOIN projects p
-                              ON p.organization_id = $1 AND p.project_id = $2 AND p.kind = $3
-                         LEFT JOIN LATERAL (
-                             SELECT id, seq, project_seq, status, state FROM events
-                             WHERE organization_id = $1 AND project_id = $2 AND kind = $3
-                               AND project_seq > $4
-                             ORDER BY project_seq
-                             LIMIT $5
-                         ) e ON true
-                         ORDER BY e.project_seq",
-                        &[
-                            (&organization_id.as_str(), Type::TEXT),
-                            (&project_id.as_str(), Type::TEXT),
-                            (&kind.as_str(), Type::TEXT),
-                            (&to_sql(after), Type::INT8),
-                            (&limit, Type::INT8),
-                            (&PAGE_BYTES, Type::INT8),
-                        ],
-                    )
-                    .await?;
-                (*kind, rows)
-            }
-        };
-        gather(&rows, kind, watch, positions)
+        let limit = (PAGE_EVENTS / watch.tracks().max(1)).max(4);
+        let tracks = Tracks::new(watch, positions);
+        let executions = format!(
+            "SELECT w.track, {HEAD}, x.seq AS head,
+                    w.id, e.seq AS number, e.seq, e.project_seq, e.status, e.state
+             FROM unnest($3, $4, $5) AS w(id, after, track)
+             JOIN executions x ON x.kind = $1 AND x.id = w.id AND x.organization_id = $2 AND x.seq > 0
+             LEFT JOIN LATERAL (
+                 SELECT seq, project_seq, status, state FROM events
+                 WHERE kind = $1 AND id = w.id AND organization_id = $2 AND seq > w.after
+                 ORDER BY seq
+                 LIMIT {limit}
+             ) e ON true"
+        );
+        let runs = format!(
+            "SELECT w.track, {HEAD}, x.run_seq AS head,
+                    e.id, e.run_seq AS number, e.seq, e.project_seq, e.status, e.state
+             FROM unnest($6, $7, $8) AS w(id, after, track)
+             JOIN executions x ON x.kind = 'job' AND x.id = w.id AND x.organization_id = $2 AND x.seq > 0
+             LEFT JOIN LATERAL (
+                 SELECT id, seq, run_seq, project_seq, status, state FROM events
+                 WHERE organization_id = $2 AND run_id = w.id AND run_seq > w.after
+                 ORDER BY run_seq
+                 LIMIT {limit}
+             ) e ON true"
+        );
+        let projects = format!(
+            "SELECT w.track, {PROJECT_HEAD},
+                    e.id, e.project_seq AS number, e.seq, e.project_seq, e.status, e.state
+             FROM unnest($9, $10, $11) AS w(id, after, track)
+             JOIN projects p ON p.organization_id = $2 AND p.project_id = w.id AND p.kind = $1
+             LEFT JOIN LATERAL (
+                 SELECT id, seq, project_seq, status, state FROM events
+                 WHERE organization_id = $2 AND project_id = w.id AND kind = $1
+                   AND project_seq > w.after
+                 ORDER BY project_seq
+                 LIMIT {limit}
+             ) e ON true"
+        );
+        let found = tracks.union(&executions, &runs, &projects);
+        let sql = format!(
+            "SELECT l.epoch, track, organization_id, project_id, head_status, final_state, ended_for,
+                    head, id, number, seq, project_seq, status,
+                    CASE WHEN sum(octet_length(state)) OVER (ORDER BY track, number)
+                              - octet_length(state) < {PAGE_BYTES} THEN state END AS state
+             FROM epoch l LEFT JOIN ({found}) found ON true
+             ORDER BY track, number"
+        );
+        let rows = self.query_tracks(&sql, watch, &tracks).await?;
+        gather(&rows, watch, positions)
+    }
+
+    async fn query_tracks(
+        &self,
+        sql: &str,
+        watch: &Watch,
+        tracks: &Tracks<'_>,
+    ) -> Result<Vec<Row>, LogError> {
+        let (kind, organization_id) = (watch.kind.as_str(), watch.organization_id.as_str());
+        let parameters: Vec<(&(dyn ToSql + Sync), Type)> = [
+            (&kind as _, Type::TEXT),
+            (&organization_id as _, Type::TEXT),
+        ]
+        .into_iter()
+        .chain(tracks.parameters())
+        .collect();
+        self.query(sql, &parameters).await
     }
 }
 
-fn gather(rows: &[Row], kind: Kind, watch: &Watch, positions: &[Seq]) -> Result<After, LogError> {
+/// Notes how a track stands; each of its rows says the same.
+fn note_head(heads: &mut [Option<Head>], track: usize, row: &Row) -> Result<(), LogError> {
+    let head = heads
+        .get_mut(track)
+        .ok_or_else(|| LogError::Row(format!("track {track}")))?;
+    if head.is_none() {
+        let final_state: Option<&str> = row.try_get("final_state")?;
+        *head = Some(Head {
+            organization_id: id(row, "organization_id")?,
+            project_id: id(row, "project_id")?,
+            seq: seq(row, "head")?,
+            status: word(row.try_get("head_status")?)?,
+            open_tests: final_state.map_or(0, State::open_tests_in),
+            ended_for: seconds(row, "ended_for")?,
+        });
+    }
+    Ok(())
+}
+
+fn gather(rows: &[Row], watch: &Watch, positions: &[Seq]) -> Result<After, LogError> {
     let mut heads: Vec<Option<Head>> = positions.iter().map(|_| None).collect();
     let mut last = positions.to_vec();
     let mut events = Vec::with_capacity(rows.len());
@@ -287,32 +405,19 @@ fn gather(rows: &[Row], kind: Kind, watch: &Watch, positions: &[Seq]) -> Result<
     let mut is_cut = vec![false; positions.len()];
     for row in rows.iter().filter(|row| !is_null(row, "head")) {
         let track = track(row)?;
-        let (Some(head), Some(last), Some(is_cut)) = (
-            heads.get_mut(track),
-            last.get_mut(track),
-            is_cut.get_mut(track),
-        ) else {
+        note_head(&mut heads, track, row)?;
+        let (Some(last), Some(is_cut)) = (last.get_mut(track), is_cut.get_mut(track)) else {
             return Err(LogError::Row(format!("track {track}")));
         };
-        if head.is_none() {
-            *head = Some(Head {
-                organization_id: id(row, "organization_id")?,
-                project_id: id(row, "project_id")?,
-                seq: seq(row, "head")?,
-                status: word(row.try_get("head_status")?)?,
-                open_tests: match row.try_get("final_state")? {
-                    Some(state) if kind == Kind::Job => State::open_tests_in(state),
-                    _ => 0,
-                },
-                ended_for: seconds(row, "ended_for")?,
-            });
-        }
-        *is_cut |= !is_null(row, "seq") && is_null(row, "state");
-        if !is_null(row, "seq") && !*is_cut {
-            let event = event(row, kind)?;
-            let seq = watch.seq_of(&event);
-            continuous &= seq == last.next();
-            *last = seq;
+        *is_cut |= !is_null(row, "number") && is_null(row, "state");
+        if !is_null(row, "number") && !*is_cut {
+            let number = seq(row, "number")?;
+            continuous &= number == last.next();
+            *last = number;
+            let mut event = event(row, watch.kind)?;
+            if let Some(Scope::Run(_)) = watch.scopes.get(track) {
+                event.run_seq = number;
+            }
             events.push((track, event));
         }
     }
@@ -346,7 +451,7 @@ fn seconds(row: &Row, column: &str) -> Result<Duration, LogError> {
     Ok(Duration::try_from_secs_f64(seconds.unwrap_or_default()).unwrap_or_default())
 }
 
-fn event(row: &Row, kind: Kind) -> Result<Event, LogError> {
+pub(super) fn event(row: &Row, kind: Kind) -> Result<Event, LogError> {
     let status: Status = word(row.try_get("status")?)?;
     let state: &str = row.try_get("state")?;
     let is_over = kind == Kind::Job && status.is_terminal();
@@ -357,6 +462,8 @@ fn event(row: &Row, kind: Kind) -> Result<Event, LogError> {
         project_id: id(row, "project_id")?,
         seq: seq(row, "seq")?,
         project_seq: seq(row, "project_seq")?,
+        run_id: None,
+        run_seq: Seq::ZERO,
         epoch: 0,
         status,
         open_tests: if is_over {

@@ -34,13 +34,10 @@ pub(super) fn seq(row: &Row, column: &str) -> Result<Seq, LogError> {
     number.map(Seq)
 }
 
-/// The track, counted from 0; Postgres counts from 1.
+/// The track, counted from 0.
 pub(super) fn track(row: &Row) -> Result<usize, LogError> {
-    let ordinality = seq(row, "track")?.0;
-    let index = ordinality
-        .checked_sub(1)
-        .and_then(|n| usize::try_from(n).ok());
-    index.ok_or_else(|| LogError::Row(format!("track {ordinality}")))
+    let track = seq(row, "track")?.0;
+    usize::try_from(track).map_err(|_| LogError::Row(format!("track {track}")))
 }
 
 pub(super) fn is_null(row: &Row, column: &str) -> bool {
@@ -59,8 +56,4 @@ pub(super) fn is_null(row: &Row, column: &str) -> bool {
 
 pub(super) fn to_sql(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
-}
-
-pub(super) fn texts(ids: &[Id]) -> Vec<&str> {
-    ids.iter().map(Id::as_str).collect()
 }

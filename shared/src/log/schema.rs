@@ -10,8 +10,12 @@ mod migrations {
     refinery::embed_migrations!("../infra/migrations");
 }
 
-/// The migration after which [`migrate_online`] comes.
-const BEFORE_ONLINE: i32 = 4;
+/// What takes long on a large table, outside of a transaction, so that nobody waits for it; and the
+/// migration after which it comes.
+const ONLINE: [(i32, &str); 2] = [
+    (4, include_str!("../../../infra/migrations/online.sql")),
+    (7, include_str!("../../../infra/migrations/online_runs.sql")),
+];
 
 /// What a prune deleted.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,12 +32,15 @@ pub struct Pruned {
 /// Where Postgres is away, or a migration fails; it is then undone.
 pub async fn migrate(database: &config::Database) -> Result<Vec<String>, LogError> {
     let mut client = connect(database).await?;
-    let mut applied = migrate_to(&mut client, Target::Version(BEFORE_ONLINE)).await?;
-    let runner = migrations::migrations::runner();
-    let last = runner.get_last_applied_migration_async(&mut client).await;
-    let last = last.map_err(|error| LogError::Migrate(Box::new(error)))?;
-    if last.is_some_and(|last| last.version() <= BEFORE_ONLINE) {
-        migrate_online(&client).await?;
+    let mut applied = Vec::new();
+    for (version, statements) in ONLINE {
+        applied.extend(migrate_to(&mut client, Target::Version(version)).await?);
+        let runner = migrations::migrations::runner();
+        let last = runner.get_last_applied_migration_async(&mut client).await;
+        let last = last.map_err(|error| LogError::Migrate(Box::new(error)))?;
+        if last.is_some_and(|last| last.version() <= version) {
+            migrate_online(&client, statements).await?;
+        }
     }
     applied.extend(migrate_to(&mut client, Target::Latest).await?);
     Ok(applied)
@@ -51,8 +58,7 @@ async fn migrate_to(client: &mut Client, target: Target) -> Result<Vec<String>, 
     Ok(applied.map(ToString::to_string).collect())
 }
 
-/// What takes long on a large table, outside of a transaction: nobody waits for it.
-async fn migrate_online(client: &Client) -> Result<(), LogError> {
+async fn migrate_online(client: &Client, statements: &str) -> Result<(), LogError> {
     // Of a former try that was cut short: Postgres leaves what it did not finish, marked invalid.
     let broken = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid
                   AND indrelid IN ('executions'::regclass, 'events'::regclass)";
@@ -62,7 +68,6 @@ async fn migrate_online(client: &Client) -> Result<(), LogError> {
             .batch_execute(&format!("DROP INDEX CONCURRENTLY IF EXISTS {name}"))
             .await?;
     }
-    let statements = include_str!("../../../infra/migrations/online.sql");
     for statement in statements.split(";\n") {
         client.batch_execute(statement).await?;
     }

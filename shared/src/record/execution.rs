@@ -20,6 +20,9 @@ pub struct Execution {
     pub project_id: Id,
     /// Its last event's number in its project.
     pub project_seq: Seq,
+    /// Of a test: its last event's number among those of its run's tests. Of a run: the last such
+    /// number that was given.
+    pub run_seq: Seq,
     /// Its whole state.
     pub state: State,
     /// When it ended; `None` while it has not.
@@ -83,6 +86,7 @@ impl Execution {
             organization_id: update.organization_id.clone(),
             project_id: update.project_id.clone(),
             project_seq: Seq::ZERO,
+            run_seq: Seq::ZERO,
             state: State::unreported(kind, id),
             ended_at: None,
             look_at: None,
@@ -146,6 +150,12 @@ impl Execution {
         *common!(&mut self.state, deadline_at) = deadline_at;
         let seq = common!(&mut self.state, seq);
         *seq = seq.next();
+    }
+
+    /// Its new event is the next one of its run's tests.
+    pub(super) fn follow(&mut self, run: &mut Execution) {
+        run.run_seq = run.run_seq.next();
+        self.run_seq = run.run_seq;
     }
 
     pub(super) fn occurred(&mut self, at: Timestamp) {
@@ -260,6 +270,8 @@ impl Execution {
             project_id: self.project_id.clone(),
             seq: self.state.seq(),
             project_seq: self.project_seq,
+            run_id: self.state.run_id().cloned(),
+            run_seq: self.run_seq,
             epoch: 0,
             status: self.state.status(),
             open_tests: self.state.open_tests(),

@@ -39,7 +39,7 @@ impl Record<'_> {
         let Some(mut execution) = self.executions.get(key).cloned() else {
             return;
         };
-        let run = match execution.run_key() {
+        let mut run = match execution.run_key() {
             Some(run) => match self.executions.get(&run) {
                 Some(run) => Some(run.clone()),
                 None => return,
@@ -74,13 +74,14 @@ impl Record<'_> {
         }
         if let Some(event_id) = event_id {
             execution.advance(self.rules.stalled_after);
+            if let Some(run) = &mut run {
+                execution.follow(run);
+            }
             // No producer's own: theirs have no space.
             let event_id = format!("{event_id} {}", execution.state.seq());
             self.tell(&execution, event_id, now);
         }
-        if let Some(mut run) = run
-            && counted != execution.counted()
-        {
+        if let Some(mut run) = run {
             self.count(&mut run, Some(counted), &execution, false);
             self.executions.insert(run.key(), run);
         }

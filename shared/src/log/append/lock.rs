@@ -156,7 +156,7 @@ impl Busy {
 }
 
 /// The columns that [`execution`] reads.
-pub(super) const COLUMNS: &str = "kind, id, organization_id, project_id, run_id, project_seq, state, \
+pub(super) const COLUMNS: &str = "kind, id, organization_id, project_id, run_id, project_seq, run_seq, state, \
                        ended_at, look_at, private, updated_at";
 
 type Rowset = Result<Vec<Row>, tokio_postgres::Error>;
@@ -276,6 +276,7 @@ pub(super) fn execution(row: &Row) -> Result<Execution, LogError> {
         organization_id: id(row, "organization_id")?,
         project_id: id(row, "project_id")?,
         project_seq: seq(row, "project_seq")?,
+        run_seq: seq(row, "run_seq")?,
         state,
         ended_at: time("ended_at")?,
         look_at: time("look_at")?,

@@ -83,23 +83,24 @@ const WRITE: &str = "WITH counted AS (
          RETURNING organization_id, project_id, kind, seq
      ), added AS (
          INSERT INTO events (organization_id, project_id, kind, id, seq, event_id, status, state,
-                             occurred_at, project_seq)
+                             occurred_at, run_id, run_seq, project_seq)
          SELECT e.organization_id, e.project_id, e.kind, e.id, e.seq, e.event_id, e.status, e.state,
-                e.occurred_at, counted.seq - e.later
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                e.occurred_at, e.run_id, e.run_seq, counted.seq - e.later
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              AS e(organization_id, project_id, kind, id, seq, event_id, status, state, occurred_at,
-                  later)
+                  run_id, run_seq, later)
          JOIN counted USING (organization_id, project_id, kind)
      ), changed AS (
          UPDATE executions x
-         SET project_id = c.project_id, run_id = c.run_id, seq = c.seq, status = c.status,
+         SET project_id = c.project_id, run_id = c.run_id, run_seq = c.run_seq,
+             seq = c.seq, status = c.status,
              state = c.state, look_at = c.look_at, private = c.private,
              project_seq = coalesce(counted.seq - c.later, x.project_seq), updated_at = now(),
              -- Those that ended in one batch, ended in its order.
              ended_at = CASE WHEN c.ended_at = x.ended_at THEN x.ended_at
                  ELSE c.ended_at - coalesce(c.later, 0) * interval '1 microsecond' END
-         FROM unnest($11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-             AS c(organization_id, project_id, kind, id, run_id, seq, status, state, ended_at,
+         FROM unnest($13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+             AS c(organization_id, project_id, kind, id, run_id, run_seq, seq, status, state, ended_at,
                   look_at, private, later)
          LEFT JOIN counted USING (organization_id, project_id, kind)
          WHERE x.kind = c.kind AND x.id = c.id AND x.organization_id = c.organization_id
@@ -139,8 +140,17 @@ async fn write(
     let event_statuses: Vec<_> = events().map(|event| event.status.as_str()).collect();
     let event_states: Vec<_> = events().map(|event| &*event.data).collect();
     let occurred: Vec<_> = new.iter().map(|new| new.occurred_at.0).collect();
+    let event_run_ids: Vec<_> = events()
+        .map(|event| event.run_id.as_ref().map(Id::as_str))
+        .collect();
+    let event_run_seqs: Vec<_> = events()
+        .map(|event| event.run_id.is_some().then(|| to_sql(event.run_seq)))
+        .collect();
     let run_ids: Vec<_> = changed()
         .map(|execution| execution.state.run_id().map(Id::as_str))
+        .collect();
+    let run_seqs: Vec<_> = changed()
+        .map(|execution| to_sql(execution.run_seq))
         .collect();
     let seqs: Vec<_> = changed()
         .map(|execution| to_sql(execution.state.seq()))
@@ -189,12 +199,15 @@ async fn write(
                 (&event_statuses, Type::TEXT_ARRAY),
                 (&event_states, Type::TEXT_ARRAY),
                 (&occurred, Type::TIMESTAMPTZ_ARRAY),
+                (&event_run_ids, Type::TEXT_ARRAY),
+                (&event_run_seqs, Type::INT8_ARRAY),
                 (&later, Type::INT8_ARRAY),
                 (&changed_columns.organizations, Type::TEXT_ARRAY),
                 (&changed_columns.projects, Type::TEXT_ARRAY),
                 (&changed_columns.kinds, Type::TEXT_ARRAY),
                 (&changed_columns.ids, Type::TEXT_ARRAY),
                 (&run_ids, Type::TEXT_ARRAY),
+                (&run_seqs, Type::INT8_ARRAY),
                 (&seqs, Type::INT8_ARRAY),
                 (&statuses, Type::TEXT_ARRAY),
                 (&states, Type::TEXT_ARRAY),
