@@ -62,8 +62,8 @@ class Project:
         """A run's id that no other project here has."""
         return f"{self.name}-{name}"
 
-    def watch(self) -> Viewer:
-        return Viewer(self.stack, self.name)
+    def watch(self, *functions: str) -> Viewer:
+        return Viewer(self.stack, self.name, functions or ("job-status", "test-status"))
 
     def start(
         self, *arguments: str, before: tuple[str, ...] = (), **variables: Any

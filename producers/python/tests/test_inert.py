@@ -90,7 +90,7 @@ def test_seeded():
 
 def test_after(): time.sleep(0.4)
 """
-    result = project.write(test_replaces=replaces).pytest("-p", "no:terminalreporter")
+    result = project.write(test_replaces=replaces).pytest()
     run = viewer.ended()
     assert (result.code, run.counts()) == (0, {"total": 2, "passed": 2}), result.output
     seen = [(state["name"], state["status"]) for _, state in viewer.seen() if state["kind"] == "test"]

@@ -21,16 +21,18 @@ PATIENCE = 20.0
 class Viewer:
     """Watches the runs and tests of a project, each on a stream."""
 
-    def __init__(self, stack: Stack, project: str) -> None:
+    def __init__(
+        self, stack: Stack, project: str, functions: tuple[str, ...] = ("job-status", "test-status")
+    ) -> None:
         self._changed = threading.Condition()
         self._seen: list[tuple[float, State]] = []
         self._open = 0
         self._sockets: list[socket.socket] = []
-        for function in ("job-status", "test-status"):
+        for function in functions:
             path = f"/api/{function}/events?projectId={project}"
             threading.Thread(target=self._read, args=(stack, path), daemon=True).start()
         with self._changed:
-            assert self._changed.wait_for(lambda: self._open == 2, PATIENCE), "no streams"
+            assert self._changed.wait_for(lambda: self._open == len(functions), PATIENCE), "no streams"
 
     def _read(self, stack: Stack, path: str) -> None:
         address = urlsplit(stack.url)

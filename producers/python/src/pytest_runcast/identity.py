@@ -79,11 +79,9 @@ def id_of(text: str) -> str:
 
 def hash_of(*parts: str) -> str:
     """128 bits of what these parts are, and of where each ends."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "backslashreplace")
-        digest.update(b"%d:%b" % (len(data), data))
-    return digest.hexdigest()[:32]
+    data = [part.encode("utf-8", "backslashreplace") for part in parts]
+    marked = b"".join([b"%d:%b" % (len(part), part) for part in data])
+    return hashlib.sha256(marked).hexdigest()[:32]
 
 
 @dataclass

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # How many updates wait at most, and of how many bytes.
 MAX_WAITING = 50_000
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """An update, as JSON."""
 
     line: bytes

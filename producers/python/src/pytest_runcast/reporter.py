@@ -191,14 +191,14 @@ class Reporter:
         status = update.get("status")
         # A status that another is to follow; those of runs are few, and say whose run it is.
         is_passing = status is None or (status in _PASSING and update.get("kind") == "test")
-        whole: dict[str, Any] = {
-            "eventId": self._event_id(),
-            "projectId": self.project,
-            "occurredAt": self._clock.milliseconds(),
-        }
-        whole.update(update)
+        whole: dict[str, Any] = {"eventId": self._event_id(), "occurredAt": self._clock.milliseconds()}
+        if self.project is not None:
+            whole["projectId"] = self.project
+        for name, value in update.items():
+            if value is not None:
+                whole[name] = value
         try:
-            line = _json({name: value for name, value in whole.items() if value is not None})
+            line = _json(whole)
         except (TypeError, ValueError, RecursionError):
             with self._changed:
                 self._reject("it is no JSON")
@@ -420,9 +420,12 @@ def _told(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+# In ASCII, so that half a character is no error here. One for all: to make it takes as long as its work.
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
 def _json(update: Mapping[str, Any]) -> bytes:
-    # In ASCII, so that half a character is no error here.
-    return json.dumps(update, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _encoder.encode(update).encode("ascii")
 
 
 def _destination(url: str, project: Optional[str], token: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
@@ -90,16 +89,17 @@ class Tests:
     def report(self, report: Any) -> None:
         """Takes a report of a phase."""
         test = self._of(report)
-        self._place(test, getattr(report, "location", None))
         outcome, when = report.outcome, report.when
         is_subtest = getattr(report, "context", None) is not None
         if not is_subtest:
             test.seconds += getattr(report, "duration", 0) or 0
-        if outcome == "failed" or outcome in _RETRIED:
+        if outcome == "passed":
+            pass
+        elif outcome == "failed" or outcome in _RETRIED:
             test.worsen("failed" if when == "call" else "error", error_of(report))
         elif outcome == "skipped" and not is_subtest:
             test.worsen("skipped", reason_of(report))
-        elif outcome not in ("passed", "skipped"):
+        elif outcome != "skipped":
             test.worsen("error", f"pytest says {outcome!r}")
         is_teardown = when == "teardown"
         if outcome in _RETRIED:
@@ -164,19 +164,20 @@ class Tests:
         """The test that a report is about."""
         node = getattr(report, "node", None)
         open_tests = self._named.setdefault(report.nodeid, _Named()).open
-
-        def candidates() -> Iterator[Test]:
-            yield from (test for test in open_tests if test.node is node)
-            yield from (test for test in open_tests if test.node is None)
-
-        test = next(candidates(), None) or self._new(report.nodeid, None)
+        # That of the worker, or one that no worker has yet.
+        for wanted in (node, None):
+            for test in open_tests:
+                if test.node is wanted:
+                    test.node = node
+                    return test
+        test = self._new(report.nodeid, getattr(report, "location", None))
         test.node = node
         return test
 
     @staticmethod
     def _place(test: Test, location: Optional[Location]) -> None:
         # Of a crash, xdist knows the file only.
-        if location and location[1] is not None:
+        if location and location[1] is not None and "line" not in test.said:
             test.said["file"] = cut(location[0], 512)
             test.said["line"] = location[1] + 1
 
@@ -197,10 +198,11 @@ class Tests:
         self._tell(test, test.status, error=test.error, **more)
 
     def _tell(self, test: Test, status: str, **more: Any) -> None:
-        update = {**test.said, "status": status, **more}
+        more.update(test.said)
+        more["status"] = status
         if test.attempt > 1:
-            update["attempt"] = test.attempt
-        self._send(update)
+            more["attempt"] = test.attempt
+        self._send(more)
 
 
 Location = tuple[str, Optional[int], str]
