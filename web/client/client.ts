@@ -1,400 +1,339 @@
 import { call } from './call.ts';
-import { RuncastError } from './error.ts';
-import { Registry } from './registry.ts';
-import { ask, failureOf, type Refusal, refusalOf } from './request.ts';
-import { RunView } from './run.ts';
-import type { JobState, Kind, QueueStats, TestState } from './schema.ts';
+import { createRegistry, type Registry } from './registry.ts';
+import type { Refusal } from './request.ts';
 import type { StreamSettings } from './stream.ts';
-import { type Message, Tabs, type Want } from './tabs.ts';
-import { subjectOf, Token, type TokenSource } from './token.ts';
+import { joinTabs, type Message, type Tabs, type Want } from './tabs.ts';
+import { createToken, subjectOf } from './token.ts';
 import { Topic, type TopicUpdate } from './topic.ts';
-import type {
-  Client,
-  ClientOptions,
-  Connection,
-  ConnectionSnapshot,
-  RunSnapshot,
-  Runs,
-  State,
-  Watch,
-  WatchOptions,
-} from './types.ts';
-import { type View, Watching } from './watch.ts';
+import type { Client, ClientOptions, ConnectionSnapshot, State, Watch, WatchOptions } from './types.ts';
+import { type Watching, watchTopics } from './watch.ts';
 
 /** How long the tab that leads may take to answer, in milliseconds; iOS suspends those in the background. */
 const PATIENCE_MS = 3_000;
 /** How long changes are collected before streams are opened or closed, in milliseconds. */
 const COALESCE_MS = 50;
 
+/** What reads need of a client: they are functions of their own, so that who does not read does not load them. */
+export const internals = new WeakMap<
+  Client,
+  { settings: StreamSettings; warn: (refusal: Refusal) => void }
+>();
+
 /** A client of the functions at one address, for one subject. Nothing is opened before something is watched. */
-export function createClient(options: ClientOptions = {}): Client {
-  return new RuncastClient(options);
-}
-
-class RuncastClient implements Client {
-  readonly connection: Connection;
-  readonly runs: Runs;
-  #id = '';
-  readonly #settings: StreamSettings;
-  readonly #shareKey: string | false | undefined;
-  /** All that is watched here, and, where this tab leads, by the others. */
-  readonly #topics = new Map<string, Topic>();
-  readonly #watches = new Set<Watching<unknown>>();
-  readonly #listeners = new Set<() => void>();
-  #snapshot: ConnectionSnapshot = { state: 'idle', reconnects: 0, latencyMs: null, lastError: null };
-  /** The errors that the console has. */
-  readonly #said = new Set<string>();
-  /** What the other tabs are still to be told. */
-  readonly #told: TopicUpdate[] = [];
-  /** What the other tabs want, where this one leads. */
-  readonly #wants = new Map<string, Set<string>>();
-  /** There is one where this tab leads, or works alone. */
-  #registry: Registry | undefined;
-  #tabs: Tabs | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Runs while an answer of the tab that leads is waited for. */
-  #patience: ReturnType<typeof setTimeout> | undefined;
-  /** From a start to its stop; what was begun before a stop must not go on after it. */
-  #life: AbortController | undefined;
-
-  constructor({ url = '', token, tokenHeader = 'authorization', shareKey, fetch, random }: ClientOptions) {
-    const beacon = (to: string) => {
-      if (fetch || !globalThis.navigator?.sendBeacon?.(to)) {
-        (fetch ?? globalThis.fetch)(to, { method: 'POST', keepalive: true }).catch(() => {});
+export function createClient({
+  url = '',
+  token,
+  tokenHeader = 'authorization',
+  shareKey,
+  fetch,
+  random = Math.random,
+}: ClientOptions = {}): Client {
+  const page = globalThis;
+  const settings: StreamSettings = {
+    url: url.replace(/\/+$/, ''),
+    token: createToken(token),
+    tokenHeader,
+    fetch,
+    random,
+    beacon(to) {
+      if (fetch || !page.navigator?.sendBeacon?.(to)) {
+        (fetch ?? page.fetch)(to, { method: 'POST', keepalive: true }).catch(() => {});
       }
-    };
-    this.#settings = {
-      url: url.replace(/\/+$/, ''),
-      token: new Token(token),
-      tokenHeader,
-      fetch,
-      random: random ?? Math.random,
-      beacon,
-    };
-    this.#shareKey = shareKey;
-    const client = this;
-    this.runs = {
-      list: ({ signal, ...query }) => this.#get('', query, signal),
-      get: (runId, { signal } = {}) => this.#get(`/${runId}`, {}, signal),
-      history: (runId, { signal, ...query } = {}) =>
-        this.#get(`/${runId}`, { history: true, ...query }, signal),
-    };
-    this.connection = {
-      get snapshot() {
-        return client.#snapshot;
-      },
-      subscribe(listener) {
-        client.#listeners.add(listener);
-        return () => client.#listeners.delete(listener);
-      },
-    };
-  }
+    },
+  };
+  /** All that is watched here, and, where this tab leads, by the others. */
+  const topics = new Map<string, Topic>();
+  const watches = new Set<Watching>();
+  const listeners = new Set<() => void>();
+  /** The errors that the console has. */
+  const warned = new Set<string>();
+  /** What the other tabs are still to be told. */
+  let told: TopicUpdate[] = [];
+  /** What the other tabs want, where this one leads. */
+  const wants = new Map<string, string[]>();
+  /** This tab, among the others. */
+  let id: string | undefined;
+  /** There is one where this tab leads, or works alone. */
+  let registry: Registry | undefined;
+  let tabs: Tabs | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  /** Runs while an answer of the tab that leads is waited for. */
+  let patience: ReturnType<typeof setTimeout> | undefined;
+  /** From a start to its stop; what was begun before a stop must not go on after it. */
+  let life: AbortController | undefined;
 
-  watchTest(id: string | readonly string[], options: WatchOptions<TestState> = {}): Watch<TestState> {
-    return this.#watch(keysOf('test-status?testId=', id), options);
-  }
-
-  watchJobRun(id: string | readonly string[], options: WatchOptions<JobState> = {}): Watch<JobState> {
-    return this.#watch(keysOf('job-status?runId=', id), options);
-  }
-
-  watchRun(runId: string, options: WatchOptions<RunSnapshot> = {}): Watch<RunSnapshot> {
-    return this.#watch(
-      [`job-status?runId=${runId}`, `test-status?runId=${runId}`],
-      options,
-      ([, tests], tell) => new RunView(() => !tests?.position && !tests?.end, tell),
-    );
-  }
-
-  watchProject<K extends Kind, S extends State>(
-    { projectId, kind }: { projectId: string; kind: K },
-    options: WatchOptions<S> = {},
-  ): Watch<S> {
-    return this.#watch([`${kind}-status?projectId=${projectId}`], options);
-  }
-
-  watchQueueStats(options: WatchOptions<QueueStats> = {}): Watch<QueueStats> {
-    return this.#watch(['queue-stats'], options);
-  }
-
-  close(): void {
-    for (const watch of [...this.#watches]) watch.close();
-    this.#stop();
-    this.#topics.clear();
-    this.#tell({ ...this.#snapshot, state: 'idle' });
-  }
-
-  setToken(token: TokenSource): void {
-    this.#settings.token.set(token);
-  }
-
-  /** What the server answers, as JSON; throws where it does not. */
-  async #get<T>(path: string, query: object = {}, signal?: AbortSignal): Promise<T> {
-    const values = Object.entries(query).flatMap(([name, value]) =>
-      [value]
-        .flat()
-        .filter((each) => each !== undefined)
-        .map((each) => [name, `${each}`]),
-    );
-    let refusal: Refusal;
-    try {
-      const init = { headers: { accept: 'application/json' }, cache: 'no-cache' } as const;
-      const address = `/api/runs${path}?${new URLSearchParams(values)}`;
-      const [response] = await ask(this.#settings, address, init, () => signal ?? null);
-      if (response.ok) return await response.json();
-      refusal = await refusalOf(response);
-    } catch (error) {
-      signal?.throwIfAborted();
-      refusal = failureOf(error);
-    }
-    this.#warn(refusal);
-    throw new RuncastError(refusal.status, refusal.message, refusal.problem);
-  }
+  const connection = {
+    snapshot: { state: 'idle', reconnects: 0, latencyMs: null, lastError: null } as ConnectionSnapshot,
+    subscribe(listener: () => void) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
 
   /** Says so on the console, once, whatever numbers are in it. */
-  readonly #warn = ({ status, message }: Refusal): void => {
-    const key = `${status} ${message.replace(/\d+/g, '')}`;
-    if (!this.#said.has(key)) console.warn(`Runcast: ${message}`);
-    this.#said.add(key);
+  const warn = ({ status, message }: Refusal) => {
+    const key = status + message.replace(/\d+/g, '');
+    if (!warned.has(key)) console.warn(`Runcast: ${message}`);
+    warned.add(key);
   };
 
-  #watch<S>(
-    keys: string[],
-    options: WatchOptions<S>,
-    viewOf?: (topics: Topic[], tell: (state: S) => void) => View<S>,
-  ): Watch<S> {
-    const topics = keys.map((key) => this.#topic(key));
-    const release = () => {
-      this.#watches.delete(watch as Watching<unknown>);
-      this.#schedule();
-    };
-    const view = viewOf && ((tell: (state: S) => void) => viewOf(topics, tell));
-    const watch: Watching<S> = new Watching<S>(topics, options, this.connection, release, view);
-    if (options.signal?.aborted) return watch;
-    this.#watches.add(watch as Watching<unknown>);
-    this.#start();
-    this.#schedule();
-    return watch;
-  }
-
-  #topic(key: string): Topic {
-    let topic = this.#topics.get(key);
-    // What has failed may be allowed by now, and what was over may have been opened again.
-    if (!topic || topic.isOver) {
-      topic = new Topic(key);
-      this.#topics.set(key, topic);
-    }
-    return topic;
-  }
-
-  /** Joins the other tabs, or works alone. */
-  #start(): void {
-    if (this.#life) return;
-    this.#id ||= Math.random().toString(36).slice(2);
-    this.#life = new AbortController();
-    const { signal } = this.#life;
-    globalThis.addEventListener?.('online', this.#wake, { signal });
-    globalThis.addEventListener?.('pagehide', this.#hide, { signal });
-    globalThis.document?.addEventListener('visibilitychange', this.#wake, { signal });
-    void this.#subject().then((subject) => {
-      if (signal.aborted) return;
-      if (!subject) return this.#lead();
-      const name = `runcast ${this.#settings.url} ${subject}`;
-      this.#tabs = new Tabs(name, this.#id, {
-        onMessage: this.#hear,
-        onLead: () => !signal.aborted && this.#lead(),
-        onLost: () => this.#follow(),
-      });
-      this.#schedule();
-    });
-  }
-
-  /** Whose streams these are; `undefined` where they cannot be shared. */
-  async #subject(): Promise<string | undefined> {
-    if (this.#shareKey === false || !globalThis.navigator?.locks || !globalThis.BroadcastChannel)
-      return undefined;
-    if (this.#shareKey) return this.#shareKey;
-    return this.#settings.token.get().then(subjectOf, () => undefined);
-  }
-
-  #lead(): void {
-    this.#registry?.close();
-    this.#registry = new Registry({
-      settings: this.#settings,
-      topics: this.#topics,
-      onUpdate: (update) => {
-        // What comes at once goes at once.
-        if (!this.#told.length) queueMicrotask(this.#share);
-        this.#told.push(update);
-        this.#take(update);
-      },
-      onError: this.#warn,
-      onConnection: (connection) => {
-        if (this.#tell(connection)) this.#tabs?.post({ connection });
-      },
-      schedule: this.#schedule,
-    });
-    this.#tabs?.post({ ask: true });
-    this.#schedule();
-  }
-
-  readonly #share = (): void => {
-    const updates = this.#told.splice(0);
-    if (updates[0]) this.#tabs?.post({ updates });
+  /** Returns whether that is a change. */
+  const tell = (now: ConnectionSnapshot): boolean => {
+    if (JSON.stringify(now) === JSON.stringify(connection.snapshot)) return false;
+    connection.snapshot = now;
+    if (now.lastError) warn(now.lastError);
+    for (const listener of [...listeners]) call(listener);
+    return true;
   };
 
-  /** Leads no more. */
-  #follow(): void {
-    this.#registry?.close();
-    this.#registry = undefined;
-    this.#wants.clear();
-    this.#schedule();
-  }
+  const idle = () => tell({ ...connection.snapshot, state: 'idle' });
 
-  #stop(): void {
-    this.#life?.abort();
-    this.#life = undefined;
-    this.#follow();
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    clearTimeout(this.#patience);
-    this.#patience = undefined;
-    this.#tabs?.leave();
-    this.#tabs = undefined;
-  }
-
-  readonly #schedule = (): void => {
-    if (this.#life) this.#timer ??= setTimeout(this.#settle, COALESCE_MS);
+  const schedule = () => {
+    if (life) timer ??= setTimeout(settle, COALESCE_MS);
   };
 
   /** Acts on all that has changed. */
-  readonly #settle = (): void => {
-    this.#timer = undefined;
-    const wanted = new Set([...this.#watches].flatMap((watch) => watch.topics));
-    for (const [key, topic] of this.#topics) {
-      const isWanted = wanted.has(topic) || [...this.#wants.values()].some((keys) => keys.has(key));
-      if (!isWanted) this.#topics.delete(key);
-    }
-    if (this.#registry) this.#registry.reconcile();
-    else this.#say();
-    if (this.#topics.size || this.#wants.size) return;
-    const follows = !this.#registry;
-    this.#stop();
+  const settle = () => {
+    timer = undefined;
+    const mine = [...watches].flatMap((watch) => watch.topics.map(({ key }) => key));
+    const wanted = new Set(mine.concat(...wants.values()));
+    for (const key of topics.keys()) if (!wanted.has(key)) topics.delete(key);
+    if (registry) registry.reconcile();
+    else say();
+    if (topics.size || wants.size) return;
+    const follows = !registry;
+    stop();
     // What the leader goes on to say is about others' streams.
-    if (follows) this.#tell({ ...this.#snapshot, state: 'idle' });
+    if (follows) idle();
   };
 
-  /** Tells the leader what is wanted here. */
-  #say(isAsked = false): void {
-    const topics = [...this.#topics.values()].filter((topic) => !topic.isOver);
-    // The leader told what is known here, unless it is a new one.
-    const want = topics.map((topic) => ({ ...known(topic), ...(!isAsked && { states: [] }) }));
-    this.#tabs?.post({ from: this.#id, want });
-    this.#expect();
-  }
+  const topicOf = (key: string): Topic => {
+    let topic = topics.get(key);
+    // What has failed may be allowed by now, and what was over may have been opened again.
+    if (!topic || topic.isOver) {
+      topic = new Topic(key);
+      topics.set(key, topic);
+    }
+    return topic;
+  };
+
+  const take = (update: TopicUpdate) => {
+    const topic = topics.get(update.key);
+    if (!topic) return;
+    const news = topic.take(update);
+    for (const watch of [...watches]) {
+      if (!watch.topics.includes(topic)) continue;
+      if (update.reset) watch.reset();
+      news.forEach(watch.deliver);
+      watch.settle();
+    }
+  };
+
+  const lead = () => {
+    registry?.close();
+    registry = createRegistry({
+      settings,
+      topics,
+      onUpdate(update) {
+        // What comes at once goes at once.
+        if (!told[0]) {
+          queueMicrotask(() => {
+            tabs?.post({ updates: told });
+            told = [];
+          });
+        }
+        told.push(update);
+        take(update);
+      },
+      onConnection(now) {
+        if (tell(now)) tabs?.post({ connection: now });
+      },
+      schedule,
+    });
+    tabs?.post({ ask: true });
+    schedule();
+  };
+
+  /** Leads no more. */
+  const follow = () => {
+    registry?.close();
+    registry = undefined;
+    wants.clear();
+    schedule();
+  };
+
+  /** Tells the leader what is wanted here, and where it has asked, what is known. */
+  const say = (isAsked?: boolean) => {
+    const mine = [...topics.values()].filter((topic) => !topic.isOver);
+    tabs?.post({ from: id as string, want: mine.map((topic) => known(topic, isAsked)) });
+    expect();
+  };
+
+  const stopWaiting = () => {
+    clearTimeout(patience);
+    patience = undefined;
+  };
 
   /** Waits for an answer of the leader, and takes its place where none comes and somebody looks at this tab. */
-  #expect(): void {
-    if (this.#registry || !this.#tabs) return;
-    this.#patience ??= setTimeout(() => {
-      this.#patience = undefined;
-      if (!this.#registry && !isHidden()) this.#tabs?.steal();
+  const expect = () => {
+    if (registry || !tabs) return;
+    patience ??= setTimeout(() => {
+      patience = undefined;
+      if (!registry && !isHidden()) tabs?.steal();
     }, PATIENCE_MS);
-  }
+  };
 
-  readonly #hear = ({ from, want, updates, connection, ask, wake }: Message): void => {
-    if (this.#registry) {
-      if (wake) {
-        this.#registry.wake();
-        this.#tabs?.post({ connection: this.#snapshot });
+  const hear = ({ from, want, updates, connection: now, ask: isAsked, wake: isWoken }: Message) => {
+    if (registry) {
+      if (isWoken) {
+        registry.wake();
+        tabs?.post({ connection: connection.snapshot });
       }
-      if (from && want) this.#grant(from, want);
+      if (from && want) grant(from, want);
       return;
     }
     // Only the leader speaks like this.
-    if (!from && !wake) {
-      clearTimeout(this.#patience);
-      this.#patience = undefined;
-    }
-    if (ask) this.#say(true);
-    if (connection) this.#tell(connection);
-    for (const update of updates ?? []) this.#take(update);
+    if (!from && !isWoken) stopWaiting();
+    if (isAsked) say(true);
+    if (now) tell(now);
+    updates?.forEach(take);
   };
 
   /** Another tab wants something: tells it what is known here, or learns from it where to go on. */
-  #grant(from: string, want: Want[]): void {
-    if (!this.#wants.has(from)) {
-      this.#tabs?.onceGone(from, () => {
-        this.#wants.delete(from);
-        this.#schedule();
+  const grant = (from: string, want: Want[]) => {
+    if (!wants.has(from)) {
+      tabs?.onceGone(from, () => {
+        wants.delete(from);
+        schedule();
       });
     }
-    this.#wants.set(from, new Set(want.map(({ key }) => key)));
-    const updates: TopicUpdate[] = [];
-    for (const { key, position, states } of want) {
-      const topic = this.#topic(key);
+    wants.set(
+      from,
+      want.map(({ key }) => key),
+    );
+    const updates = want.map(({ key, position, states }) => {
+      const topic = topicOf(key);
       const { end, error } = topic;
       // Where it knows as much as this one, there is nothing to tell.
-      const isSame = position && position === topic.position;
-      updates.push({
-        ...known(topic),
-        ...(isSame && { states: [] }),
-        ...(end && { end }),
-        ...(error && { error }),
-      });
-      if (this.#registry?.carries(topic)) continue;
-      // The tab before this one told one more than the other: all go on from where the last of them is.
-      const behind = topic.position && position && Number(topic.position) < Number(position);
-      this.#take({ key, states, position: behind ? topic.position : (position ?? topic.position) });
-    }
-    this.#tabs?.post({ to: from, updates, connection: this.#snapshot });
-    this.#schedule();
-  }
+      const update = { ...known(topic, !position || position !== topic.position), end, error };
+      if (!registry?.carries(topic)) {
+        // The tab before this one told one more than the other: all go on from where the last of them is.
+        const behind = topic.position && position && Number(topic.position) < Number(position);
+        take({ key, states, position: behind ? topic.position : (position ?? topic.position) });
+      }
+      return update;
+    });
+    tabs?.post({ to: from, updates, connection: connection.snapshot });
+    schedule();
+  };
 
-  #take(update: TopicUpdate): void {
-    const topic = this.#topics.get(update.key);
-    if (!topic) return;
-    const news = topic.take(update);
-    const watches = [...this.#watches].filter((watch) => watch.topics.includes(topic));
-    for (const watch of watches) {
-      if (update.reset) watch.reset(topic);
-      for (const state of news) watch.deliver(state);
-      watch.settle();
-    }
-  }
+  /** Whose streams these are; `undefined` where they cannot be shared. */
+  const subject = async (): Promise<string | undefined> => {
+    if (shareKey === false || !page.navigator?.locks || !page.BroadcastChannel) return undefined;
+    return shareKey || settings.token.get().then(subjectOf, () => undefined);
+  };
 
-  /** Returns whether that is a change. */
-  #tell(connection: ConnectionSnapshot): boolean {
-    if (JSON.stringify(connection) === JSON.stringify(this.#snapshot)) return false;
-    this.#snapshot = connection;
-    for (const listener of [...this.#listeners]) call(listener);
-    return true;
-  }
-
-  readonly #wake = (): void => {
+  const wake = () => {
     if (isHidden()) return;
-    this.#registry?.wake();
+    registry?.wake();
     // A leader in the background has its timers slowed down, but not its messages, unless it is suspended.
-    this.#tabs?.post({ wake: true });
-    this.#expect();
+    tabs?.post({ wake: true });
+    expect();
+  };
+
+  /** Joins the other tabs, or works alone. */
+  const start = () => {
+    if (life) return;
+    life = new AbortController();
+    const { signal } = life;
+    id ??= Math.random().toString(36).slice(2);
+    const me = id;
+    on('online', wake, { signal });
+    on('pagehide', hide, { signal });
+    on('visibilitychange', wake, { signal }, page.document);
+    void subject().then((whose) => {
+      if (signal.aborted) return;
+      if (!whose) return lead();
+      tabs = joinTabs(`runcast ${settings.url} ${whose}`, me, {
+        onMessage: hear,
+        onLead: () => !signal.aborted && lead(),
+        onLost: follow,
+      });
+      schedule();
+    });
+  };
+
+  const stop = () => {
+    life?.abort();
+    life = undefined;
+    follow();
+    clearTimeout(timer);
+    timer = undefined;
+    stopWaiting();
+    tabs?.leave();
+    tabs = undefined;
   };
 
   /** The page goes, maybe to come back from the back/forward cache: it must hold nothing meanwhile. */
-  readonly #hide = (): void => {
-    this.#stop();
-    globalThis.addEventListener?.('pageshow', this.#show, { once: true });
+  const hide = () => {
+    stop();
+    on('pageshow', show, { once: true });
   };
 
-  readonly #show = (): void => {
-    if (!this.#watches.size) return;
-    this.#start();
-    this.#schedule();
+  const show = () => {
+    if (!watches.size) return;
+    start();
+    schedule();
   };
+
+  const watch = <S extends State>(
+    part: string,
+    ids: string | readonly string[],
+    options: WatchOptions<S> = {},
+  ): Watch<S> => {
+    const keys = new Set([ids].flat().map((each) => part + each));
+    const release = () => {
+      watches.delete(watching);
+      schedule();
+    };
+    const watching = watchTopics<S>([...keys].map(topicOf), options, connection, release);
+    if (!options.signal?.aborted) {
+      watches.add(watching);
+      show();
+    }
+    return watching;
+  };
+
+  const client: Client = {
+    connection,
+    watchTest: (testId, options) => watch('test-status?testId=', testId, options),
+    watchJobRun: (runId, options) => watch('job-status?runId=', runId, options),
+    watchRunTests: (runId, options) => watch('test-status?runId=', runId, options),
+    watchProject: ({ projectId, kind }, options) => watch(`${kind}-status?projectId=`, projectId, options),
+    watchQueueStats: (options) => watch('queue-stats', '', options),
+    setToken: settings.token.set,
+    close() {
+      for (const each of [...watches]) each.close();
+      stop();
+      topics.clear();
+      idle();
+    },
+  };
+  internals.set(client, { settings, warn });
+  return client;
 }
 
-const keysOf = (prefix: string, id: string | readonly string[]): string[] =>
-  [...new Set(typeof id === 'string' ? [id] : id)].map((each) => prefix + each);
+const on = (
+  type: string,
+  listener: () => void,
+  options: AddEventListenerOptions,
+  target: EventTarget | undefined = globalThis as unknown as EventTarget,
+): void => target?.addEventListener?.(type, listener, options);
 
 const isHidden = (): boolean => globalThis.document?.visibilityState === 'hidden';
 
-const known = ({ key, position, states }: Topic): Want => ({ key, position, states: [...states.values()] });
+const known = ({ key, position, states }: Topic, withStates: boolean | undefined): Want => ({
+  key,
+  position,
+  states: withStates ? [...states.values()] : [],
+});

@@ -1,5 +1,7 @@
 export { createClient } from './client.ts';
 export { RuncastError } from './error.ts';
+export { listRuns, readRun, readRunHistory } from './read.ts';
+export { watchRun } from './run.ts';
 export type {
   Attempt,
   EndReason,

@@ -1,9 +1,5 @@
-import type { RuncastError } from './error.ts';
 import type { Problem } from './schema.ts';
 import type { Token } from './token.ts';
-
-/** How often in a row the token's function may fail: after up to two minutes, it is not the network. */
-const MAX_TOKEN_FAILURES = 8;
 
 /** What all requests of a client have in common. */
 export interface RequestSettings {
@@ -15,7 +11,13 @@ export interface RequestSettings {
 }
 
 /** What a `RuncastError` is made of, as it goes from tab to tab. */
-export type Refusal = Pick<RuncastError, 'status' | 'message' | 'problem'>;
+export interface Refusal {
+  /** The HTTP status, such as 404; 0 where there was no answer. */
+  status: number;
+  message: string;
+  /** What the server said (RFC 9457), where it said anything. */
+  problem?: Problem | undefined;
+}
 
 /** Something that cannot work, whoever is asked, and however often. */
 export class Hopeless extends Error {}
@@ -30,22 +32,21 @@ export const isTemporary = (status: number): boolean => status === 408 || status
 export async function ask(
   { url, token, tokenHeader, fetch }: RequestSettings,
   path: string,
-  { headers, ...init }: RequestInit,
+  headers: Record<string, string>,
+  cache: RequestCache,
   begin: () => AbortSignal | null,
 ): Promise<[response: Response, token: string | undefined]> {
   const address = url + path;
   if (!isAddress(address, !!fetch)) throw new Hopeless(`Not an address: ${address}`);
   for (let isRenewed = false; ; isRenewed = true) {
-    const sent = await token.get().catch((error) => {
-      const message = `No token can be had: ${textOf(error)}`;
-      throw token.failures < MAX_TOKEN_FAILURES ? new Error(message) : new Hopeless(message);
-    });
+    const sent = await token.get();
     const signal = begin();
-    const bearer = tokenHeader === 'authorization' ? 'Bearer ' : '';
+    if (sent) headers[tokenHeader] = (tokenHeader === 'authorization' ? 'Bearer ' : '') + sent;
+    const credentials = sent ? 'same-origin' : 'include';
     const response = await (fetch ?? globalThis.fetch)(address, {
-      ...init,
-      headers: { ...headers, ...(sent && { [tokenHeader]: bearer + sent }) } as Record<string, string>,
-      credentials: sent ? 'same-origin' : 'include',
+      headers,
+      cache,
+      credentials,
       signal,
     }).catch((error) => {
       throw signal?.aborted ? error : new Error(`No answer from ${url || 'the server'}: ${textOf(error)}`);
@@ -58,22 +59,19 @@ export async function ask(
 
 /** What an answer says that is not what was asked for. */
 export async function refusalOf(response: Response): Promise<Refusal> {
-  const { status, headers, body } = response;
+  const { status, headers } = response;
   const type = headers.get('content-type') ?? 'no content type';
   const problem: Problem | undefined = type.includes('json')
-    ? await response.json().catch(() => undefined)
-    : await body?.cancel().then(() => undefined);
+    ? await response.json().catch(() => {})
+    : undefined;
   return { status, message: problem?.detail ?? `The server answered ${status} with ${type}.`, problem };
 }
 
 /** What went wrong before there was an answer. */
-export const failureOf = (error: unknown): Refusal => ({
-  status: 0,
-  message: textOf(error),
-  problem: undefined,
-});
+export const failureOf = (error: unknown): Refusal => ({ status: 0, message: textOf(error) });
 
-function textOf(error: unknown): string {
+/** What an error says. */
+export function textOf(error: unknown): string {
   // Node says "fetch failed", and why in the cause.
   const { message, cause } = (error ?? {}) as { message?: string; cause?: { message?: string } };
   return cause?.message || message || `${error}`;

@@ -8,7 +8,7 @@ import {
   type RequestSettings,
   refusalOf,
 } from './request.ts';
-import type { EndReason, StreamInfo } from './schema.ts';
+import type { EndReason } from './schema.ts';
 import type { Over } from './topic.ts';
 import type { ConnectionState, State } from './types.ts';
 
@@ -46,15 +46,12 @@ type Ending = EndReason | typeof EVICTED;
 const EVICTION: Refusal = {
   status: 429,
   message: 'Too many open streams: a newer one took the place of this one.',
-  problem: undefined,
 };
 
 /** Whom a stream serves. */
 export interface StreamOwner {
   /** What to ask for now, and from where on; `undefined` where nothing is left to ask for. */
-  request(): { query: string; cursor: string | undefined } | undefined;
-  /** This went wrong. */
-  onError(error: Refusal): void;
+  request(): [query: string, cursor: string] | undefined;
   /** Where the stream stands from here on, with the state that brought it there, if one did. */
   onFrame(state: State | undefined, cursor: string | undefined): void;
   /** The cursor was of no use: current states follow. */
@@ -64,207 +61,199 @@ export interface StreamOwner {
   onChange(): void;
 }
 
-/** One stream of Server-Sent Events, opened again for as long as that makes sense. */
-export class Stream {
-  state: ConnectionState = 'connecting';
-  reconnects = 0;
+export interface Stream {
+  readonly state: ConnectionState;
+  readonly reconnects: number;
   /** Why it is not open. */
-  error: Refusal | undefined;
+  readonly error: Refusal | undefined;
   /** When the present connection was opened, in milliseconds since the epoch. */
-  openedAt = 0;
-  readonly #settings: StreamSettings;
-  readonly #name: string;
-  readonly #owner: StreamOwner;
-  #streamId: string | undefined;
-  #heartbeatMs = 15_000;
-  #retryMs = 0;
-  #failures = 0;
-  #abort: AbortController | undefined;
-  /** When the last byte came; before the first, when the request was sent. */
-  #lastByteAt = 0;
-  #watchdog: ReturnType<typeof setTimeout> | undefined;
-  #wake: (() => void) | undefined;
-  #notBefore = 0;
-  /** Whether the page woke up to a connection that seemed dead: the next one does not wait. */
-  #woken = false;
-  #closed = false;
-
-  /** `name`: the function's, such as `job-status`. */
-  constructor(settings: StreamSettings, name: string, owner: StreamOwner) {
-    this.#settings = settings;
-    this.#name = name;
-    this.#owner = owner;
-    void this.#run();
-  }
-
+  readonly openedAt: number;
   /** The page woke up, or the network came back: tries now, and doubts a stream that is silent. */
-  wake(): void {
-    if (this.#wake) {
-      // What the server asked for with Retry-After holds all the same.
-      if (Date.now() < this.#notBefore) return;
-      this.#failures = 0;
-      this.#wake();
-      return;
-    }
-    const doubtful = this.#streamId ? DOUBTFUL_AFTER_HEARTBEATS * this.#heartbeatMs : DOUBTFUL_REQUEST_MS;
-    if (this.#abort && Date.now() - this.#lastByteAt > doubtful) {
-      this.#woken = true;
-      this.#abort.abort();
-    }
-  }
-
+  wake(): void;
   /**
-   * Ends it, and tells the server: Lambda never learns that a reader left, and bills on. Where the server has not said
-   * the stream's id yet, the stream is kept until it does.
+   * Ends it, and tells the server: Lambda never learns that a reader left, and bills on. Where the server has not said the
+   * stream's id yet, the stream is kept until it does.
    */
-  close(): void {
-    this.#closed = true;
-    this.#wake?.();
-    if (this.#streamId) this.#leave();
-  }
+  close(): void;
+}
 
-  #leave(): void {
-    const { url, beacon } = this.#settings;
-    if (this.#streamId) beacon(`${url}/api/${this.#name}/streams/${this.#streamId}/close`);
-    this.#streamId = undefined;
-    this.#abort?.abort();
-  }
+/**
+ * One stream of Server-Sent Events, opened again for as long as that makes sense. `service`: the function that serves it,
+ * such as `job-status`.
+ */
+export function openStream(settings: StreamSettings, service: string, owner: StreamOwner): Stream {
+  let streamId: string | undefined;
+  let heartbeatMs = 15_000;
+  let retryMs = 0;
+  let failures = 0;
+  let abort: AbortController | undefined;
+  /** When the last byte came; before the first, when the request was sent. */
+  let lastByteAt = 0;
+  let watchdog: ReturnType<typeof setTimeout> | undefined;
+  let goOn: (() => void) | undefined;
+  let notBefore = 0;
+  /** Whether the page woke up to a connection that seemed dead: the next one does not wait. */
+  let isWoken = false;
+  let isClosed = false;
 
-  async #run(): Promise<void> {
-    let short = 0;
-    while (!this.#closed) {
-      const request = this.#owner.request();
-      if (!request) return;
-      let retryAfterMs = 0;
-      let token: string | undefined;
-      let reason: Ending | undefined;
-      let error: Refusal | undefined;
-      this.openedAt = 0;
-      try {
-        const headers = { accept: EVENT_STREAM, ...(request.cursor && { 'last-event-id': request.cursor }) };
-        const path = `/api/${this.#name}/events${request.query}`;
-        const asked = await ask(this.#settings, path, { headers, cache: 'no-store' }, this.#begin);
-        const [response] = asked;
-        token = asked[1];
-        const { status } = response;
-        const type = response.headers.get('content-type') ?? '';
-        if (status === 204) return this.#finish({ end: 'complete' });
-        // WHATWG: an answer of another type, or with another status than 200, fails the connection.
-        if (status === 200 && type.startsWith(EVENT_STREAM)) reason = await this.#read(response);
-        else {
-          error = await refusalOf(response);
-          if (!isTemporary(status)) return this.#finish({ error });
-          retryAfterMs = delayOf(response.headers.get('retry-after'));
-        }
-      } catch (thrown) {
-        // The network, the watchdog, or a token that could not be had: all of them are temporary.
-        error = failureOf(thrown);
-        if (thrown instanceof Hopeless) return this.#finish({ error });
-      } finally {
-        clearTimeout(this.#watchdog);
-        this.#streamId = undefined;
-        this.#abort?.abort();
-        this.#abort = undefined;
+  const stream = {
+    state: 'connecting' as ConnectionState,
+    reconnects: 0,
+    error: undefined as Refusal | undefined,
+    openedAt: 0,
+    wake() {
+      const doubtful = streamId ? DOUBTFUL_AFTER_HEARTBEATS * heartbeatMs : DOUBTFUL_REQUEST_MS;
+      if (goOn) {
+        // What the server asked for with Retry-After holds all the same.
+        if (Date.now() < notBefore) return;
+        failures = 0;
+        goOn();
+      } else if (abort && Date.now() - lastByteAt > doubtful) {
+        isWoken = true;
+        abort.abort();
       }
-      if (this.#closed) return;
-      if (reason === EVICTED) return this.#finish({ error: EVICTION });
-      if (reason === 'complete' || reason === 'closed') return this.#finish({ end: reason });
-      if (reason === 'expired') await this.#settings.token.drop(token);
-      short = Date.now() - this.openedAt < MIN_LIFE_MS ? short + 1 : 0;
-      if (reason && short < 2) continue;
-      this.reconnects += 1;
-      if (!this.#woken) this.#fail(error ?? failureOf('The connection broke.'));
-      await this.#pause(retryAfterMs);
-    }
-  }
+    },
+    close() {
+      isClosed = true;
+      goOn?.();
+      if (streamId) leave();
+    },
+  };
+
+  const leave = () => {
+    settings.beacon(`${settings.url}/api/${service}/streams/${streamId}/close`);
+    streamId = undefined;
+    abort?.abort();
+  };
+
+  const become = (state: ConnectionState) => {
+    stream.state = state;
+    owner.onChange();
+  };
+
+  const finish = (over: Over) => {
+    become(over.error ? 'failed' : 'ended');
+    owner.onOver(over);
+  };
+
+  const watch = (ms: number) => {
+    clearTimeout(watchdog);
+    const silence = new Error(`Nothing came for ${ms / 1000} s.`);
+    watchdog = setTimeout(() => abort?.abort(silence), ms);
+  };
 
   /** Another request goes out. */
-  readonly #begin = (): AbortSignal => {
-    if (this.#closed) throw new Error('It is closed.');
-    this.#abort = new AbortController();
-    this.#lastByteAt = Date.now();
-    this.#watch(OPEN_TIMEOUT_MS);
-    return this.#abort.signal;
+  const begin = (): AbortSignal => {
+    if (isClosed) throw new Error();
+    abort = new AbortController();
+    lastByteAt = Date.now();
+    watch(OPEN_TIMEOUT_MS);
+    return abort.signal;
   };
 
   /** Reads the stream to its end; returns the reason that the server gave, if it gave one. */
-  async #read(response: Response): Promise<Ending | undefined> {
+  const read = async ({ body }: Response): Promise<Ending | undefined> => {
     let reason: Ending | undefined;
     const parse = createParser(({ event, data, id, retry }) => {
-      if (retry) this.#retryMs = Number(retry) || 0;
+      if (retry) retryMs = +retry || 0;
       const json = data && JSON.parse(data);
-      if (event === 'stream') this.#open(json);
-      else if (event === 'reset') this.#owner.onReset();
+      if (event === 'stream') {
+        streamId = json.streamId;
+        heartbeatMs = Math.max(1, json.heartbeatSeconds) * 1000;
+        failures = 0;
+        stream.error = undefined;
+        stream.openedAt = Date.now();
+        if (isClosed) leave();
+        else become('open');
+      } else if (event === 'reset') owner.onReset();
       else if (event === 'end') reason = id === EVICTED ? id : json.reason;
-      else if (!event && (json || id)) this.#owner.onFrame(json, id);
+      else if (!event && (json || id)) owner.onFrame(json, id);
     });
     // React Native's, for one, has the text when all of it has come.
-    if (!response.body) throw new Hopeless('This `fetch` cannot stream: give the client one that can.');
-    const reader = response.body.getReader();
+    if (!body) throw new Hopeless('This `fetch` cannot stream: give the client one that can.');
+    const reader = body.getReader();
     const decoder = new TextDecoder();
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return reason;
-      this.#lastByteAt = Date.now();
+      lastByteAt = Date.now();
       parse(decoder.decode(value, { stream: true }));
-      this.#watch(this.#streamId ? DEAD_AFTER_HEARTBEATS * this.#heartbeatMs : OPEN_TIMEOUT_MS);
+      watch(streamId ? DEAD_AFTER_HEARTBEATS * heartbeatMs : OPEN_TIMEOUT_MS);
       if (reason) return reason;
     }
-  }
-
-  #open({ streamId, heartbeatSeconds }: StreamInfo): void {
-    this.#streamId = streamId;
-    this.#heartbeatMs = Math.max(1, heartbeatSeconds) * 1000;
-    this.#failures = 0;
-    this.error = undefined;
-    this.openedAt = Date.now();
-    if (this.#closed) this.#leave();
-    else this.#is('open');
-  }
-
-  #watch(ms: number): void {
-    clearTimeout(this.#watchdog);
-    const silent = new Error(`Nothing came for ${Math.round(ms / 1000)} s.`);
-    this.#watchdog = setTimeout(() => this.#abort?.abort(silent), ms);
-  }
+  };
 
   /**
    * Waits before another try. WHATWG: the reconnection time that the server gave, and more where the attempt before has
    * failed, too; of what is added, any part is as likely ("full jitter"), so that clients do not come back together.
    */
-  async #pause(retryAfterMs: number): Promise<void> {
-    const most = Math.min(MAX_BACKOFF_MS, 1000 * 2 ** this.#failures++);
-    const asked = Math.max(retryAfterMs, this.#retryMs);
-    const usual = Math.max(MIN_WAIT_MS, asked + this.#settings.random() * most);
-    const wait = this.#woken ? retryAfterMs : usual;
-    this.#woken = false;
-    this.#notBefore = Date.now() + retryAfterMs;
-    this.#is('reconnecting');
+  const pause = async (retryAfterMs: number) => {
+    const most = Math.min(MAX_BACKOFF_MS, 1000 * 2 ** failures++);
+    const usual = Math.max(MIN_WAIT_MS, Math.max(retryAfterMs, retryMs) + settings.random() * most);
+    const wait = isWoken ? retryAfterMs : usual;
+    isWoken = false;
+    notBefore = Date.now() + retryAfterMs;
+    become('reconnecting');
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, wait);
-      this.#wake = () => {
+      goOn = () => {
         clearTimeout(timer);
         resolve();
       };
     });
-    this.#wake = undefined;
-  }
+    goOn = undefined;
+  };
 
-  #fail(error: Refusal): void {
-    this.error = error;
-    this.#owner.onError(error);
-  }
+  const run = async () => {
+    let short = 0;
+    while (!isClosed) {
+      const request = owner.request();
+      if (!request) return;
+      const [query, cursor] = request;
+      let retryAfterMs = 0;
+      let token: string | undefined;
+      let reason: Ending | undefined;
+      let error: Refusal | undefined;
+      stream.openedAt = 0;
+      try {
+        const headers = { accept: EVENT_STREAM, ...(cursor && { 'last-event-id': cursor }) };
+        const path = `/api/${service}/events${query}`;
+        const [response, sent] = await ask(settings, path, headers, 'no-store', begin);
+        token = sent;
+        const { status } = response;
+        if (status === 204) return finish({ end: 'complete' });
+        // WHATWG: an answer of another type, or with another status than 200, fails the connection.
+        if (status === 200 && response.headers.get('content-type')?.startsWith(EVENT_STREAM)) {
+          reason = await read(response);
+        } else {
+          error = await refusalOf(response);
+          if (!isTemporary(status)) return finish({ error });
+          retryAfterMs = delayOf(response.headers.get('retry-after'));
+        }
+      } catch (thrown) {
+        // The network, the watchdog, or a token that could not be had: all of them are temporary.
+        error = failureOf(thrown);
+        if (thrown instanceof Hopeless) return finish({ error });
+      } finally {
+        clearTimeout(watchdog);
+        streamId = undefined;
+        abort?.abort();
+        abort = undefined;
+      }
+      if (isClosed) return;
+      if (reason === EVICTED) return finish({ error: EVICTION });
+      if (reason === 'complete' || reason === 'closed') return finish({ end: reason });
+      if (reason === 'expired') await settings.token.drop(token);
+      short = Date.now() - stream.openedAt < MIN_LIFE_MS ? short + 1 : 0;
+      if (reason && short < 2) continue;
+      stream.reconnects += 1;
+      if (!isWoken) stream.error = error ?? failureOf('The connection broke.');
+      await pause(retryAfterMs);
+    }
+  };
 
-  #finish(over: Over): void {
-    if (over.error) this.#fail(over.error);
-    this.#is(over.error ? 'failed' : 'ended');
-    this.#owner.onOver(over);
-  }
-
-  #is(state: ConnectionState): void {
-    this.state = state;
-    this.#owner.onChange();
-  }
+  void run();
+  return stream;
 }
 
 /** RFC 9110, section 10.2.3: seconds, or a date. */

@@ -1,20 +1,24 @@
 import type { Refusal } from './request.ts';
+import type { JobState, TestState } from './schema.ts';
 import { isTerminal } from './status.ts';
 import type { State, WatchEnd } from './types.ts';
 
 /** How many finished executions of a project are remembered for who comes later: more than the server begins with. */
 const MAX_FINISHED = 50;
 
+/** How many parts one stream has; the server refuses more. */
+export const MAX_PARTS = 50;
+
 /** For how long the server waits for the tests of a run that has ended, in milliseconds. */
-const SETTLE_MS = 10_000;
+export const SETTLE_MS = 10_000;
 
 /** What has ended may have been opened again since: the event that says so comes right behind, in milliseconds. */
 const QUIET_MS = 500;
 
 /** Why nothing follows: it came to its end, or the server will never serve it. */
 export interface Over {
-  end?: WatchEnd;
-  error?: Refusal;
+  end?: WatchEnd | undefined;
+  error?: Refusal | undefined;
 }
 
 /** What happened on a topic; goes from the tab that holds the streams to all others. */
@@ -27,9 +31,11 @@ export interface TopicUpdate extends Over {
   reset?: boolean;
 }
 
+/** What any state may have. */
+type AnyState = Partial<Omit<JobState, 'kind' | 'runId'> & Omit<TestState, 'kind'>>;
+
 /** An execution's id, as its state tells it; empty for statistics. */
-export const idOf = (state: State): string =>
-  ('testId' in state ? state.testId : 'runId' in state ? state.runId : '') ?? '';
+export const idOf = ({ testId, runId }: AnyState): string => testId ?? runId ?? '';
 
 /** One thing that can be watched, such as a job run, or all tests of one: what is known of it, and where its cursor stands. */
 export class Topic {
@@ -40,6 +46,8 @@ export class Topic {
   /** By execution. */
   readonly states = new Map<string, State>();
   position: string | undefined;
+  /** With how many others it may be asked for: fewer, where one of them may be what was refused. */
+  most = MAX_PARTS;
   end: WatchEnd | undefined;
   error: Over['error'];
   /** What the part asks for, which is also the field of its states that says whose they are, and the id. */
@@ -56,7 +64,7 @@ export class Topic {
     this.#field = field;
     this.#id = this.part.slice(field.length + 1);
     if (this.part && !/^[\w-]{1,128}$/.test(this.#id)) {
-      this.error = { status: 400, message: `Not an id: ${this.#id}`, problem: undefined };
+      this.error = { status: 400, message: `Not an id: ${this.#id}` };
     }
   }
 
@@ -67,6 +75,11 @@ export class Topic {
   /** Whether it is all of a project, whose states do not say that they are part of it. */
   get isProject(): boolean {
     return this.#field === 'projectId';
+  }
+
+  /** Whether it is one execution, and not all of a project, or all tests of a run. */
+  get isOne(): boolean {
+    return this.#field === (this.service === 'job-status' ? 'runId' : 'testId');
   }
 
   /** Whether that state is one of its own, as far as it says so. */
@@ -89,30 +102,28 @@ export class Topic {
   }
 
   /**
-   * For how long, in milliseconds, it has to be silent to count as over; `undefined` where it has not ended. A stream
-   * that carries others, too, only says when all of them are over.
+   * For how long, in milliseconds, it has to be silent to count as over; for ever where it has not ended. A stream that
+   * carries others, too, only says when all of them are over.
    */
-  get quietMs(): number | undefined {
-    const isOpen = this.#finished.size < this.states.size;
-    // All tests of a run; whether there will be others, the run itself says.
-    if (this.key.startsWith('test-status?runId')) {
-      return this.position ? (isOpen ? SETTLE_MS : QUIET_MS) : undefined;
-    }
+  get quietMs(): number {
     const [state] = this.states.values();
-    if (this.isProject || isOpen || !state) return undefined;
-    const tests = 'tests' in state ? state.tests : null;
+    // Of a run's tests there may be others, as long as it goes on itself.
+    if (!state || !this.isOne || !this.#finished.size) return Number.POSITIVE_INFINITY;
+    const { tests } = state as AnyState;
     return tests && tests.waiting + tests.running > 0 ? SETTLE_MS : QUIET_MS;
   }
 
   #isNew(state: State): boolean {
-    const id = idOf(state);
-    const known = this.states.get(id);
-    if (known && seqOf(state) <= seqOf(known)) return false;
+    // Statistics have no `seq`: each is new.
+    const { seq = 0, status } = state as AnyState;
+    const id = idOf(state as AnyState);
+    const { seq: before = -1 } = (this.states.get(id) ?? {}) as AnyState;
+    if (seq <= before) return false;
     // What changed last stands last.
     if (this.isProject) this.states.delete(id);
     this.states.set(id, state);
     this.#finished.delete(id);
-    if ('status' in state && isTerminal(state.status)) this.#finished.add(id);
+    if (status && isTerminal(status)) this.#finished.add(id);
     if (this.isProject && this.#finished.size > MAX_FINISHED) {
       const [oldest = ''] = this.#finished;
       this.#finished.delete(oldest);
@@ -121,6 +132,3 @@ export class Topic {
     return true;
   }
 }
-
-/** Statistics have none: each is new. */
-const seqOf = (state: State): number => ('seq' in state ? state.seq : Number.NaN);

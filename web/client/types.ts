@@ -1,6 +1,6 @@
 import type { RuncastError } from './error.ts';
 import type { Refusal } from './request.ts';
-import type { JobState, Kind, QueueStats, RunHistory, RunsPage, Status, TestState } from './schema.ts';
+import type { JobState, Kind, QueueStats, Status, TestState } from './schema.ts';
 import type { TokenSource } from './token.ts';
 
 /** The state of one execution. */
@@ -70,7 +70,11 @@ export interface RunSnapshot {
   readonly isConsistent: boolean;
 }
 
-export interface RunsQuery {
+export interface ReadOptions {
+  signal?: AbortSignal | undefined;
+}
+
+export interface RunsQuery extends ReadOptions {
   projectId: string;
   /** One of these. */
   status?: Status | readonly Status[] | undefined;
@@ -80,22 +84,11 @@ export interface RunsQuery {
   before?: string | undefined;
   /** How many that have ended, 1 to 200; otherwise 50. */
   limit?: number | undefined;
-  signal?: AbortSignal | undefined;
 }
 
-export interface RunHistoryQuery {
+export interface RunHistoryQuery extends ReadOptions {
   /** The `next` of the page before. */
   after?: number | undefined;
-  signal?: AbortSignal | undefined;
-}
-
-/** Reads of the past. Each throws a {@link RuncastError} where there is no answer (status 0), or another than that. */
-export interface Runs {
-  /** First those not finished, then those that ended last; where much is searched, a page may be empty, and have a `next`. */
-  list(query: RunsQuery): Promise<RunsPage>;
-  get(runId: string, options?: { signal?: AbortSignal | undefined }): Promise<JobState>;
-  /** The events of a run, from the first that the log still has. */
-  history(runId: string, query?: RunHistoryQuery): Promise<RunHistory>;
 }
 
 /** What is being watched. Iterating over it yields the states; it ends, or throws a {@link RuncastError}. */
@@ -113,8 +106,11 @@ export interface Client {
   watchTest(id: string | readonly string[], options?: WatchOptions<TestState>): Watch<TestState>;
   /** Job runs, until all of them are over. */
   watchJobRun(id: string | readonly string[], options?: WatchOptions<JobState>): Watch<JobState>;
-  /** A run and all its tests, until all of them are over. Changes are collected for a frame of the screen. */
-  watchRun(runId: string, options?: WatchOptions<RunSnapshot>): Watch<RunSnapshot>;
+  /**
+   * All tests of a run, those to come included. Where its stream carries others, too, nothing says that the run is over:
+   * `watchRun` knows.
+   */
+  watchRunTests(runId: string, options?: WatchOptions<TestState>): Watch<TestState>;
   /** Every execution of a kind in a project: those not finished, the 20 that finished last, then every event. */
   watchProject<K extends Kind>(
     project: ProjectOptions<K>,
@@ -122,8 +118,6 @@ export interface Client {
   ): Watch<K extends 'job' ? JobState : TestState>;
   watchQueueStats(options?: WatchOptions<QueueStats>): Watch<QueueStats>;
   readonly connection: Connection;
-  /** What was, also of runs that have ended. */
-  readonly runs: Runs;
   /** The next connection has this token. Those that are open go on. */
   setToken(token: ClientOptions['token']): void;
   /** Closes every watch, and tells the server. */

@@ -1,5 +1,5 @@
 import { useMemo } from 'react';
-import type { Client, JobState, RuncastError } from '../client/index.ts';
+import { type Client, type JobState, type RuncastError, readRunHistory } from '../client/index.ts';
 import { batched } from './batch.ts';
 import { useRuncast } from './context.ts';
 import { type MaybeId, useStore } from './hooks.ts';
@@ -106,7 +106,7 @@ class HistoryStore implements Store<RunEvents> {
     let after = this.#events.at(-1)?.seq;
     do {
       const page = await read(
-        (aborted) => this.#client.runs.history(this.#runId, { after, signal: aborted }),
+        (aborted) => readRunHistory(this.#client, this.#runId, { after, signal: aborted }),
         signal,
         (error) => this.#set({ error }),
       );

@@ -1,13 +1,14 @@
 import { useEffect, useMemo, useSyncExternalStore } from 'react';
-import type {
-  Client,
-  ConnectionSnapshot,
-  JobState,
-  QueueStats,
-  RunSnapshot,
-  TestState,
-  Watch,
-  WatchOptions,
+import {
+  type Client,
+  type ConnectionSnapshot,
+  type JobState,
+  type QueueStats,
+  type RunSnapshot,
+  type TestState,
+  type Watch,
+  type WatchOptions,
+  watchRun,
 } from '../client/index.ts';
 import { useRuncast } from './context.ts';
 import { RunsStore } from './runs.ts';
@@ -65,9 +66,6 @@ export function useRun(
 ): Watched<RunSnapshot> {
   return useWatched(runId, watchRun, initialState);
 }
-
-const watchRun = (client: Client, id: string, options: WatchOptions<RunSnapshot>) =>
-  client.watchRun(id, options);
 
 /** Job runs, by their ids. One that the server refuses does not keep the others from being watched. */
 export function useJobRuns(runIds: readonly string[]): ReadonlyMap<string, Watched<JobState>> {

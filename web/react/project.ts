@@ -3,6 +3,7 @@ import {
   type Client,
   isTerminal,
   type JobState,
+  listRuns,
   type RuncastError,
   type Status,
   type TestState,
@@ -173,7 +174,7 @@ class ProjectRunsStore implements Store<ProjectRuns> {
         before: next,
       };
       const page = await read(
-        (signal) => this.#client.runs.list({ ...query, signal }),
+        (signal) => listRuns(this.#client, { ...query, signal }),
         reading.signal,
         (error) => this.#set({ error }),
       );

@@ -223,7 +223,8 @@ it('tabs of different subjects share nothing', async () => {
 });
 
 it('a token says whose it is', () => {
-  expect(subjectOf(mine)).toBe('["acme","jö",null]');
+  expect(subjectOf(jwt({ sub: 'jo', org: 'acme' }))).toBe('["acme","jo",null]');
+  expect(subjectOf(mine)).not.toBe(subjectOf(jwt({ sub: 'jä', org: 'acme' })));
   expect(subjectOf('opaque')).toBeUndefined();
   expect(subjectOf(undefined)).toBeUndefined();
 });
