@@ -21,7 +21,8 @@ class Gate:
     def __init__(self, stack: Stack) -> None:
         self._stack = urlsplit(stack.url)
         self._refusals: Callable[[], Optional[Refusal]] = lambda: None
-        self._hangs = False
+        #: How many requests are let through before it hangs.
+        self._hangs_after: Optional[int] = None
         #: When requests came.
         self.requests: list[float] = []
         gate = self
@@ -53,13 +54,13 @@ class Gate:
 
         self._refusals = refusal
 
-    def hang(self) -> None:
-        """Takes requests, and never answers."""
-        self._hangs = True
+    def hang(self, after: int = 0) -> None:
+        """Takes requests, and never answers, but so many."""
+        self._hangs_after = len(self.requests) + after
 
     def open(self) -> None:
         """Lets everything through."""
-        self._hangs = False
+        self._hangs_after = None
         self._refusals = lambda: None
 
     def close(self) -> None:
@@ -70,8 +71,9 @@ class Gate:
     def _take(self, request: BaseHTTPRequestHandler) -> None:
         self.requests.append(time.monotonic())
         body = request.rfile.read(int(request.headers["Content-Length"]))
-        if self._hangs:
+        if self._hangs_after is not None and len(self.requests) > self._hangs_after:
             time.sleep(60)
+            return
         refusal = self._refusals()
         if refusal:
             status, retry_after = refusal
@@ -83,7 +85,8 @@ class Gate:
             return
         stack = http.client.HTTPConnection(self._stack.hostname or "", self._stack.port, timeout=30)
         headers = {name: request.headers[name] for name in request.headers if name != "Host"}
-        stack.request("POST", request.path, body, headers)
+        # A proxy is asked for the whole address.
+        stack.request("POST", urlsplit(request.path).path, body, headers)
         answer = stack.getresponse()
         content = answer.read()
         stack.close()
