@@ -167,18 +167,7 @@ async fn write(
     let private: Vec<_> = changed()
         .map(|execution| execution.private.to_json())
         .collect();
-    // How many events of the same project come after each, and after an execution's last one: the
-    // log knows the project's last number.
-    let mut counts: BTreeMap<Project, i64> = BTreeMap::new();
-    let mut later: Vec<i64> = events()
-        .rev()
-        .map(|event| {
-            let count = counts.entry(project_of(event)).or_default();
-            *count += 1;
-            *count - 1
-        })
-        .collect();
-    later.reverse();
+    let later = later(new);
     let last: BTreeMap<Key, i64> = events()
         .map(Event::key)
         .zip(later.iter().copied())
@@ -224,6 +213,21 @@ async fn write(
         Ok((project, (seq(row, "seq")?, seq(row, "epoch")?.0)))
     });
     counted.collect()
+}
+
+/// How many events of the same project come after each: the log knows the project's last number.
+fn later(new: &[NewEvent]) -> Vec<i64> {
+    let mut counts: BTreeMap<Project, i64> = BTreeMap::new();
+    let events = new.iter().rev().map(|new| &new.event);
+    let mut later: Vec<i64> = events
+        .map(|event| {
+            let count = counts.entry(project_of(event)).or_default();
+            *count += 1;
+            *count - 1
+        })
+        .collect();
+    later.reverse();
+    later
 }
 
 /// What identifies executions and their events, as columns.
