@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/*.test.ts'],
     globalSetup: ['test/stack.ts'],
-    testTimeout: 60_000,
+    testTimeout: 40_000,
     maxWorkers: 3,
   },
 });

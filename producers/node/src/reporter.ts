@@ -251,7 +251,7 @@ function sendFile(file: string, target: Target, token: string | undefined, timeo
 }
 
 /** Waits for work, but no longer than so many milliseconds; the process goes on meanwhile. */
-async function within(ms: number, work: Promise<void>): Promise<void> {
+export async function within(ms: number, work: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const end = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms);

@@ -31,7 +31,7 @@ export interface State {
 export class Viewer {
   readonly states: State[] = [];
   readonly #abort = new AbortController();
-  #wake = () => {};
+  #waiting: (() => void)[] = [];
 
   private constructor() {}
 
@@ -49,9 +49,7 @@ export class Viewer {
         const state = this.states[seen];
         if (state && is(state)) return state;
       }
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 
@@ -89,7 +87,7 @@ export class Viewer {
       onEvent: ({ event, data }) => {
         if (event !== undefined || data === '') return;
         this.states.push(JSON.parse(data) as State);
-        this.#wake();
+        for (const wake of this.#waiting.splice(0)) wake();
       },
     });
     const { body } = response;
