@@ -16,7 +16,7 @@ RUNCAST = Path(os.environ.get("RUNCAST_BIN") or ROOT / "target/debug/runcast").a
 class Stack:
     """A stack of its own, on a free port; it ends when this process does."""
 
-    def __init__(self, log_file: Path) -> None:
+    def __init__(self, log_file: Path, **variables: str) -> None:
         arguments = ["up", "--port", "0", "--end-with-stdin"]
         with log_file.open("wb") as log:
             self._process = subprocess.Popen(
@@ -24,7 +24,7 @@ class Stack:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**environment(), "UPDATES_PER_MINUTE": "1000000", "CONNECTS_PER_MINUTE": "10000"},
+                env=environment(UPDATES_PER_MINUTE=1_000_000, CONNECTS_PER_MINUTE=10_000, **variables),
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -118,7 +118,7 @@ def test_a_part_of_what_was_kept_is_sent_once(project: Project, gate: Gate) -> N
     assert len(file.read_text().splitlines()) == 500
     gate.open()
     third = a_reporter(project, gate.url)
-    third.send(job(project, status="passed"))
+    third.send({"kind": "job", "id": project.run("third"), "status": "passed"})
     outcome = third.close(10)
     assert (outcome.accepted, outcome.rejected) == (501, 0)
     assert project.spooled() == []
