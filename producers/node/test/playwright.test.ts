@@ -47,6 +47,77 @@ test('each test of a run ends as Playwright says, and a viewer has seen it live'
   expectEachOnceInOrder(viewer.states);
 });
 
+test('shards are one run, of which merging their reports makes no other', async () => {
+  const folder = projectOf('playwright');
+  const viewer = await Viewer.of('pw-shards');
+  const shard = (index: number) =>
+    run(folder, [...PLAYWRIGHT, '-c', 'few.config.cjs', `--shard=${index}/2`], {
+      ...reporting('pw-shards', 'pw-shards-1'),
+      PLAYWRIGHT_BLOB_OUTPUT_FILE: `blobs/${index}.zip`,
+    });
+  const codes = (await Promise.all([shard(1), shard(2)])).map(({ code }) => code);
+  expect(codes.toSorted()).toEqual([0, 1]);
+  const end = await viewer.end('pw-shards-1');
+  const tests = { total: 4, passed: 2, failed: 1, skipped: 1 };
+  expect(end).toMatchObject({ status: 'failed', shards: { total: 2, ended: 2 }, tests });
+
+  const merged = await run(
+    folder,
+    ['@playwright/test/cli.js', 'merge-reports', '-c', 'few.config.cjs', 'blobs'],
+    reporting('pw-shards', 'merged'),
+  );
+  expect(merged).toMatchObject({ code: 0, said: [] });
+  expect(merged.stdout).toContain('1 failed');
+  expect(viewer.states.filter(({ runId }) => runId !== 'pw-shards-1')).toEqual([]);
+  viewer.close();
+});
+
+test('a run that is interrupted is cancelled, and so is what runs; what did not run is skipped', async () => {
+  const folder = projectOf('playwright');
+  const viewer = await Viewer.of('pw-int');
+  let interrupt = (_: NodeJS.Signals) => {};
+  const env = reporting('pw-int', 'pw-int-1', { SEEN: 'never' });
+  const running = run(folder, [...PLAYWRIGHT, 'outcomes', '--project=one', '--workers=1'], env, (kill) => {
+    interrupt = kill;
+  });
+  await viewer.until(({ name, status }) => status === 'running' && name?.startsWith('waits') === true);
+  interrupt('SIGINT');
+  expect((await running).code).toBe(130);
+  expect(await viewer.end('pw-int-1')).toMatchObject({
+    status: 'cancelled',
+    tests: { total: 12, passed: 1, cancelled: 1, skipped: 10 },
+  });
+  viewer.close();
+});
+
+test('a run that ends before its tests says why', async () => {
+  const folder = projectOf('playwright');
+  const viewer = await Viewer.of('pw-none');
+  const few = [...PLAYWRIGHT, '-c', 'few.config.cjs'];
+  const env = (runId: string, more = {}) => reporting('pw-none', runId, more);
+  const [setup, none, list, stopped] = await Promise.all([
+    run(folder, few, env('setup', { SETUP_FAILS: '1' })),
+    run(folder, [...few, 'no-such-file'], env('none')),
+    run(folder, [...few, '--list'], env('list')),
+    run(folder, [...few, '--max-failures=1', '--retries=1'], env('stopped')),
+  ]);
+  expect([setup, none, list, stopped].map(({ code }) => code)).toEqual([1, 1, 0, 1]);
+  expect(list.said).toEqual([]);
+  const failed = await viewer.end('setup');
+  expect(failed).toMatchObject({ status: 'failed', name: 'Few', tests: null });
+  expect(failed.errorDetails).toContain('no server');
+  expect(await viewer.end('none')).toMatchObject({ status: 'failed', tests: null });
+  expect((await viewer.end('none')).errorDetails).toContain('No tests found');
+  // The first of them failed, twice; the others were not run.
+  expect(await viewer.end('stopped')).toMatchObject({
+    status: 'failed',
+    tests: { total: 4, failed: 1, skipped: 3 },
+  });
+  expect(viewer.states.filter(({ runId }) => runId === 'list')).toEqual([]);
+  expectEachOnceInOrder(viewer.states);
+  viewer.close();
+});
+
 /** A test as Runcast shows it: where it stands, how it ended, how each attempt did. */
 function lineOf(state: State): string {
   const { file, line, suite, name, status, attempts, flaky } = state;

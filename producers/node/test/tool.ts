@@ -62,7 +62,7 @@ export function run(
   const start = performance.now();
   const child = spawn(process.execPath, [path.join(folder, 'node_modules', program), ...args], {
     cwd: folder,
-    env: { PATH, HOME, FORCE_COLOR: '0', ...env },
+    env: { PATH, HOME, NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const [out, err]: [Buffer[], Buffer[]] = [[], []];

@@ -17,6 +17,7 @@ test.describe
   });
 
 test.describe('whose beforeAll fails', () => {
+  test.describe.configure({ retries: 1 });
   test.beforeAll(() => {
     throw new Error('no database');
   });

@@ -10,13 +10,16 @@ test('waits until a viewer has seen that the one before passed', async () => {
   await expect.poll(() => fs.existsSync(seen ?? ''), { timeout: 20_000 }).toBe(true);
 });
 
-test('fails twice', () => {
-  expect(1).toBe(2);
-});
+test.describe('with retries', () => {
+  test.describe.configure({ retries: 1 });
+  test('fails twice', () => {
+    expect(1).toBe(2);
+  });
 
-test('fails, then passes', () => {
-  const { retry } = test.info();
-  expect(retry).toBe(1);
+  test('fails, then passes', () => {
+    const { retry } = test.info();
+    expect(retry).toBe(1);
+  });
 });
 
 test.skip('is skipped', () => {});

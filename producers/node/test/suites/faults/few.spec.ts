@@ -1,0 +1,9 @@
+import { expect, test } from '@playwright/test';
+
+test('passes', () => {});
+
+test('takes its time', () => new Promise((resolve) => setTimeout(resolve, 1200)));
+
+test('fails', () => {
+  expect(1).toBe(2);
+});
