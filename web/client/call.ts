@@ -1,7 +1,7 @@
-/** Calls what the caller gave. What it throws is the caller's to see, and must not stop what others wait for. */
-export function call(given: () => void): void {
+/** Calls what the caller may have given. What it throws is the caller's to see, and must not stop what others wait for. */
+export function call<A extends unknown[]>(given: ((...values: A) => void) | undefined, ...values: A): void {
   try {
-    given();
+    given?.(...values);
   } catch (error) {
     queueMicrotask(() => {
       throw error;

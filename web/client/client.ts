@@ -4,7 +4,7 @@ import type { Refusal } from './request.ts';
 import type { StreamSettings } from './stream.ts';
 import { joinTabs, type Message, type Tabs, type Want } from './tabs.ts';
 import { createToken, subjectOf } from './token.ts';
-import { Topic, type TopicUpdate } from './topic.ts';
+import { createTopic, isOver, type Topic, type TopicUpdate } from './topic.ts';
 import type { Client, ClientOptions, ConnectionSnapshot, State, Watch, WatchOptions } from './types.ts';
 import { type Watching, watchTopics } from './watch.ts';
 
@@ -71,10 +71,10 @@ export function createClient({
   };
 
   /** Says so on the console, once, whatever numbers are in it. */
-  const warn = ({ status, message }: Refusal) => {
-    const key = status + message.replace(/\d+/g, '');
-    if (!warned.has(key)) console.warn(`Runcast: ${message}`);
-    warned.add(key);
+  const warn = ({ message }: Refusal) => {
+    const kind = message.replace(/\d/g, '');
+    if (!warned.has(kind)) console.warn(`Runcast: ${message}`);
+    warned.add(kind);
   };
 
   /** Returns whether that is a change. */
@@ -82,7 +82,8 @@ export function createClient({
     if (JSON.stringify(now) === JSON.stringify(connection.snapshot)) return false;
     connection.snapshot = now;
     if (now.lastError) warn(now.lastError);
-    for (const listener of [...listeners]) call(listener);
+    for (const watch of watches) watch.tell();
+    for (const listener of listeners) call(listener);
     return true;
   };
 
@@ -110,8 +111,8 @@ export function createClient({
   const topicOf = (key: string): Topic => {
     let topic = topics.get(key);
     // What has failed may be allowed by now, and what was over may have been opened again.
-    if (!topic || topic.isOver) {
-      topic = new Topic(key);
+    if (!topic || isOver(topic)) {
+      topic = createTopic(key);
       topics.set(key, topic);
     }
     return topic;
@@ -121,7 +122,7 @@ export function createClient({
     const topic = topics.get(update.key);
     if (!topic) return;
     const news = topic.take(update);
-    for (const watch of [...watches]) {
+    for (const watch of watches) {
       if (!watch.topics.includes(topic)) continue;
       if (update.reset) watch.reset();
       news.forEach(watch.deliver);
@@ -164,7 +165,7 @@ export function createClient({
 
   /** Tells the leader what is wanted here, and where it has asked, what is known. */
   const say = (isAsked?: boolean) => {
-    const mine = [...topics.values()].filter((topic) => !topic.isOver);
+    const mine = [...topics.values()].filter((topic) => !isOver(topic));
     tabs?.post({ from: id as string, want: mine.map((topic) => known(topic, isAsked)) });
     expect();
   };
@@ -218,8 +219,8 @@ export function createClient({
       const update = { ...known(topic, !position || position !== topic.position), end, error };
       if (!registry?.carries(topic)) {
         // The tab before this one told one more than the other: all go on from where the last of them is.
-        const behind = topic.position && position && Number(topic.position) < Number(position);
-        take({ key, states, position: behind ? topic.position : (position ?? topic.position) });
+        const own = topic.position ?? position;
+        take({ key, states, position: Number(position) < Number(own) ? position : own });
       }
       return update;
     });
@@ -243,24 +244,25 @@ export function createClient({
 
   /** Joins the other tabs, or works alone. */
   const start = () => {
-    if (life) return;
+    if (life) return schedule();
     life = new AbortController();
     const { signal } = life;
-    id ??= Math.random().toString(36).slice(2);
-    const me = id;
     on('online', wake, { signal });
     on('pagehide', hide, { signal });
-    on('visibilitychange', wake, { signal }, page.document);
+    // It bubbles up from the document.
+    on('visibilitychange', wake, { signal });
     void subject().then((whose) => {
       if (signal.aborted) return;
       if (!whose) return lead();
-      tabs = joinTabs(`runcast ${settings.url} ${whose}`, me, {
+      id ??= Math.random().toString(36).slice(2);
+      tabs = joinTabs(`runcast ${settings.url} ${whose}`, id, {
         onMessage: hear,
         onLead: () => !signal.aborted && lead(),
         onLost: follow,
       });
       schedule();
     });
+    schedule();
   };
 
   const stop = () => {
@@ -281,9 +283,7 @@ export function createClient({
   };
 
   const show = () => {
-    if (!watches.size) return;
-    start();
-    schedule();
+    if (watches.size) start();
   };
 
   const watch = <S extends State>(
@@ -313,7 +313,7 @@ export function createClient({
     watchQueueStats: (options) => watch('queue-stats', '', options),
     setToken: settings.token.set,
     close() {
-      for (const each of [...watches]) each.close();
+      for (const each of watches) each.close();
       stop();
       topics.clear();
       idle();
@@ -323,14 +323,10 @@ export function createClient({
   return client;
 }
 
-const on = (
-  type: string,
-  listener: () => void,
-  options: AddEventListenerOptions,
-  target: EventTarget | undefined = globalThis as unknown as EventTarget,
-): void => target?.addEventListener?.(type, listener, options);
+const on = (type: string, listener: () => void, options: AddEventListenerOptions): void =>
+  globalThis.addEventListener?.(type, listener, options);
 
-const isHidden = (): boolean => globalThis.document?.visibilityState === 'hidden';
+const isHidden = (): boolean => globalThis.document?.hidden;
 
 const known = ({ key, position, states }: Topic, withStates: boolean | undefined): Want => ({
   key,

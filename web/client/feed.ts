@@ -3,41 +3,42 @@ export interface Feed<S> {
   push(state: S): void;
   /** Nothing follows; with an error, that is thrown. */
   end(error?: Error): void;
-  /** Begins with `queue`; `stop` is called when the iteration ends, whatever way. */
-  iterate(queue: S[], stop: () => void): AsyncGenerator<S, void, void>;
+  /** Begins with `known`; `stop` is called when the iteration ends, whatever way. */
+  iterate(known: readonly S[], stop: () => void): AsyncGenerator<S, void, void>;
+}
+
+/** A state and what follows it; nothing follows the end. */
+interface Link<S> {
+  state?: S;
+  next?: Promise<Link<S>>;
+  error?: Error | undefined;
 }
 
 export function createFeed<S>(): Feed<S> {
-  const sinks = new Set<(state?: S) => void>();
-  let isOver = false;
-  let failure: Error | undefined;
+  let resolve: (link: Link<S>) => void;
+  const append = () =>
+    new Promise<Link<S>>((its) => {
+      resolve = its;
+    });
+  let last = append();
   return {
     push(state) {
-      for (const sink of sinks) sink(state);
+      const tell = resolve;
+      last = append();
+      tell({ state, next: last });
     },
-    end(error) {
-      isOver = true;
-      failure = error;
-      for (const sink of sinks) sink();
-    },
-    async *iterate(queue, stop) {
-      let wake: (() => void) | undefined;
-      const sink = (state?: S) => {
-        if (state) queue.push(state);
-        wake?.();
-      };
-      sinks.add(sink);
+    end: (error) => resolve({ error }),
+    async *iterate(known, stop) {
+      let following: Promise<Link<S>> | undefined = last;
       try {
-        for (;;) {
-          for (let state = queue.shift(); state; state = queue.shift()) yield state;
-          if (failure) throw failure;
-          if (isOver) return;
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
+        yield* known;
+        while (following) {
+          const { state, next, error }: Link<S> = await following;
+          if (error) throw error;
+          if (next) yield state as S;
+          following = next;
         }
       } finally {
-        sinks.delete(sink);
         stop();
       }
     },

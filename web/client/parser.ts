@@ -8,13 +8,9 @@ export type Frame = Partial<Record<'event' | 'data' | 'id' | 'retry', string>>;
 export function createParser(onFrame: (frame: Frame) => void): (chunk: string) => void {
   let rest = '';
   let frame: Record<string, string> = {};
-  // A CR is a line's end; the LF that may come behind it, in the next chunk, belongs to it.
-  let isAfterCr = false;
   return (chunk) => {
-    if (!chunk) return;
-    const text = isAfterCr && chunk[0] === '\n' ? chunk.slice(1) : chunk;
-    isAfterCr = chunk.endsWith('\r');
-    const lines = (rest + text).split(/\r\n?|\n/);
+    // Whether a CR at the end is a line's whole end, only the next character tells.
+    const lines = (rest + chunk).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop() as string;
     for (const line of lines) {
       if (line) {

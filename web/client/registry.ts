@@ -1,6 +1,6 @@
 import type { Refusal } from './request.ts';
 import { openStream, type Stream, type StreamSettings } from './stream.ts';
-import { MAX_PARTS, type Over, type Topic, type TopicUpdate } from './topic.ts';
+import { type AnyState, isOver, MAX_PARTS, type Over, type Topic, type TopicUpdate } from './topic.ts';
 import type { ConnectionSnapshot, ConnectionState, State } from './types.ts';
 
 /** Whom a registry serves. */
@@ -48,25 +48,28 @@ interface Held {
 /** Whether nobody could tell which of its states are a project's, where there is no cursor. */
 const isMixed = ({ topics }: Held): boolean => !!topics[1] && topics.some((topic) => topic.isProject);
 
+/** With how many others it is asked for: without a cursor, each state has to say by itself whose it is. */
+const mostWith = ({ isProject, position, most }: Topic): number => (isProject && !position ? 1 : most || 1);
+
 export function createRegistry(owner: RegistryOwner): Registry {
   const all = new Set<Held>();
-  /** Whose merged streams the server refused: they stay apart. */
-  const unmerged = new Set<string>();
   let reconnects = 0;
   let latencyMs: number | null = null;
   /** How the last stream ended, which is how the client stands when there is none. */
   let last: ConnectionState = 'idle';
   let lastError: Refusal | undefined;
 
-  const isLive = (topic: Topic) => owner.topics.get(topic.key) === topic && !topic.isOver;
+  const isLive = (topic: Topic) => owner.topics.get(topic.key) === topic && !isOver(topic);
 
   const carries = (topic: Topic) => [...all].some((held) => held.topics.includes(topic));
 
-  const isBusy = ({ topics, service, stream }: Held) =>
+  const isBusy = ({ topics, stream }: Held) =>
     !topics[MAX_PARTS - 1] &&
-    !unmerged.has(service) &&
+    topics[0]?.most &&
     // One that waits for its next try has no connection, and must not be in the way of others.
     stream.state !== 'reconnecting';
+
+  const heldOf = (service: string) => [...all].filter((held) => held.service === service);
 
   /** How many streams there are beyond one for each function. */
   const more = () => {
@@ -76,7 +79,6 @@ export function createRegistry(owner: RegistryOwner): Registry {
 
   const drop = (held: Held) => {
     if (!all.delete(held)) return;
-    reconnects += held.stream.reconnects;
     held.stream.close();
     last = 'idle';
     // What waits may have its turn.
@@ -85,12 +87,14 @@ export function createRegistry(owner: RegistryOwner): Registry {
 
   const changed = () => {
     const streams = [...all].filter(({ replaces }) => !replaces[0]).map(({ stream }) => stream);
-    const states = streams.map((stream) => stream.state);
+    const states = (['reconnecting', 'open', 'connecting'] as const).filter((state) =>
+      streams.some((stream) => stream.state === state),
+    );
     owner.onConnection({
-      state: (['reconnecting', 'open', 'connecting'] as const).find((it) => states.includes(it)) ?? last,
-      reconnects: streams.reduce((sum, stream) => sum + (stream.reconnects ?? 0), reconnects),
+      state: states[0] ?? last,
+      reconnects,
       latencyMs,
-      lastError: streams.find((stream) => stream.error)?.error ?? lastError ?? null,
+      lastError: streams.find(({ error }) => error)?.error ?? lastError ?? null,
     });
   };
 
@@ -114,22 +118,21 @@ export function createRegistry(owner: RegistryOwner): Registry {
       if (!before[0]) owner.schedule();
     }
     // One that is stale was heard of long ago, and that was no time on its way.
-    if (state && 'occurredAt' in state && state.occurredAt && !state.stale) {
-      const occurredAt = Date.parse(state.occurredAt);
-      // What happened before the stream was opened says nothing about delivery.
-      if (occurredAt >= stream.openedAt) {
-        latencyMs = Math.max(0, Date.now() - occurredAt);
-        changed();
-      }
+    const { occurredAt, stale } = (state ?? {}) as AnyState;
+    const sentAt = Date.parse(`${occurredAt}`);
+    // What happened before the stream was opened says nothing about delivery.
+    if (!stale && sentAt >= stream.openedAt) {
+      latencyMs = Math.max(0, Date.now() - sentAt);
+      changed();
     }
   };
 
   const onOver = (held: Held, over: Over) => {
-    const { topics, service } = held;
+    const { topics } = held;
     const { end, error } = over;
     if (error && held.replaces[0]) {
       // Those that it was to replace go on.
-      unmerged.add(service);
+      for (const topic of topics) topic.most = 0;
       drop(held);
     } else if (topics[1] && (end === 'closed' || error?.status === 400 || error?.status === 404)) {
       // One id that is not ours costs all others their stream: find out which. What was to replace it has it, too.
@@ -146,7 +149,8 @@ export function createRegistry(owner: RegistryOwner): Registry {
     }
   };
 
-  const hold = (topics: Topic[], service: string, replaces: Held[] = []) => {
+  const hold = (topics: Topic[], replaces: Held[] = []) => {
+    const [{ service }] = topics as [Topic];
     const held = { topics, service, positions: [], replaces } as unknown as Held;
     const isHeld = () => all.has(held);
     all.add(held);
@@ -178,7 +182,7 @@ export function createRegistry(owner: RegistryOwner): Registry {
         if (held.stream.state === 'open') {
           held.replaces.splice(0).forEach(drop);
           lastError = undefined;
-        }
+        } else if (!held.replaces[0]) reconnects += 1;
         changed();
         // It may be merged with others now, or others may have its place.
         owner.schedule();
@@ -186,38 +190,29 @@ export function createRegistry(owner: RegistryOwner): Registry {
     });
   };
 
-  /** Opens what can be asked for on one stream: without a cursor, each state has to say by itself whose it is. */
-  const open = (topics: Topic[], service: string) => {
-    for (let [first] = topics; first; [first] = topics) {
-      const isKnown = !!first.position;
-      const isFirst = ![...all].some((held) => held.service === service);
-      if (!isKnown && !isFirst && more() && !unmerged.has(service)) return;
-      let most = MAX_PARTS;
-      const next = topics.findIndex((topic, index) => {
-        most = Math.min(most, topic.isProject && !isKnown ? 1 : topic.most);
-        return index && (index >= most || !!topic.position !== isKnown);
-      });
-      hold(topics.splice(0, next < 0 ? MAX_PARTS : next), service);
-    }
+  /** Opens what can be asked for on one stream, unless it has to wait. */
+  const open = (topics: Topic[], waits: () => unknown) => {
+    topics.sort((one, other) => mostWith(one) - mostWith(other));
+    for (let [first] = topics; first && !waits(); [first] = topics) hold(topics.splice(0, mostWith(first)));
   };
 
   const merge = (service: string) => {
-    const mine = [...all].filter((held) => held.service === service);
+    const mine = heldOf(service);
     // A merge may take long, as where the server asks for a wait.
-    if (unmerged.has(service) || mine.some(({ replaces }) => replaces[0])) return;
+    if (mine.some(({ replaces }) => replaces[0])) return;
     const topics: Topic[] = [];
     const merged = mine.filter((held) => {
       const live = held.topics.filter(isLive);
       const count = topics.length + live.length;
       const fits =
         held.stream.state === 'open' &&
-        live.every(({ position }) => position) &&
+        live.every(({ position, most }) => position && most) &&
         live.length < MAX_PARTS &&
         count <= MAX_PARTS;
       if (fits) topics.push(...live);
       return fits;
     });
-    if (merged[1]) hold(topics, service, merged);
+    if (merged[1]) hold(topics, merged);
   };
 
   return {
@@ -230,8 +225,12 @@ export function createRegistry(owner: RegistryOwner): Registry {
         if (more() < 2) merge(service);
         // After another tab's end, what has a cursor goes on from it.
         open(
-          fresh.sort((one, other) => +!one.position - +!other.position),
-          service,
+          fresh.filter(({ position }) => position),
+          () => false,
+        );
+        open(
+          fresh.filter(({ position }) => !position),
+          () => heldOf(service)[0] && more(),
         );
       }
       changed();

@@ -51,16 +51,15 @@ export async function ask(
     }).catch((error) => {
       throw signal?.aborted ? error : new Error(`No answer from ${url || 'the server'}: ${textOf(error)}`);
     });
-    if (response.status !== 401 || isRenewed || !token.renewable) return [response, sent];
+    if (response.status !== 401 || isRenewed || !(await token.drop(sent))) return [response, sent];
     await response.body?.cancel();
-    await token.drop(sent);
   }
 }
 
 /** What an answer says that is not what was asked for. */
 export async function refusalOf(response: Response): Promise<Refusal> {
   const { status, headers } = response;
-  const type = headers.get('content-type') ?? 'no content type';
+  const type = headers.get('content-type') ?? 'nothing';
   const problem: Problem | undefined = type.includes('json')
     ? await response.json().catch(() => {})
     : undefined;
@@ -81,7 +80,7 @@ export function textOf(error: unknown): string {
 function isAddress(address: string, isOwn: boolean): boolean {
   try {
     const base = globalThis.document?.baseURI ?? globalThis.location?.href;
-    return /^https?:/.test(new URL(address, isOwn ? 'http://localhost' : base).protocol);
+    return new URL(address, isOwn ? 'http://localhost' : base).protocol.startsWith('http');
   } catch {
     return false;
   }

@@ -24,11 +24,11 @@ export function watchRun(
 
   const view = new RunView((snapshot) => {
     shown = snapshot;
-    call(() => onState?.(snapshot));
+    call(onState, snapshot);
     feed.push(snapshot);
     if (!isCurrent && !snapshot.isLoading) {
       isCurrent = true;
-      call(() => onCurrent?.());
+      call(onCurrent);
     }
     settle();
   });
@@ -50,7 +50,7 @@ export function watchRun(
     view.flush();
     if (isOver) return;
     close();
-    call(() => onEnd?.(end ?? 'complete'));
+    call(onEnd, end ?? 'complete');
   };
 
   /** Ends with the run, once its tests are those that it counts. */
@@ -63,12 +63,12 @@ export function watchRun(
   const fail = (error: RuncastError) => {
     if (isOver) return;
     close(error);
-    call(() => onError?.(error));
+    call(onError, error);
   };
 
   const reset = () => {
     isCurrent = false;
-    call(() => onReset?.());
+    call(onReset);
   };
 
   const run = client.watchJobRun(runId, {

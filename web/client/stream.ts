@@ -63,7 +63,6 @@ export interface StreamOwner {
 
 export interface Stream {
   readonly state: ConnectionState;
-  readonly reconnects: number;
   /** Why it is not open. */
   readonly error: Refusal | undefined;
   /** When the present connection was opened, in milliseconds since the epoch. */
@@ -98,7 +97,6 @@ export function openStream(settings: StreamSettings, service: string, owner: Str
 
   const stream = {
     state: 'connecting' as ConnectionState,
-    reconnects: 0,
     error: undefined as Refusal | undefined,
     openedAt: 0,
     wake() {
@@ -129,11 +127,6 @@ export function openStream(settings: StreamSettings, service: string, owner: Str
   const become = (state: ConnectionState) => {
     stream.state = state;
     owner.onChange();
-  };
-
-  const finish = (over: Over) => {
-    become(over.error ? 'failed' : 'ended');
-    owner.onOver(over);
   };
 
   const watch = (ms: number) => {
@@ -170,7 +163,7 @@ export function openStream(settings: StreamSettings, service: string, owner: Str
       else if (!event && (json || id)) owner.onFrame(json, id);
     });
     // React Native's, for one, has the text when all of it has come.
-    if (!body) throw new Hopeless('This `fetch` cannot stream: give the client one that can.');
+    if (!body) throw new Hopeless('This `fetch` cannot stream: give another.');
     const reader = body.getReader();
     const decoder = new TextDecoder();
     for (;;) {
@@ -214,6 +207,7 @@ export function openStream(settings: StreamSettings, service: string, owner: Str
       let token: string | undefined;
       let reason: Ending | undefined;
       let error: Refusal | undefined;
+      let over: Over | undefined;
       stream.openedAt = 0;
       try {
         const headers = { accept: EVENT_STREAM, ...(cursor && { 'last-event-id': cursor }) };
@@ -221,19 +215,19 @@ export function openStream(settings: StreamSettings, service: string, owner: Str
         const [response, sent] = await ask(settings, path, headers, 'no-store', begin);
         token = sent;
         const { status } = response;
-        if (status === 204) return finish({ end: 'complete' });
         // WHATWG: an answer of another type, or with another status than 200, fails the connection.
-        if (status === 200 && response.headers.get('content-type')?.startsWith(EVENT_STREAM)) {
+        if (status === 204) reason = 'complete';
+        else if (status === 200 && response.headers.get('content-type')?.startsWith(EVENT_STREAM)) {
           reason = await read(response);
         } else {
           error = await refusalOf(response);
-          if (!isTemporary(status)) return finish({ error });
+          if (!isTemporary(status)) over = { error };
           retryAfterMs = delayOf(response.headers.get('retry-after'));
         }
       } catch (thrown) {
         // The network, the watchdog, or a token that could not be had: all of them are temporary.
         error = failureOf(thrown);
-        if (thrown instanceof Hopeless) return finish({ error });
+        if (thrown instanceof Hopeless) over = { error };
       } finally {
         clearTimeout(watchdog);
         streamId = undefined;
@@ -241,12 +235,12 @@ export function openStream(settings: StreamSettings, service: string, owner: Str
         abort = undefined;
       }
       if (isClosed) return;
-      if (reason === EVICTED) return finish({ error: EVICTION });
-      if (reason === 'complete' || reason === 'closed') return finish({ end: reason });
+      if (reason === EVICTED) over = { error: EVICTION };
+      if (reason === 'complete' || reason === 'closed') over = { end: reason };
+      if (over) return owner.onOver(over);
       if (reason === 'expired') await settings.token.drop(token);
       short = Date.now() - stream.openedAt < MIN_LIFE_MS ? short + 1 : 0;
       if (reason && short < 2) continue;
-      stream.reconnects += 1;
       if (!isWoken) stream.error = error ?? failureOf('The connection broke.');
       await pause(retryAfterMs);
     }

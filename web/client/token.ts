@@ -9,14 +9,12 @@ export type TokenSource = string | (() => string | undefined | Promise<string | 
 
 /** The caller's token, got once and kept until the server no longer takes it. */
 export interface Token {
-  /** Whether another one can be had. */
-  readonly renewable: boolean;
   /** From now on it comes from there. One that a function gave is kept for as long as the server takes it. */
   set(source: TokenSource): void;
   /** The token; `undefined` where there is none, and a cookie has to do. */
   get(): Promise<string | undefined>;
-  /** Forgets a token that was refused; one that another stream has got meanwhile is kept. */
-  drop(refused: string | undefined): Promise<void>;
+  /** Forgets a token that was refused, unless another stream has got one meanwhile; returns whether another can be had. */
+  drop(refused: string | undefined): Promise<boolean>;
 }
 
 export function createToken(source: TokenSource): Token {
@@ -27,23 +25,20 @@ export function createToken(source: TokenSource): Token {
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
       const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(reject, TIMEOUT_MS, `none came for ${TIMEOUT_MS / 1000} s.`);
+        timer = setTimeout(reject, TIMEOUT_MS, `Nothing came for ${TIMEOUT_MS / 1000} s.`);
       });
       const got = await Promise.race([typeof source === 'function' ? source() : source, late]);
       failures = 0;
       return got;
     } catch (error) {
       current = undefined;
-      throw new (++failures < MAX_FAILURES ? Error : Hopeless)(`No token can be had: ${textOf(error)}`);
+      throw new (++failures < MAX_FAILURES ? Error : Hopeless)(`No token: ${textOf(error)}`);
     } finally {
       clearTimeout(timer);
     }
   };
 
-  const token = {
-    get renewable() {
-      return typeof source === 'function';
-    },
+  return {
     set(next: TokenSource) {
       if (next !== source && typeof next !== 'function') current = undefined;
       source = next;
@@ -54,12 +49,13 @@ export function createToken(source: TokenSource): Token {
       return current;
     },
     async drop(refused: string | undefined) {
+      const isRenewable = typeof source === 'function';
       const before = current;
-      const isSame = token.renewable && (await before?.catch(() => {})) === refused;
-      if (isSame && current === before) current = undefined;
+      if (isRenewable && (await before?.catch(() => {})) === refused && current === before)
+        current = undefined;
+      return isRenewable;
     },
   };
-  return token;
 }
 
 /** Whose token it is, and what it covers; `undefined` where it is no JWT. The signature is the server's to check. */

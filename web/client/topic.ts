@@ -32,103 +32,101 @@ export interface TopicUpdate extends Over {
 }
 
 /** What any state may have. */
-type AnyState = Partial<Omit<JobState, 'kind' | 'runId'> & Omit<TestState, 'kind'>>;
+export type AnyState = Partial<Omit<JobState, 'kind' | 'runId'> & Omit<TestState, 'kind'>>;
 
 /** An execution's id, as its state tells it; empty for statistics. */
 export const idOf = ({ testId, runId }: AnyState): string => testId ?? runId ?? '';
 
 /** One thing that can be watched, such as a job run, or all tests of one: what is known of it, and where its cursor stands. */
-export class Topic {
+export interface Topic {
   /** The function that serves it, a question mark, and the part of the query that asks for it: `job-status?runId=r`. */
   readonly key: string;
   readonly service: string;
   readonly part: string;
-  /** By execution. */
-  readonly states = new Map<string, State>();
-  position: string | undefined;
-  /** With how many others it may be asked for: fewer, where one of them may be what was refused. */
-  most = MAX_PARTS;
-  end: WatchEnd | undefined;
-  error: Over['error'];
-  /** What the part asks for, which is also the field of its states that says whose they are, and the id. */
-  readonly #field: string;
-  readonly #id: string;
-  /** Those of its executions that have ended; who ended last stands last. */
-  readonly #finished = new Set<string>();
-
-  constructor(key: string) {
-    this.key = key;
-    const [service = '', field = ''] = key.split(/[?=]/, 2);
-    this.service = service;
-    this.part = key.slice(service.length + 1);
-    this.#field = field;
-    this.#id = this.part.slice(field.length + 1);
-    if (this.part && !/^[\w-]{1,128}$/.test(this.#id)) {
-      this.error = { status: 400, message: `Not an id: ${this.#id}` };
-    }
-  }
-
-  get isOver(): boolean {
-    return !!(this.end || this.error);
-  }
-
   /** Whether it is all of a project, whose states do not say that they are part of it. */
-  get isProject(): boolean {
-    return this.#field === 'projectId';
-  }
-
-  /** Whether it is one execution, and not all of a project, or all tests of a run. */
-  get isOne(): boolean {
-    return this.#field === (this.service === 'job-status' ? 'runId' : 'testId');
-  }
-
+  readonly isProject: boolean;
+  /** By execution. */
+  readonly states: Map<string, State>;
+  position: string | undefined;
+  /**
+   * With how many others it may be asked for: fewer, where one of them may be what was refused; none, where the server
+   * refuses streams that are merged.
+   */
+  most: number;
+  end: Over['end'];
+  error: Over['error'];
   /** Whether that state is one of its own, as far as it says so. */
-  owns(state: State): boolean {
-    return (state as unknown as Record<string, unknown>)[this.#field] === this.#id;
-  }
-
+  owns(state: State): boolean;
   /** Takes an update in; returns the states that are new, each once and none older than what was there. */
-  take(update: TopicUpdate): State[] {
-    if (update.reset) {
-      this.states.clear();
-      this.#finished.clear();
-      this.position = undefined;
-    }
-    const news = update.states.filter((state) => this.#isNew(state));
-    this.position = update.position ?? this.position;
-    this.end ??= update.end;
-    this.error ??= update.error;
-    return news;
-  }
-
+  take(update: TopicUpdate): State[];
   /**
    * For how long, in milliseconds, it has to be silent to count as over; for ever where it has not ended. A stream that
    * carries others, too, only says when all of them are over.
    */
-  get quietMs(): number {
-    const [state] = this.states.values();
-    // Of a run's tests there may be others, as long as it goes on itself.
-    if (!state || !this.isOne || !this.#finished.size) return Number.POSITIVE_INFINITY;
-    const { tests } = state as AnyState;
-    return tests && tests.waiting + tests.running > 0 ? SETTLE_MS : QUIET_MS;
-  }
+  quietMs(): number;
+}
 
-  #isNew(state: State): boolean {
+export function createTopic(key: string): Topic {
+  const [service = '', field = ''] = key.split(/[?=]/, 2);
+  const part = key.slice(service.length + 1);
+  const id = part.slice(field.length + 1);
+  const isProject = field === 'projectId';
+  const isOne = field === (service === 'job-status' ? 'runId' : 'testId');
+  const states = new Map<string, State>();
+  /** Those of its executions that have ended; who ended last stands last. */
+  const finished = new Set<string>();
+
+  const isNew = (state: State): boolean => {
     // Statistics have no `seq`: each is new.
     const { seq = 0, status } = state as AnyState;
-    const id = idOf(state as AnyState);
-    const { seq: before = -1 } = (this.states.get(id) ?? {}) as AnyState;
+    const its = idOf(state as AnyState);
+    const { seq: before = -1 } = (states.get(its) ?? {}) as AnyState;
     if (seq <= before) return false;
     // What changed last stands last.
-    if (this.isProject) this.states.delete(id);
-    this.states.set(id, state);
-    this.#finished.delete(id);
-    if (status && isTerminal(status)) this.#finished.add(id);
-    if (this.isProject && this.#finished.size > MAX_FINISHED) {
-      const [oldest = ''] = this.#finished;
-      this.#finished.delete(oldest);
-      this.states.delete(oldest);
+    if (isProject) states.delete(its);
+    states.set(its, state);
+    finished.delete(its);
+    if (status && isTerminal(status)) finished.add(its);
+    if (isProject && finished.size > MAX_FINISHED) {
+      const [oldest = ''] = finished;
+      finished.delete(oldest);
+      states.delete(oldest);
     }
     return true;
-  }
+  };
+
+  const topic: Topic = {
+    key,
+    service,
+    part,
+    isProject,
+    states,
+    position: undefined,
+    most: MAX_PARTS,
+    end: undefined,
+    error: part && !/^[\w-]{1,128}$/.test(id) ? { status: 400, message: `Not an id: ${id}` } : undefined,
+    owns: (state) => (state as unknown as Record<string, unknown>)[field] === id,
+    take(update) {
+      if (update.reset) {
+        states.clear();
+        finished.clear();
+        topic.position = undefined;
+      }
+      const news = update.states.filter(isNew);
+      topic.position = update.position ?? topic.position;
+      topic.end ??= update.end;
+      topic.error ??= update.error;
+      return news;
+    },
+    quietMs() {
+      // Of a run's tests there may be others, as long as it goes on itself.
+      if (!isOne || !finished.size) return Number.POSITIVE_INFINITY;
+      const [{ tests }] = states.values() as unknown as [AnyState];
+      return tests && tests.waiting + tests.running > 0 ? SETTLE_MS : QUIET_MS;
+    },
+  };
+  return topic;
 }
+
+/** Whether nothing more will be told of it. */
+export const isOver = ({ end, error }: Topic): boolean => !!(end || error);

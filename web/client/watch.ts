@@ -7,6 +7,8 @@ import type { Connection, State, Watch, WatchOptions } from './types.ts';
 /** A watch, as the client that has it sees it. */
 export interface Watching {
   readonly topics: readonly Topic[];
+  /** The connection has changed. */
+  tell(): void;
   deliver(state: State): void;
   /** What was known of its topic no longer holds. */
   reset(): void;
@@ -31,7 +33,6 @@ export function watchTopics<S extends State>(
   /** Runs while all that it watches has ended, and the streams have not said that nothing follows. */
   let quiet: ReturnType<typeof setTimeout> | undefined;
   let error: RuncastError | undefined;
-  let unsubscribe: (() => void) | undefined;
 
   const isOn = () => hasBegun && !isOver;
 
@@ -39,40 +40,43 @@ export function watchTopics<S extends State>(
 
   const watch: Watching & Watch<S> = {
     topics,
+    tell() {
+      if (isOn()) call(onConnection, connection.snapshot);
+    },
     deliver(state) {
       if (!isOn()) return;
-      call(() => onState?.(state as S));
+      call(onState, state as S);
       feed.push(state as S);
     },
     reset() {
       isCurrent = false;
       // Of several, each state tells by itself which it replaces.
-      if (isOn() && !topics[1]) call(() => onReset?.());
+      if (isOn() && !topics[1]) call(onReset);
     },
     settle(isQuiet) {
       if (!isOn()) return;
       if (!isCurrent && topics.every(({ position }) => position)) {
         isCurrent = true;
-        call(() => onCurrent?.());
+        call(onCurrent);
       }
       clearTimeout(quiet);
       const refusal = topics.find((topic) => topic.error)?.error;
       const open = topics.filter((topic) => !topic.end);
       if (!refusal && open[0] && !isQuiet) {
-        const waitMs = Math.max(...open.map(({ quietMs }) => quietMs));
+        const waitMs = Math.max(...open.map((topic) => topic.quietMs()));
         if (waitMs < Number.POSITIVE_INFINITY) quiet = setTimeout(watch.settle, waitMs, true);
         return;
       }
       if (refusal) error = new RuncastError(refusal);
       watch.close();
       const isClosed = topics.some(({ end }) => end === 'closed');
-      call(() => (error ? onError?.(error) : onEnd?.(isClosed ? 'closed' : 'complete')));
+      if (error) call(onError, error);
+      else call(onEnd, isClosed ? 'closed' : 'complete');
     },
     close() {
       if (isOver) return;
       isOver = true;
       clearTimeout(quiet);
-      unsubscribe?.();
       signal?.removeEventListener('abort', watch.close);
       release();
       feed.end(error);
@@ -83,12 +87,8 @@ export function watchTopics<S extends State>(
   signal?.addEventListener('abort', watch.close);
   queueMicrotask(() => {
     if (isOver) return;
-    if (onConnection) {
-      const tell = () => onConnection(connection.snapshot);
-      call(tell);
-      unsubscribe = connection.subscribe(tell);
-    }
     hasBegun = true;
+    watch.tell();
     known().forEach(watch.deliver);
     watch.settle();
   });
