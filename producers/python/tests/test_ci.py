@@ -230,7 +230,7 @@ def test_tokens_of_each_kind_of_key(kty: str) -> None:
     kind = {"OKP": "'ed25519'", "EC": "'ec', {namedCurve: 'P-256'}", "RSA": "'rsa', {modulusLength: 2048}"}[
         kty
     ]
-    made = f"import {{generateKeyPairSync as make}} from 'node:crypto'; const {{privateKey: p}} = make({kind});"
+    made = f"import {{generateKeyPairSync as make}} from 'node:crypto'; const p = make({kind}).privateKey;"
     made += "console.log(JSON.stringify(p.export({format: 'jwk'})))"
     key = node(made)
     said = {"ISSUER": "i", "AUDIENCE": "a", "ORGANIZATION": "o", "RUNCAST_PROJECT": "p"}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import random
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -184,8 +188,38 @@ def test_an_answer_of_another_server_is_none(project: Project, gate: Gate) -> No
     assert (outcome.unsent, outcome.why) == (1, "HTTP 200 OK")
 
 
-def test_it_is_where_the_readme_says(tmp_path: Path) -> None:
-    it = Reporter("http://x/y/", "a", folder=tmp_path)
-    assert it.page_of("r1") == "http://x/y/#/runs/r1"
+def test_what_a_test_has_replaced_is_not_used(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pytest-socket, vcrpy and freezegun do."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    it = a_reporter(project)
+    for module, names in {
+        socket: ("socket", "getaddrinfo", "create_connection"),
+        http.client: ("HTTPConnection", "HTTPSConnection"),
+        time: ("time", "monotonic"),
+    }.items():
+        for name in names:
+            monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(random, "random", refuse)
+    it.send(job(project, status="passed"))
+    outcome = it.close()
+    monkeypatch.undo()
+    assert (outcome.accepted, outcome.lines()) == (1, [])
+
+
+def test_an_address_with_a_path() -> None:
+    it = Reporter("https://x.example/live/", "a")
+    assert it.page_of("r1") == "https://x.example/live/#/runs/r1"
     assert it.close().lines() == []
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_readme_works(project: Project, viewer: Viewer) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.+?)```", readme, re.DOTALL)
+    code = code.replace("nightly-17", project.run("readme"))
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=project.folder, env=environment(**project.variables), check=True
+    )
+    assert viewer.ended().state["status"] == "passed"

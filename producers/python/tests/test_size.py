@@ -49,4 +49,4 @@ def test_ten_thousand_tests_take_a_second_more_at_most(project: Project) -> None
     assert result.waited < 2.5
     taken = json.loads((project.folder / "taken.json").read_text())
     # Where others use the machine, all takes longer.
-    assert taken["hooks"] + taken["sending"] < max(1.0, taken["all"] / 8), taken
+    assert taken["hooks"] + taken["sending"] < max(1.0, taken["all"] / 6), taken

@@ -10,7 +10,9 @@ import urllib.parse
 import urllib.request
 import zlib
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, cast
+
+from . import sockets
 
 # How long a connection, and each part of an answer, may take, in seconds.
 TIMEOUT = 20.0
@@ -133,9 +135,13 @@ class Connection:
 
 
 def _connection(scheme: str, host: str, port: Optional[int]) -> http.client.HTTPConnection:
+    connection: Any
     if scheme == "https":
-        return _Secure(host, port, timeout=TIMEOUT, context=ssl.create_default_context())
-    return _Plain(host, port, timeout=TIMEOUT)
+        connection = _Secure(host, port, timeout=TIMEOUT, context=ssl.create_default_context())
+    else:
+        connection = _Plain(host, port, timeout=TIMEOUT)
+    connection._create_connection = sockets.connect
+    return cast(http.client.HTTPConnection, connection)
 
 
 def _packed(body: bytes) -> bytes:
