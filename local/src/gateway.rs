@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json, value::RawValue};
 use shared::error::Problem;
+use tower_http::compression::CompressionLayer;
 
 use crate::{
     buttons::{self, Buttons},
@@ -56,7 +57,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/api", any(call_url))
         .route("/api/", any(call_url))
         .route("/api/{*rest}", any(call_url))
-        .fallback(dashboard::serve)
+        .fallback_service(any(dashboard::serve).layer(CompressionLayer::new()))
         .with_state(gateway)
 }
 

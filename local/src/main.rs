@@ -33,7 +33,8 @@ mod valkey;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Live status of test and job executions, on one machine as it behaves in AWS.
 #[derive(Parser)]
@@ -67,6 +68,15 @@ enum Command {
     Import(Box<client::import::Options>),
     /// Print a token signed by the running stack's key
     Token(client::token::Options),
+    /// Print what makes a shell complete these commands: bash, zsh, fish, elvish or powershell
+    #[command(after_help = "\
+Examples:
+  source <(runcast completions bash)
+  runcast completions fish > ~/.config/fish/completions/runcast.fish")]
+    Completions {
+        /// Of which shell
+        shell: Shell,
+    },
     /// Compute what a month, or a run, costs in AWS
     Cost(Box<cost::Options>),
     /// End what is left of a stack whose parent died
@@ -94,6 +104,12 @@ fn main() -> ExitCode {
             Command::Run(options) => client::run::run(*options).await,
             Command::Import(options) => client::import::run(*options).await,
             Command::Token(options) => client::token::run(options).await,
+            Command::Completions { shell } => {
+                let mut text = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "runcast", &mut text);
+                client::say(String::from_utf8_lossy(&text).trim_end());
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Cost(options) => Ok(cost::run(&options)),
             Command::Reaper(options) => reaper::run(&options).await,
         }

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use shared::execution::{Id, Kind, Timestamp};
+use shared::{
+    execution::{Id, Kind, Timestamp},
+    update::Update,
+};
 
 use super::{Target, say};
 use crate::{
@@ -129,12 +132,29 @@ pub(super) fn said(mut object: Value) -> Value {
     object
 }
 
+/// What the update says that no worker would take is an error now; what it would leave out is told.
+fn check(update: &Value) -> Result<(), Error> {
+    let mut update = update.clone();
+    // The token's, which the server knows.
+    if let Value::Object(members) = &mut update {
+        members.entry("organizationId").or_insert("any".into());
+    }
+    let read = Update::parse(&update.to_string(), Timestamp::now());
+    let (_, warnings) = read.map_err(|invalid| format!("nothing was sent: {invalid}"))?;
+    for warning in warnings {
+        eprintln!("runcast: {}: {}", warning.field, warning.reason);
+    }
+    Ok(())
+}
+
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
     let path = match options.token {
         Some(_) => "/api/updates",
         None => "/2015-03-31/functions/worker/invocations",
     };
-    let updates = json!({"updates": [options.update()]});
+    let update = options.update();
+    check(&update)?;
+    let updates = json!({"updates": [update]});
     let token = options.token.as_deref();
     let response = options.target.post(path, &updates, token).await?;
     let failed = response.headers().contains_key("x-amz-function-error");

@@ -38,6 +38,7 @@ Examples:
   runcast tail job r1
   runcast tail test t1 t2 t3              # several on one stream
   runcast tail job --project demo         # every run of a project
+  runcast tail test --run r1              # every test of a run
   runcast tail job r1 --last-event-id 3   # only what came after event 3
 
 Ends when all is over (Ctrl-C before), with a summary; fails where an event was missing or twice.")]
@@ -45,11 +46,14 @@ pub(crate) struct Options {
     /// test or job
     kind: Kind,
     /// 1 to 50 ids on one stream
-    #[arg(required_unless_present = "project", num_args = 1..=50)]
+    #[arg(required_unless_present_any = ["project", "run"], num_args = 1..=50)]
     ids: Vec<Id>,
     /// Every execution of this project instead
     #[arg(long, conflicts_with = "ids")]
     project: Option<Id>,
+    /// Every test of this run instead
+    #[arg(long, conflicts_with_all = ["ids", "project"])]
+    run: Option<Id>,
     /// Whose executions
     #[arg(long, default_value = "demo")]
     org: Id,
@@ -90,6 +94,9 @@ enum Over {
 }
 
 pub(crate) async fn run(mut options: Options) -> Result<ExitCode, Error> {
+    if let (Kind::Job, Some(run)) = (options.kind, &options.run) {
+        return Err(format!("a run has tests: say `runcast tail test --run {run}`").into());
+    }
     let mut summary = Summary {
         fresh: options.last_event_id.is_none(),
         seqs: options.seqs(),
@@ -233,10 +240,11 @@ async fn connect(client: &reqwest::Client, options: &Options) -> reqwest::Result
     let mut request = client
         .get(options.target.path(&path))
         .header(header::ACCEPT, "text/event-stream");
-    match (&options.project, ids.as_slice()) {
-        (Some(project), _) => request = request.query(&[("projectId", project)]),
-        (None, [_]) => {}
-        (None, ids) => {
+    match (&options.project, &options.run, ids.as_slice()) {
+        (Some(project), ..) => request = request.query(&[("projectId", project)]),
+        (None, Some(run), _) => request = request.query(&[("runId", run)]),
+        (None, None, [_]) => {}
+        (None, None, ids) => {
             let ids: Vec<_> = ids.iter().map(|id| (kind.id_name(), id)).collect();
             request = request.query(&ids);
         }
@@ -367,21 +375,14 @@ impl Summary {
     fn print(&self) {
         let mut sorted = self.latencies_ms.clone();
         sorted.sort_unstable();
-        let at = |part: usize| {
-            sorted
-                .get(sorted.len() * part / 100)
-                .copied()
-                .unwrap_or_default()
+        let at = |part: usize| sorted.get(sorted.len() * part / 100);
+        let latency = match (at(50), at(99)) {
+            (Some(p50), Some(p99)) => format!("latency p50 {p50} ms, p99 {p99} ms"),
+            _ => "no latency: nothing happened while it was open".to_owned(),
         };
         eprintln!(
-            "{} frames, {} gaps, {} duplicates, {} reconnects, {} resets; latency p50 {} ms, p99 {} ms",
-            self.frames,
-            self.gaps,
-            self.duplicates,
-            self.reconnects,
-            self.resets,
-            at(50),
-            at(99),
+            "{} frames, {} gaps, {} duplicates, {} reconnects, {} resets; {latency}",
+            self.frames, self.gaps, self.duplicates, self.reconnects, self.resets,
         );
     }
 }
