@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from . import sockets  # noqa: F401: what it keeps, it keeps from here on
+from . import sockets  # noqa: F401 (what it keeps, it keeps from here on)
 from .identity import hash_of
 from .outbox import Outbox, Waiting
 from .spool import Spool
