@@ -10,12 +10,17 @@ export default defineConfig({
   // Relative, so that the files can be served from any folder.
   base: './',
   plugins: [react(), tailwindcss()],
-  resolve: { alias: { 'runcast-client': here('../client/index.ts') } },
+  resolve: {
+    alias: {
+      'runcast-client/react': here('../react/index.ts'),
+      'runcast-client': here('../client/index.ts'),
+    },
+  },
   build: {
     outDir: here('../dist'),
     emptyOutDir: true,
     target: 'es2022',
-    // One file, so that nothing waits for a second round trip; its policy needs no inline script.
+    // The first page is one file, so that nothing waits for a second round trip; its policy needs no inline script.
     modulePreload: false,
     assetsInlineLimit: 0,
   },

@@ -1,17 +1,22 @@
-import { useEffect, useRef, useSyncExternalStore } from 'react';
+import { lazy, Suspense, useEffect, useRef } from 'react';
+import { JobProvider, RuncastProvider } from 'runcast-client/react';
 import { Toaster } from 'sonner';
-import { Demo } from './demo.tsx';
-import { Finished } from './finished.tsx';
+import { FaultNotice } from './demo.tsx';
+import { useEndings } from './endings.ts';
 import { Header } from './header.tsx';
-import { Latency } from './latency.tsx';
-import type { Live } from './live.ts';
 import { Notice } from './notice.tsx';
-import { Queues } from './queues.tsx';
-import { useRoute } from './route.ts';
+import { Skeleton } from './panel.tsx';
+import { useProjectId } from './project-id.ts';
+import { ProjectPage } from './project-page.tsx';
+import { type Place, usePlace } from './route.ts';
 import { RunPage } from './run-page.tsx';
-import { Running } from './running.tsx';
+import { type Session, SessionProvider } from './session.ts';
+import { ShortcutsButton } from './shortcuts.tsx';
+import { useTabTitle } from './tab-title.ts';
 import { useTheme } from './theme.ts';
-import { useToasts } from './toasts.ts';
+
+// Who opens a run from a failed build does not need it.
+const QueuesPage = lazy(() => import('./queues-page.tsx'));
 
 const TOAST_COLORS = {
   '--normal-bg': 'var(--surface)',
@@ -19,54 +24,108 @@ const TOAST_COLORS = {
   '--normal-text': 'var(--text)',
 } as React.CSSProperties;
 
-/** The page: an overview, or one run; beside either, how the stream does. */
-export function App({ live }: { live: Live }) {
-  const snapshot = useSyncExternalStore(live.subscribe, live.snapshot);
-  const route = useRoute();
+export function App({ session }: { session: Session }) {
+  return (
+    <SessionProvider value={session}>
+      <RuncastProvider client={session.client}>
+        <Frame session={session} />
+      </RuncastProvider>
+    </SessionProvider>
+  );
+}
+
+/** What stands on each page, and the page. */
+function Frame({ session: { settings } }: { session: Session }) {
+  const place = usePlace();
+  const { route } = place;
+  const projectId = useProjectId(route, settings);
   const theme = useTheme();
-  useToasts(live, snapshot.runs);
-  const runId = route.page === 'run' ? route.runId : undefined;
-  const shown = useRef(runId);
-  useEffect(() => {
-    document.title = runId ? `${runId} · Runcast` : 'Runcast';
-    scrollTo(0, 0);
-    // The link that was followed is gone, and the focus with it: it goes on where the new content is.
-    if (shown.current !== runId) document.getElementById('main')?.focus({ preventScroll: true });
-    shown.current = runId;
-  }, [runId]);
-  const { local } = live.settings;
+  const onComplete = useEndings();
+  useFocus(route.page, route.page === 'run' ? route.runId : undefined);
+  const page = <Page place={place} projectId={projectId} />;
   return (
     <>
       <button type="button" className="skip" onClick={() => document.getElementById('main')?.focus()}>
         Skip to the content
       </button>
-      <Header snapshot={snapshot} projectId={live.settings.projectId} />
-      <Notice snapshot={snapshot} />
-      <div className="mx-auto grid max-w-[1240px] gap-x-8 gap-y-9 px-4 pb-20 sm:px-6 lg:grid-cols-[minmax(0,1fr)_320px]">
-        <main id="main" tabIndex={-1} className="grid min-w-0 content-start gap-9 outline-none">
-          {runId ? (
-            <RunPage key={`${runId} ${snapshot.generation}`} runId={runId} live={live} snapshot={snapshot} />
-          ) : (
-            <>
-              <Running snapshot={snapshot} hasScenes={!!local} />
-              <Finished snapshot={snapshot} />
-            </>
-          )}
-        </main>
-        <aside aria-label="The stream" className="grid min-w-0 content-start gap-9">
-          {local && <Demo live={live} servers={local} />}
-          <Queues snapshot={snapshot} />
-          <Latency points={snapshot.latency} />
-        </aside>
-      </div>
+      <Header route={route} projectId={projectId} />
+      <Notice />
+      {settings.local && <FaultNotice />}
+      <main
+        id="main"
+        tabIndex={-1}
+        className="mx-auto grid max-w-[1240px] grid-cols-1 content-start gap-5 px-4 pt-5 pb-24 outline-none sm:px-6"
+      >
+        {projectId ? (
+          <JobProvider projectId={projectId} onComplete={onComplete}>
+            {page}
+          </JobProvider>
+        ) : (
+          page
+        )}
+      </main>
+      <ShortcutsButton />
       <Toaster
         theme={theme}
         position="bottom-left"
         closeButton
         visibleToasts={3}
-        duration={6000}
         style={TOAST_COLORS}
+        containerAriaLabel="Runs that have ended"
       />
     </>
   );
+}
+
+function Page({ place: { route, query }, projectId }: { place: Place; projectId: string }) {
+  switch (route.page) {
+    case 'project':
+      return <ProjectPage projectId={projectId} query={query} />;
+    case 'run':
+      return (
+        <RunPage
+          key={route.runId}
+          runId={route.runId}
+          testId={route.testId}
+          query={query}
+          projectId={projectId}
+        />
+      );
+    case 'queues':
+      return (
+        <Suspense fallback={<Skeleton rows={2} className="h-40" />}>
+          <QueuesPage queue={route.queue} />
+        </Suspense>
+      );
+    case 'nowhere':
+      return <Nowhere />;
+  }
+}
+
+function Nowhere() {
+  useTabTitle('No such page');
+  return (
+    <div className="empty">
+      <h2 className="text-base font-medium text-text">There is no such page</h2>
+      <p className="mt-1">
+        <code>{location.hash.slice(0, 200)}</code> leads nowhere: it may be cut off, or a run’s id holds
+        something else than <code>A-Z a-z 0-9 _ -</code>.
+      </p>
+      <a href="#/" className="button mt-4">
+        To the runs
+      </a>
+    </div>
+  );
+}
+
+/** The link that was followed is gone, and the focus with it: it goes on where the new content is. */
+function useFocus(page: string, runId: string | undefined): void {
+  const shown = useRef(`${page} ${runId}`);
+  useEffect(() => {
+    const now = `${page} ${runId}`;
+    if (shown.current === now) return;
+    shown.current = now;
+    scrollTo(0, 0);
+    document.getElementById('main')?.focus({ preventScroll: true });
+  }, [page, runId]);
 }

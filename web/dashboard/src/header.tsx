@@ -1,62 +1,105 @@
-import * as ToggleGroup from '@radix-ui/react-toggle-group';
-import { CircleAlert, Monitor, Moon, Radio, RefreshCw, Sun, Unplug } from 'lucide-react';
-import type { ConnectionState } from 'runcast-client';
-import type { Snapshot } from './live.ts';
+import { ChevronsUpDown, Monitor, Moon, Sun } from 'lucide-react';
+import { useState } from 'react';
+import { ConnectionBadge } from './connection.tsx';
+import { Menu } from './menu.tsx';
+import { hrefOfProject, type Route } from './route.ts';
+import { useSession } from './session.ts';
 import { setTheme, type Theme, useTheme } from './theme.ts';
 
-/** The name, how the stream does, and how the page looks. */
-export function Header({ snapshot, projectId }: { snapshot: Snapshot; projectId: string }) {
-  const { reconnects, renewals } = snapshot;
+/** The name, the pages, how the stream does, and how the page looks. */
+export function Header({ route, projectId }: { route: Route; projectId: string }) {
   return (
-    <header className="sticky top-0 z-10 mb-7 border-b border-line bg-page/85 backdrop-blur">
-      <div className="mx-auto flex max-w-[1240px] flex-wrap items-center gap-x-2.5 gap-y-2 sm:gap-x-5 px-4 py-3 sm:px-6">
-        <h1 className="mr-auto flex min-w-0 items-center gap-2.5 text-[17px] font-semibold tracking-tight">
-          <a href="#/" className="flex items-center gap-2.5">
+    <header className="sticky top-0 z-10 border-b border-line bg-page/90 backdrop-blur">
+      <div className="mx-auto flex max-w-[1240px] flex-wrap items-center gap-x-2 gap-y-1.5 px-4 py-2.5 sm:gap-x-4 sm:px-6">
+        <h1 className="text-[17px] font-semibold tracking-tight">
+          <a href="#/" className="flex items-center gap-2.5" aria-label="Runcast">
             <Mark />
-            Runcast
+            <span className="max-sm:sr-only">Runcast</span>
           </a>
-          <span className="truncate rounded-md max-[430px]:hidden bg-track px-1.5 py-0.5 text-xs font-medium tracking-normal text-quiet">
-            {projectId}
-          </span>
         </h1>
-        <p className="order-last flex basis-full gap-4 text-[13px] text-quiet sm:order-none sm:basis-auto">
-          <span>
-            Reconnects <b id="reconnects">{reconnects}</b>
-          </span>
-          {renewals > 0 && (
-            <span>
-              Token renewed <b id="renewals">{renewals}</b>×
-            </span>
-          )}
-        </p>
-        <ConnectionBadge state={snapshot.connection} />
+        <ProjectMenu projectId={projectId} />
+        <nav aria-label="Pages" className="mr-auto flex gap-1 text-sm">
+          <PageLink href={hrefOfProject(projectId)} isCurrent={route.page === 'project'}>
+            Runs
+          </PageLink>
+          <PageLink href="#/queues" isCurrent={route.page === 'queues'}>
+            Queues
+          </PageLink>
+        </nav>
+        <ConnectionBadge />
         <ThemeToggle />
       </div>
     </header>
   );
 }
 
-const CONNECTIONS: Record<ConnectionState, { word: string; Icon: typeof Radio; hue: string }> = {
-  idle: { word: 'Connecting', Icon: RefreshCw, hue: 'waiting' },
-  connecting: { word: 'Connecting', Icon: RefreshCw, hue: 'waiting' },
-  open: { word: 'Live', Icon: Radio, hue: 'passed' },
-  reconnecting: { word: 'Reconnecting', Icon: RefreshCw, hue: 'error' },
-  ended: { word: 'Ended', Icon: Unplug, hue: 'waiting' },
-  failed: { word: 'Refused', Icon: CircleAlert, hue: 'failed' },
-};
-
-function ConnectionBadge({ state }: { state: ConnectionState }) {
-  const { word, Icon, hue } = CONNECTIONS[state];
+function PageLink(props: { href: string; isCurrent: boolean; children: string }) {
   return (
-    <output
-      id="connection"
-      data-state={state}
-      data-status={hue}
-      className="hue tint inline-flex items-center gap-1.5 rounded-full px-2.5 py-1 text-[13px] font-medium"
+    <a
+      href={props.href}
+      aria-current={props.isCurrent ? 'page' : undefined}
+      className="rounded-md px-2 py-1 font-medium text-quiet hover:text-text aria-[current=page]:bg-track aria-[current=page]:text-text"
     >
-      <Icon size={14} strokeWidth={2.2} aria-hidden className={Icon === RefreshCw ? 'turning' : ''} />
-      {word}
-    </output>
+      {props.children}
+    </a>
+  );
+}
+
+/** Which project is looked at; another can be chosen, or typed. */
+function ProjectMenu({ projectId }: { projectId: string }) {
+  const { settings } = useSession();
+  const [typed, setTyped] = useState('');
+  const known = [...new Set([settings.projectId, ...(settings.projects ?? []), projectId])].filter(Boolean);
+  const isId = /^[\w-]{1,128}$/.test(typed);
+  return (
+    <Menu
+      title="Choose another project"
+      panelClassName="left-0 w-64 max-sm:-left-9"
+      label={
+        <span className="inline-flex max-w-28 items-center gap-1 rounded-md bg-track px-2 py-1 text-[13px] font-medium sm:max-w-52">
+          <span className="sr-only">Project </span>
+          <span id="project" className="truncate">
+            {projectId || 'choose'}
+          </span>
+          <ChevronsUpDown size={12} aria-hidden className="shrink-0 text-quiet" />
+        </span>
+      }
+    >
+      <ul className="grid gap-0.5" aria-label="Projects">
+        {known.map((id) => (
+          <li key={id}>
+            <a
+              href={hrefOfProject(id)}
+              aria-current={id === projectId ? 'true' : undefined}
+              className="row block truncate rounded-md px-2 py-1.5 aria-[current]:font-semibold"
+            >
+              {id}
+            </a>
+          </li>
+        ))}
+      </ul>
+      <form
+        className="flex gap-2"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (!isId) return;
+          location.hash = hrefOfProject(typed);
+          setTyped('');
+          event.currentTarget.closest('details')?.removeAttribute('open');
+        }}
+      >
+        <input
+          aria-label="Another project"
+          placeholder="Another project …"
+          value={typed}
+          onChange={({ target }) => setTyped(target.value.trim())}
+          className="field min-w-0 flex-1"
+        />
+        <button type="submit" aria-disabled={!isId} className="button">
+          Go
+        </button>
+      </form>
+    </Menu>
   );
 }
 
@@ -69,25 +112,26 @@ const THEMES: { theme: Theme; word: string; Icon: typeof Sun }[] = [
 function ThemeToggle() {
   const chosen = useTheme();
   return (
-    <ToggleGroup.Root
-      type="single"
-      value={chosen}
-      onValueChange={(theme) => theme && setTheme(theme as Theme)}
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset's legend cannot be laid out
+    <div
+      role="group"
       aria-label="Colours"
-      className="flex rounded-lg border border-line p-0.5"
+      className="flex rounded-lg border border-line p-0.5 max-[430px]:hidden"
     >
       {THEMES.map(({ theme, word, Icon }) => (
-        <ToggleGroup.Item
+        <button
           key={theme}
-          value={theme}
+          type="button"
+          aria-pressed={theme === chosen}
           aria-label={word}
           title={word}
-          className="grid size-6.5 place-items-center rounded-md text-quiet hover:text-text data-[state=on]:bg-track data-[state=on]:text-text"
+          onClick={() => setTheme(theme)}
+          className="grid size-6.5 place-items-center rounded-md text-quiet hover:text-text aria-pressed:bg-track aria-pressed:text-text"
         >
           <Icon size={14} aria-hidden />
-        </ToggleGroup.Item>
+        </button>
       ))}
-    </ToggleGroup.Root>
+    </div>
   );
 }
 

@@ -1,7 +1,6 @@
 import { ExternalLink, Hourglass, Shuffle } from 'lucide-react';
-import type { ReactNode } from 'react';
 import { isTerminal, type JobState, type TestState } from 'runcast-client';
-import { hrefOfRun } from './route.ts';
+import { ErrorText } from './error-text.tsx';
 import { StatusLabel } from './status.tsx';
 import { took, useNow, words } from './time.ts';
 
@@ -11,15 +10,12 @@ type Execution = JobState | TestState;
 const GIVEN_UP = 'nothing was heard of it for';
 
 /** What there is to say of an execution's life, beside its status; nothing where it was an ordinary one. */
-export function Marks({ state, children }: { state: Execution; children?: ReactNode }) {
+export function Marks({ state, withLabels = true }: { state: Execution; withLabels?: boolean }) {
   const error = state.kind === 'job' ? state.errorDetails : state.error;
   const isGivenUp = state.status === 'error' && error?.startsWith(GIVEN_UP);
   const shards = state.kind === 'job' ? state.shards : null;
-  const labels = Object.entries(state.labels ?? {});
-  const isPlain = state.attempt === 1 && !state.flaky && !state.stale && !isGivenUp && !shards;
-  if (isPlain && !labels.length && !children) return null;
   return (
-    <div className="flex flex-wrap items-center gap-1.5 text-xs">
+    <>
       {state.attempt > 1 && <span className="mark">{ordinal(state.attempt)} attempt</span>}
       {state.flaky && <Flaky />}
       {state.stale && !isTerminal(state.status) && <Silence since={state.occurredAt} />}
@@ -33,14 +29,17 @@ export function Marks({ state, children }: { state: Execution; children?: ReactN
           {shards.ended} of {shards.total} shards ended
         </span>
       )}
-      {labels.map(([key, value]) => (
-        <span key={key} className="mark max-w-full truncate" title={`${key}: ${value}`}>
-          <span className="text-quiet">{key}</span> {value}
-        </span>
-      ))}
-      {children}
-    </div>
+      {withLabels && <Labels state={state} />}
+    </>
   );
+}
+
+export function Labels({ state }: { state: Execution }) {
+  return Object.entries(state.labels ?? {}).map(([key, value]) => (
+    <span key={key} className="mark max-w-full truncate" title={`${key}: ${value}`}>
+      <span className="text-quiet">{key}</span> {value}
+    </span>
+  ));
 }
 
 function Flaky() {
@@ -58,7 +57,7 @@ function Flaky() {
 function Silence({ since }: { since: string | null }) {
   const now = useNow();
   return (
-    <span className="mark inline-flex items-center gap-1">
+    <span className="mark tint hue inline-flex items-center gap-1" data-status="error">
       <Hourglass size={12} aria-hidden />
       {since ? `nothing heard for ${silence(now - Date.parse(since))}` : 'nothing heard'}
     </span>
@@ -73,22 +72,22 @@ function silence(milliseconds: number): string {
 }
 
 /** How the attempts before this one ended, where there were any. */
-export function Attempts({ state }: { state: Execution }) {
+export function Attempts({ state, isOpen = false }: { state: Execution; isOpen?: boolean }) {
   if (!state.attempts.length) return null;
   return (
-    <details className="text-[13px]">
+    <details className="text-[13px]" open={isOpen}>
       <summary className="cursor-pointer text-quiet">
         {state.attempts.length === 1 ? 'The attempt before' : `${state.attempts.length} attempts before`}
       </summary>
-      <ol className="mt-1.5 grid gap-1.5">
+      <ol className="mt-2 grid gap-2.5 border-l-2 border-line pl-3">
         {state.attempts.map(({ attempt, status, durationMs, error }) => (
-          <li key={attempt} className="grid gap-x-3 sm:grid-cols-[auto_auto_minmax(0,1fr)]">
+          <li key={attempt} className="grid min-w-0 gap-1">
             <span className="flex gap-3">
               <span className="text-quiet">{ordinal(attempt)}</span>
               <StatusLabel status={status} />
               {durationMs !== null && <span className="text-quiet">{took(durationMs)}</span>}
             </span>
-            {error && <span className="min-w-0 break-words text-quiet sm:col-span-full">{error}</span>}
+            {error && <ErrorText text={error} />}
           </li>
         ))}
       </ol>
@@ -97,27 +96,19 @@ export function Attempts({ state }: { state: Execution }) {
 }
 
 /** Where it ran. Only what is a link on the web is one here: whoever sends updates chooses it. */
-export function RanAt({ url }: { url: string | null }) {
+export function RanAt({ url, isShort = false }: { url: string | null; isShort?: boolean }) {
   if (!url || !/^https?:\/\//i.test(url)) return null;
+  const text = url.replace(/^https?:\/\//i, '');
   return (
     <a
       href={url}
       target="_blank"
       rel="noopener noreferrer"
       title={url}
-      className="inline-flex max-w-full min-w-0 items-center gap-1 text-accent hover:underline"
+      className="link relative z-[1] inline-flex max-w-full min-w-0 items-center gap-1"
     >
-      <span className="truncate">{url.replace(/^https?:\/\//i, '')}</span>
+      <span className="truncate">{isShort ? text.split('/')[0] : text}</span>
       <ExternalLink size={12} aria-hidden className="shrink-0" />
-    </a>
-  );
-}
-
-/** The run that this one repeats. */
-export function RerunOf({ runId }: { runId: string }) {
-  return (
-    <a href={hrefOfRun(runId)} className="text-accent hover:underline">
-      {runId}
     </a>
   );
 }

@@ -1,7 +1,7 @@
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './app.tsx';
-import { Live } from './live.ts';
+import { Session } from './session.ts';
 import { loadSettings } from './settings.ts';
 import './style.css';
 import { restoreTheme } from './theme.ts';
@@ -10,10 +10,9 @@ restoreTheme();
 const root = createRoot(document.querySelector('#root') as HTMLElement);
 loadSettings().then(
   (settings) => {
-    const live = new Live(settings);
     root.render(
       <StrictMode>
-        <App live={live} />
+        <App session={new Session(settings)} />
       </StrictMode>,
     );
   },

@@ -1,45 +1,97 @@
 import { CircleAlert } from 'lucide-react';
+import { type ReactNode, useEffect, useState } from 'react';
 import type { RuncastError } from 'runcast-client';
-import type { Snapshot } from './live.ts';
+import { useConnection } from 'runcast-client/react';
+import { saidOf, useIsOffline } from './connection.tsx';
+import { useSession } from './session.ts';
 
-/** What went wrong for good, or for now, and what to do. */
-export function Notice({ snapshot }: { snapshot: Snapshot }) {
-  const { error, connection, isKnown } = snapshot;
-  const isAway = !error && connection === 'reconnecting';
+/** A break that is over so soon, nobody needs to read about, in milliseconds. */
+const SOON_MS = 700;
+
+/** What keeps the page from being up to date, for now or for good. */
+export function Notice() {
+  const { state, lastError } = useConnection();
+  const isOffline = useIsOffline() && state !== 'open';
+  const isAway = useLasting(isOffline || state === 'reconnecting', SOON_MS);
+  const isRefused = state === 'failed' && !!lastError;
   return (
-    <div className="mx-auto max-w-[1240px] px-4 sm:px-6">
-      {/* Always there: a live region that comes together with its text is not read out. */}
-      <div role="status">{isAway && <Text status="error">{away(isKnown)}</Text>}</div>
-      {error && (
-        <div role="alert">
-          <Text status="failed">{refusal(error)}</Text>
-        </div>
+    // Always there: a live region that comes together with its text is not read out.
+    <div role="status" className="mx-auto max-w-[1240px] px-4 sm:px-6">
+      {isAway && (
+        <Banner hue="error">
+          {isOffline
+            ? 'You are offline. What is shown is as it was; the stream goes on from there when the network is back.'
+            : 'The stream is interrupted. It comes back by itself, from where it stopped: nothing is lost.'}
+          {!isOffline && lastError && <span className="block text-quiet">{saidOf(lastError)}</span>}
+        </Banner>
+      )}
+      {isRefused && (
+        <Banner hue="failed">
+          <Refusal error={lastError} />
+        </Banner>
       )}
     </div>
   );
 }
 
-function Text({ status, children }: { status: 'failed' | 'error'; children: string }) {
+/** Whether that is so, and has been for long enough. */
+function useLasting(isSo: boolean, forMs: number): boolean {
+  const [hasLasted, setLasted] = useState(false);
+  useEffect(() => {
+    if (!isSo) return setLasted(false);
+    const timer = setTimeout(() => setLasted(true), forMs);
+    return () => clearTimeout(timer);
+  }, [isSo, forMs]);
+  return isSo && hasLasted;
+}
+
+export function Banner({ hue, children }: { hue: string; children: ReactNode }) {
   return (
-    <p
-      data-status={status}
-      className="hue-border mb-7 flex items-start gap-2.5 rounded-lg border px-3.5 py-2.5 text-sm"
+    <div
+      data-status={hue}
+      className="hue-border mt-4 flex items-start gap-2.5 rounded-lg border px-3.5 py-2.5 text-sm break-words"
     >
-      <CircleAlert size={16} aria-hidden className="hue mt-0.5 shrink-0" data-status={status} />
-      <span>{children}</span>
-    </p>
+      <CircleAlert size={16} aria-hidden className="hue mt-0.5 shrink-0" data-status={hue} />
+      <div className="min-w-0">{children}</div>
+    </div>
   );
 }
 
-function refusal({ status, message, problem }: RuncastError): string {
-  if (!problem) return `${message} The functions are not there: look at apiUrl in config.json, then reload.`;
-  if (status === 401) return `${message} Sign in again, then reload this page.`;
-  if (status === 404)
-    return `${message} Your token does not cover it: choose another project, or ask for access.`;
-  return `${message} Reload to try again; what is shown here no longer changes.`;
+/** Why the server does not serve it, and what to do. */
+export function Refusal({ error }: { error: Pick<RuncastError, 'status' | 'message'> }) {
+  const { signInUrl } = useSession().settings;
+  return (
+    <>
+      {saidOf(error)}{' '}
+      {error.status === 401 ? (
+        signInUrl ? (
+          <a href={signInUrl} className="link font-medium">
+            Sign in again
+          </a>
+        ) : (
+          'Sign in again, then reload this page.'
+        )
+      ) : error.status === 404 ? (
+        'Look whether the id is right; else your token does not cover it: choose another project above, or ask for access.'
+      ) : error.status ? (
+        'Reload to try again; what is shown here no longer changes.'
+      ) : (
+        'Look whether the functions are where config.json says.'
+      )}
+    </>
+  );
 }
 
-const away = (isKnown: boolean): string =>
-  isKnown
-    ? 'The stream is interrupted. It comes back by itself, from where it stopped: nothing is lost.'
-    : 'The functions do not answer yet. Trying again …';
+/** The same, where it stands in the place of what was asked for. */
+export function Refused({ error, retry }: { error: RuncastError; retry: () => void }) {
+  return (
+    <div role="alert" className="empty">
+      <p className="text-text">
+        <Refusal error={error} />
+      </p>
+      <button type="button" className="button mt-4" onClick={retry}>
+        Try again
+      </button>
+    </div>
+  );
+}

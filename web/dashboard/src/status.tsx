@@ -36,15 +36,24 @@ export const STATUSES = [
   'waiting',
 ] as const;
 
-export function StatusIcon({ status, size = 15 }: { status: Status; size?: number }) {
+export function StatusIcon({
+  status,
+  size = 15,
+  isStill = false,
+}: {
+  status: Status;
+  size?: number;
+  /** Whether it says what was, and not what is. */
+  isStill?: boolean;
+}) {
   // A server that is newer than this page may have another.
   const Icon = ICONS[status] ?? CircleQuestionMark;
   return (
     <Icon
       size={size}
-      strokeWidth={2.2}
+      strokeWidth={2.4}
       aria-hidden
-      className="hue shrink-0 self-center"
+      className={`hue shrink-0 self-center ${isStill ? 'still' : ''}`}
       data-status={status}
     />
   );
@@ -63,24 +72,35 @@ export function StatusLabel({ status }: { status: Status }) {
   );
 }
 
-/** How many tests stand where. */
-export function Counts({ tests, isTerse = false }: { tests: TestCounts | null; isTerse?: boolean }) {
+/** The same, larger, of what the whole page is about. */
+export function StatusPill({ status }: { status: Status }) {
+  return (
+    <span
+      className="hue tint inline-flex items-center gap-1.5 rounded-full py-1 pr-3 pl-2.5 text-sm font-semibold"
+      data-status={status}
+    >
+      <StatusIcon status={status} size={16} />
+      {status}
+    </span>
+  );
+}
+
+/** How many tests stand where, tersely. */
+export function Counts({ tests }: { tests: TestCounts | null }) {
   const counted = STATUSES.filter((status) => tests?.[status]);
   if (!tests || !counted.length) return null;
   return (
-    <ul aria-label="Tests" className="flex flex-wrap gap-x-3.5 gap-y-1 text-[13px]">
+    <ul aria-label="Tests" className="flex flex-wrap gap-x-2.5 text-xs">
       {counted.map((status) => (
         <li key={status} title={`${tests[status]} ${status}`} className="inline-flex items-baseline gap-1">
-          <StatusIcon status={status} size={14} />
-          <span>{tests[status]}</span>
-          <span className={isTerse ? 'sr-only' : 'text-quiet'}>{status}</span>
+          <StatusIcon status={status} size={12} isStill />
+          <span>{tests[status]}</span> <span className="sr-only">{status}</span>
         </li>
       ))}
       {tests.flaky > 0 && (
         <li title={`${tests.flaky} of them flaky`} className="inline-flex items-baseline gap-1">
-          <Shuffle size={14} aria-hidden className="hue self-center" data-status="flaky" />
-          <span>{tests.flaky}</span>
-          <span className={isTerse ? 'sr-only' : 'text-quiet'}>flaky</span>
+          <Shuffle size={12} aria-hidden className="hue self-center" data-status="flaky" />
+          <span>{tests.flaky}</span> <span className="sr-only">flaky</span>
         </li>
       )}
     </ul>

@@ -1,112 +1,246 @@
-import { useMemo } from 'react';
-import { isTerminal, type JobState, type TestState } from 'runcast-client';
+import { ChevronDown, ChevronRight, Crosshair } from 'lucide-react';
+import { memo, useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { isTerminal, type RunSnapshot, type TestState } from 'runcast-client';
+import { arrange, type Grouping, type Item } from './arrange.ts';
 import { Duration } from './duration.tsx';
-import { Attempts, Marks, RanAt } from './life.tsx';
-import { Empty, Panel } from './panel.tsx';
-import { StatusLabel } from './status.tsx';
+import { ErrorText } from './error-text.tsx';
+import { type Choice, Choices, SearchField } from './filters.tsx';
+import { Marks } from './life.tsx';
+import { Empty } from './panel.tsx';
+import { hrefOfTest } from './route.ts';
+import { countsOf, placeOf, STANDINGS, standingOf, titleOf, WORDS } from './standing.ts';
+import { StatusIcon } from './status.tsx';
+import { VirtualList } from './virtual-list.tsx';
 
-/** The tests of a run, as far as this page has seen them. */
-export function Tests({ run, tests }: { run: JobState; tests: readonly TestState[] }) {
-  const { shown, isOwn } = useMemo(() => testsOf(run, tests), [run, tests]);
-  const total = run.tests?.total ?? 0;
-  return (
-    <Panel title="Tests" count={isOwn ? total : undefined}>
-      {shown.length ? (
-        <>
-          <ul
-            id="tests"
-            className="card scroller divide-y divide-line"
-            // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and a keyboard has to reach it
-            tabIndex={0}
-            aria-label="Tests of the run"
-          >
-            {shown.map((test) => (
-              <Test key={test.testId} test={test} runId={run.runId} />
-            ))}
-          </ul>
-          <p className="mt-2 text-xs text-quiet">{caption(isOwn, shown.length, total)}</p>
-        </>
-      ) : (
-        <Empty>
-          {total
-            ? `Its ${total} tests ended before this page began to watch: the counts above are complete, a list is not kept.`
-            : 'No test names this run.'}
-        </Empty>
-      )}
-    </Panel>
-  );
+const GROUPINGS: Choice[] = [
+  { value: 'status', word: 'Status' },
+  { value: 'file', word: 'File' },
+  { value: 'duration', word: 'Slowest' },
+];
+
+interface TestsProps {
+  snapshot: RunSnapshot;
+  query: URLSearchParams;
+  /** The one that is looked at beside the list. */
+  testId: string | undefined;
 }
 
-function Test({ test, runId }: { test: TestState; runId: string }) {
-  const at = [test.suite, test.file && [test.file, test.line].filter(Boolean).join(':')].filter(Boolean);
+/** The tests of a run, what went wrong first. */
+export function Tests({ snapshot, query, testId }: TestsProps) {
+  const { run, tests, isLoading } = snapshot;
+  const [closed, setClosed] = useState<ReadonlySet<string>>(new Set());
+  const counts = countsOf(run.tests);
+  const standing = STANDINGS.find((each) => each === query.get('status'));
+  const grouping = (GROUPINGS.find(({ value }) => value === query.get('group'))?.value ??
+    'status') as Grouping;
+  const search = query.get('q') ?? '';
+  const items = useMemo(
+    () => arrange(tests.values(), { grouping, standing, search, closed }),
+    [tests, grouping, standing, search, closed],
+  );
+  const toggle = useCallback((key: string) => {
+    setClosed((before) => {
+      const after = new Set(before);
+      if (!after.delete(key)) after.add(key);
+      return after;
+    });
+  }, []);
+  const { isFollowing, follow, followed } = useFollowing(snapshot);
+  const choices: Choice[] = [
+    { value: '', word: 'All', count: run.tests?.total ?? tests.size },
+    ...STANDINGS.filter((each) => counts[each] || each === standing).map((each) => ({
+      value: each,
+      word: WORDS[each],
+      count: counts[each],
+      hue: each,
+    })),
+  ];
   return (
-    <li
-      className={`grid grid-cols-[minmax(0,1fr)_auto_auto] items-baseline gap-x-3 px-4 py-2.5 ${test.stale ? 'stale' : ''}`}
-    >
-      <span
-        className="truncate text-sm font-medium"
-        title={test.name ? `${test.name} (${test.testId})` : test.testId}
-      >
-        {test.name ?? shortened(test.testId, runId)}
-      </span>
-      <Duration state={test} />
-      <StatusLabel status={test.status} />
-      <div className="col-span-full grid gap-1 empty:hidden">
-        {at.length > 0 && <span className="text-[13px] break-words text-quiet">{at.join(' · ')}</span>}
-        {test.error && <span className="text-[13px] break-words text-quiet">{test.error}</span>}
-        <Marks state={test} />
-        <Attempts state={test} />
-        {test.url && (
-          <span className="flex min-w-0 text-[13px]">
-            <RanAt url={test.url} />
-          </span>
+    <section aria-label="Tests" className="grid min-w-0 gap-3">
+      <div className="flex flex-wrap items-center gap-x-4 gap-y-2">
+        <Choices name="status" label="Status" chosen={standing ?? ''} choices={choices} />
+        <span className="flex flex-wrap items-center gap-2 text-[13px] text-quiet">
+          Group <Choices name="group" label="Group by" chosen={grouping} choices={GROUPINGS} />
+        </span>
+        <SearchField value={search} label="Search tests" />
+        {!isTerminal(run.status) && (
+          <button type="button" className="choice" aria-pressed={isFollowing} onClick={follow}>
+            <Crosshair size={14} aria-hidden /> Follow failures
+          </button>
         )}
       </div>
-    </li>
+      {isLoading && (
+        <p className="text-[13px] text-quiet" role="status">
+          Loading {tests.size.toLocaleString('en')}
+          {run.tests ? ` of ${run.tests.total.toLocaleString('en')}` : ''} tests …
+        </p>
+      )}
+      {items.length > 0 ? (
+        <div className="card overflow-hidden">
+          <VirtualList
+            id="tests"
+            label="Tests of the run"
+            items={items}
+            keyOf={keyOf}
+            heightOf={heightOf}
+            shown={followed}
+          >
+            {(item) =>
+              item.kind === 'group' ? (
+                <Group item={item} toggle={toggle} />
+              ) : (
+                <Row
+                  test={item.test}
+                  href={hrefOfTest(run.runId, item.test.testId, query)}
+                  isShown={item.test.testId === testId}
+                  isNew={item.test.testId === followed?.key}
+                  withFile={grouping !== 'file'}
+                />
+              )
+            }
+          </VirtualList>
+        </div>
+      ) : (
+        !isLoading && <NoTests snapshot={snapshot} isFiltered={!!standing || !!search} />
+      )}
+    </section>
   );
 }
 
-/** Without the run's id, where it is named after it. */
-const shortened = (testId: string, runId: string): string =>
-  /^[-_]./.test(testId.slice(runId.length)) && testId.startsWith(runId)
-    ? testId.slice(runId.length + 1)
-    : testId;
+const keyOf = ({ key }: Item): string => key;
 
-/**
- * Those that name the run, as servers since 0.2 tell, or are called after it (`<runId>-…`); where there are none, the
- * project's tests of the same time are shown, and said to be just that.
- */
-function testsOf(run: JobState, tests: readonly TestState[]): { shown: TestState[]; isOwn: boolean } {
-  const namesIt = ({ runId, testId }: TestState) =>
-    runId ? runId === run.runId : testId.startsWith(`${run.runId}-`);
-  const named = tests.filter(namesIt);
-  if (named.length) return { shown: named.sort(byStanding), isOwn: true };
-  if (!run.tests?.total) return { shown: [], isOwn: false };
-  const [from, to] = [run.startedAt ?? '', run.completedAt ?? '9'];
-  const meanwhile = tests.filter(
-    ({ startedAt, completedAt }) => (startedAt ?? to) <= to && (completedAt ?? '9') >= from,
+const heightOf = (item: Item): number => {
+  if (item.kind === 'group') return 37;
+  return item.standing === 'failed' ? 120 : item.test.file || item.test.suite ? 57 : 41;
+};
+
+function NoTests({ snapshot: { run, tests }, isFiltered }: { snapshot: RunSnapshot; isFiltered: boolean }) {
+  if (isFiltered && tests.size) {
+    return (
+      <Empty>
+        <p>None of {tests.size.toLocaleString('en')} tests is like that.</p>
+        <a href={`#/runs/${run.runId}`} className="button mt-3">
+          Show all
+        </a>
+      </Empty>
+    );
+  }
+  return (
+    <Empty>
+      {isTerminal(run.status)
+        ? 'No test named this run.'
+        : 'No test names this run yet. They appear here as they are reported.'}
+    </Empty>
   );
-  return { shown: meanwhile.sort(byStanding), isOwn: false };
 }
 
-/** What runs first, then what went wrong, what waits, and the rest. */
-const STANDING = [
-  'running',
-  'failed',
-  'error',
-  'flaky',
-  'waiting',
-  'cancelled',
-  'skipped',
-  'completed',
-  'passed',
-];
-const standing = ({ status, flaky }: TestState): number =>
-  STANDING.indexOf(flaky && isTerminal(status) ? 'flaky' : status);
-const byStanding = (a: TestState, b: TestState): number =>
-  standing(a) - standing(b) || (b.startedAt ?? '').localeCompare(a.startedAt ?? '');
+const Group = memo(function Group({
+  item,
+  toggle,
+}: {
+  item: Item & { kind: 'group' };
+  toggle: (key: string) => void;
+}) {
+  const { key, title, hue, count, failed, isOpen } = item;
+  const Chevron = isOpen ? ChevronDown : ChevronRight;
+  return (
+    <h3>
+      <button
+        type="button"
+        aria-expanded={isOpen}
+        onClick={() => toggle(key)}
+        className="group row flex w-full items-center gap-2 border-b border-line bg-track/50 px-3 py-2 text-left text-[13px] font-semibold"
+      >
+        <Chevron size={14} aria-hidden className="shrink-0 text-quiet" />
+        <span className="dot" data-status={hue} aria-hidden />
+        <span className="min-w-0 truncate">{title}</span>
+        <span className="font-normal text-quiet">{count.toLocaleString('en')}</span>
+        {failed > 0 && failed < count && (
+          <span className="hue ml-auto font-medium" data-status="failed">
+            {failed} failed
+          </span>
+        )}
+      </button>
+    </h3>
+  );
+}, isSameGroup);
 
-function caption(isOwn: boolean, shown: number, total: number): string {
-  if (!isOwn) return `The project’s tests of the same time; ${total} of them are this run’s.`;
-  return shown < total ? `${shown} of ${total}: those that this page has seen.` : '';
+function isSameGroup(
+  { item: one }: { item: Item & { kind: 'group' } },
+  { item: other }: { item: Item & { kind: 'group' } },
+): boolean {
+  return (
+    one.key === other.key &&
+    one.count === other.count &&
+    one.failed === other.failed &&
+    one.hue === other.hue &&
+    one.isOpen === other.isOpen
+  );
+}
+
+const Row = memo(function Row(props: {
+  test: TestState;
+  href: string;
+  isShown: boolean;
+  isNew: boolean;
+  withFile: boolean;
+}) {
+  const { test, href, isShown, isNew, withFile } = props;
+  const at = [test.suite, withFile && placeOf(test)].filter(Boolean).join(' · ');
+  const isFailed = standingOf(test) === 'failed';
+  const lastError = isFailed ? test.error : (test.attempts.findLast(({ error }) => error)?.error ?? null);
+  return (
+    <article
+      data-test={test.testId}
+      data-state={test.status}
+      className={`row relative grid grid-cols-[16px_minmax(0,1fr)_auto] items-baseline gap-x-2.5 border-b border-line px-3.5 py-2.5 ${test.stale ? 'stale' : ''} ${isShown ? 'shown' : ''} ${isNew ? 'flash' : ''}`}
+    >
+      <StatusIcon status={test.status} />
+      <div className="min-w-0">
+        <div className="flex flex-wrap items-center gap-x-2 gap-y-1 text-xs">
+          <a
+            href={href}
+            aria-current={isShown ? 'true' : undefined}
+            className="cover min-w-0 truncate text-sm leading-snug font-medium"
+          >
+            {titleOf(test)}
+            <span className="sr-only">, {test.status}</span>
+          </a>
+          <Marks state={test} />
+        </div>
+        {at && <p className="truncate text-xs text-quiet">{at}</p>}
+        {lastError && (isFailed || test.status !== 'passed') && (
+          <div className="mt-1.5">
+            <ErrorText text={lastError} isCut />
+          </div>
+        )}
+      </div>
+      <span className="text-[13px] text-quiet">
+        <Duration state={test} />
+      </span>
+    </article>
+  );
+});
+
+/** Whether the newest failure is scrolled to, whatever is read; which one that is. */
+function useFollowing({ run, tests, isLoading }: RunSnapshot) {
+  const [isFollowing, setFollowing] = useState(false);
+  const [followed, setFollowed] = useState<{ key: string }>();
+  const seen = useRef<Set<string>>(undefined);
+  const failed = (run.tests?.failed ?? 0) + (run.tests?.error ?? 0);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: only another number of failures brings one
+  useEffect(() => {
+    if (!isFollowing || isLoading) return;
+    const now = [...tests.values()].filter((test) => standingOf(test) === 'failed');
+    const newest = now.findLast(({ testId }) => !seen.current?.has(testId));
+    // What failed before is where one begins.
+    if (newest) setFollowed({ key: newest.testId });
+    seen.current = new Set(now.map(({ testId }) => testId));
+  }, [isFollowing, isLoading, failed]);
+  const follow = () => {
+    seen.current = undefined;
+    setFollowing((is) => !is);
+    setFollowed(undefined);
+  };
+  return { isFollowing, follow, followed };
 }
