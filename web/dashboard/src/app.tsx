@@ -11,7 +11,6 @@ import { ProjectPage } from './project-page.tsx';
 import { type Place, usePlace } from './route.ts';
 import { RunPage } from './run-page.tsx';
 import { type Session, SessionProvider } from './session.ts';
-import { ShortcutsButton } from './shortcuts.tsx';
 import { useTabTitle } from './tab-title.ts';
 import { useTheme } from './theme.ts';
 
@@ -64,7 +63,6 @@ function Frame({ session: { settings } }: { session: Session }) {
           page
         )}
       </main>
-      <ShortcutsButton />
       <Toaster
         theme={theme}
         position="bottom-left"

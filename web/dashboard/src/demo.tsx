@@ -32,7 +32,10 @@ export function Demo({ servers, projectId, hasActiveRuns }: DemoProps) {
   const postgres = useAction('Break Postgres', () => outage(session, projectId, 'postgres', hasActiveRuns));
   const isBroken = fault?.phase === 'away' || fault?.phase === 'counting';
   return (
-    <section aria-label="Try to break it" className="card grid grid-cols-2 items-center gap-2 px-3 py-2.5 sm:flex sm:flex-wrap">
+    <section
+      aria-label="Try to break it"
+      className="card grid grid-cols-2 items-center gap-2 px-3 py-2.5 sm:flex sm:flex-wrap"
+    >
       <span className="col-span-2 mr-1 text-[13px] font-medium">Try to break it</span>
       <DemoButton
         name="Start a scene"

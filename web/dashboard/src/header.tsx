@@ -4,6 +4,7 @@ import { ConnectionBadge } from './connection.tsx';
 import { Menu } from './menu.tsx';
 import { hrefOfProject, type Route } from './route.ts';
 import { useSession } from './session.ts';
+import { ShortcutsButton } from './shortcuts.tsx';
 import { setTheme, type Theme, useTheme } from './theme.ts';
 
 /** The name, the pages, how the stream does, and how the page looks. */
@@ -28,6 +29,7 @@ export function Header({ route, projectId }: { route: Route; projectId: string }
         </nav>
         <ConnectionBadge />
         <ThemeToggle />
+        <ShortcutsButton />
       </div>
     </header>
   );

@@ -45,8 +45,8 @@ export function History({ run, tests, query }: HistoryProps) {
           id="history"
           label="Events, the last one first"
           items={entries}
-          keyOf={({ firstSeq }) => String(firstSeq)}
-          heightOf={() => 32}
+          keyOf={keyOf}
+          heightOf={heightOf}
         >
           {(entry) => <Event entry={entry} named={namedIn(entry, turns)} query={query} />}
         </VirtualList>
@@ -54,6 +54,9 @@ export function History({ run, tests, query }: HistoryProps) {
     </section>
   );
 }
+
+const keyOf = ({ firstSeq }: Entry): string => String(firstSeq);
+const heightOf = (): number => 32;
 
 function Event({
   entry,

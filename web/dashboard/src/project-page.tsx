@@ -56,10 +56,7 @@ export function ProjectPage({ projectId, query }: { projectId: string; query: UR
       {error && !runs.length && <Refused error={error} retry={retry} />}
       {isLoading && !error && projectId && <Skeleton rows={5} />}
       {active.length > 0 && (
-        <Panel
-          title="In progress"
-          count={active.length}
-        >
+        <Panel title="In progress" count={active.length}>
           <Runs id="running" label="Runs in progress" runs={active} expected={expected} />
         </Panel>
       )}
@@ -103,18 +100,15 @@ function Runs(props: {
 }) {
   return (
     <div className="card overflow-hidden">
-      <VirtualList
-        id={props.id}
-        label={props.label}
-        items={props.runs}
-        keyOf={({ runId }) => runId}
-        heightOf={() => 70}
-      >
+      <VirtualList id={props.id} label={props.label} items={props.runs} keyOf={keyOf} heightOf={heightOf}>
         {(run) => <Row run={run} expectedMs={props.expected(run)} />}
       </VirtualList>
     </div>
   );
 }
+
+const keyOf = ({ runId }: JobState): string => runId;
+const heightOf = (): number => 70;
 
 /** A run as a row. */
 const Row = memo(function Row({ run, expectedMs }: { run: JobState; expectedMs: number | undefined }) {
@@ -123,7 +117,7 @@ const Row = memo(function Row({ run, expectedMs }: { run: JobState; expectedMs: 
   return (
     <article
       data-run={runId}
-      className={`row relative grid grid-cols-[18px_minmax(0,1fr)_auto] gap-x-3 gap-y-1.5 border-b border-line px-4 py-3 sm:grid-cols-[18px_minmax(0,1fr)_minmax(110px,190px)_116px] ${run.stale ? 'stale' : ''}`}
+      className={`row line relative grid grid-cols-[18px_minmax(0,1fr)_auto] gap-x-3 gap-y-1.5 px-4 py-3 sm:grid-cols-[18px_minmax(0,1fr)_minmax(110px,190px)_116px] ${run.stale ? 'stale' : ''}`}
     >
       <span className="pt-0.5">
         <StatusIcon status={status} size={17} />

@@ -1,5 +1,5 @@
 import { ArrowLeft } from 'lucide-react';
-import { type ReactNode, useEffect, useMemo } from 'react';
+import { memo, type ReactNode, useEffect, useMemo } from 'react';
 import { isTerminal, type JobState, type RunSnapshot } from 'runcast-client';
 import { useProjectRuns, useRun } from 'runcast-client/react';
 import { Ago } from './ago.tsx';
@@ -90,9 +90,9 @@ function titleOf(run: JobState): string {
   return `${total - waiting - running}/${total} · ${name}`;
 }
 
-function Head({ run, projectId }: { run: JobState; projectId: string }) {
+const Head = memo(function Head({ run, projectId }: { run: JobState; projectId: string }) {
   const expectedMs = useExpected(run, projectId);
-  const { status, tests, progress, errorDetails, artifactPaths } = run;
+  const { status, tests, progress, errorDetails } = run;
   const isOver = isTerminal(status);
   const facts: [string, ReactNode][] = [
     [isOver ? 'Took' : 'Runs for', <Duration key="duration" state={run} expectedMs={expectedMs} />],
@@ -152,11 +152,10 @@ function Head({ run, projectId }: { run: JobState; projectId: string }) {
         </div>
         {errorDetails && <ErrorText text={errorDetails} />}
         <Attempts state={run} />
-        {!!artifactPaths?.length && <Artifacts paths={artifactPaths} />}
       </div>
     </>
   );
-}
+});
 
 /** Counts that add up to what stands first. */
 function summaryOf(total: number, counts: ReturnType<typeof countsOf>): string {
@@ -179,9 +178,10 @@ const VIEWS = [
   { value: '', word: 'Tests' },
   { value: 'timeline', word: 'Timeline' },
   { value: 'history', word: 'History' },
+  { value: 'artifacts', word: 'Artifacts' },
 ];
 
-function Views({
+const Views = memo(function Views({
   snapshot,
   testId,
   query,
@@ -191,11 +191,17 @@ function Views({
   query: URLSearchParams;
 }) {
   const { run, tests } = snapshot;
-  const view = VIEWS.find(({ value }) => value === query.get('view'))?.value ?? '';
+  const artifacts = run.artifactPaths ?? [];
+  const counts: Record<string, number | undefined> = {
+    '': run.tests?.total,
+    artifacts: artifacts.length,
+  };
+  const views = VIEWS.filter(({ value }) => value !== 'artifacts' || artifacts.length);
+  const view = views.find(({ value }) => value === query.get('view'))?.value ?? '';
   return (
     <div className="grid min-w-0 gap-4">
       <nav aria-label="Views of the run" className="flex gap-5 border-b border-line text-sm">
-        {VIEWS.map(({ value, word }) => (
+        {views.map(({ value, word }) => (
           <a
             key={value}
             href={viewHref(run.runId, query, value)}
@@ -208,8 +214,8 @@ function Views({
             className="-mb-px border-b-2 border-transparent py-2 font-medium text-quiet hover:text-text aria-[current=page]:border-accent aria-[current=page]:text-text"
           >
             {word}
-            {!value && run.tests && (
-              <span className="ml-1.5 font-normal text-quiet">{run.tests.total.toLocaleString('en')}</span>
+            {counts[value] !== undefined && (
+              <span className="ml-1.5 font-normal text-quiet">{counts[value].toLocaleString('en')}</span>
             )}
           </a>
         ))}
@@ -217,6 +223,11 @@ function Views({
       <div className={testId ? 'beside' : 'grid min-w-0'}>
         <div className="min-w-0">
           {view === '' && <Tests snapshot={snapshot} query={query} testId={testId} />}
+          {(view === 'artifacts' || (view === '' && !run.tests)) && artifacts.length > 0 && (
+            <div className="mt-4 first:mt-0">
+              <Artifacts paths={artifacts} />
+            </div>
+          )}
           {view === 'timeline' && <Timeline snapshot={snapshot} query={query} />}
           {view === 'history' && <History run={run} tests={tests} query={query} />}
         </div>
@@ -224,7 +235,7 @@ function Views({
       </div>
     </div>
   );
-}
+});
 
 function viewHref(runId: string, query: URLSearchParams, view: string): string {
   const changed = new URLSearchParams(query);

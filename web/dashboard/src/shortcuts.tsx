@@ -30,7 +30,7 @@ export function ShortcutsButton() {
         aria-label="Keys"
         title="Keys (?)"
         onClick={open}
-        className="card fixed right-4 bottom-4 grid size-9 place-items-center text-quiet hover:text-text max-sm:hidden"
+        className="icon-button max-sm:hidden"
       >
         <Keyboard size={16} aria-hidden />
       </button>

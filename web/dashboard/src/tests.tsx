@@ -149,7 +149,7 @@ const Group = memo(function Group({
         type="button"
         aria-expanded={isOpen}
         onClick={() => toggle(key)}
-        className="group row flex w-full items-center gap-2 border-b border-line bg-track/50 px-3 py-2 text-left text-[13px] font-semibold"
+        className="group row line flex w-full items-center gap-2 bg-track/50 px-3 py-2 text-left text-[13px] font-semibold"
       >
         <Chevron size={14} aria-hidden className="shrink-0 text-quiet" />
         <span className="dot" data-status={hue} aria-hidden />
@@ -193,9 +193,11 @@ const Row = memo(function Row(props: {
     <article
       data-test={test.testId}
       data-state={test.status}
-      className={`row relative grid grid-cols-[16px_minmax(0,1fr)_auto] items-baseline gap-x-2.5 border-b border-line px-3.5 py-2.5 ${test.stale ? 'stale' : ''} ${isShown ? 'shown' : ''} ${isNew ? 'flash' : ''}`}
+      className={`row line relative grid grid-cols-[16px_minmax(0,1fr)_auto] gap-x-2.5 px-3.5 py-2.5 ${test.stale ? 'stale' : ''} ${isShown ? 'shown' : ''} ${isNew ? 'flash' : ''}`}
     >
-      <StatusIcon status={test.status} />
+      <span className="self-start pt-1">
+        <StatusIcon status={test.status} />
+      </span>
       <div className="min-w-0">
         <div className="flex flex-wrap items-center gap-x-2 gap-y-1 text-xs">
           <a

@@ -1,5 +1,5 @@
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
-import { type ReactNode, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { type ReactNode, useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { useListKeys } from './keys.ts';
 
 export interface VirtualListProps<T> {
@@ -29,10 +29,12 @@ export function VirtualList<T>({
 }: VirtualListProps<T>) {
   const list = useRef<HTMLUListElement>(null);
   const [scrollMargin, setScrollMargin] = useState(0);
+  // Another function has all measured anew.
+  const getItemKey = useCallback((index: number) => keyOf(items[index] as T), [items, keyOf]);
   const virtualizer = useWindowVirtualizer({
     count: items.length,
     estimateSize: (index) => heightOf(items[index] as T),
-    getItemKey: (index) => keyOf(items[index] as T),
+    getItemKey,
     overscan: 10,
     scrollMargin,
     // The header covers it.
@@ -51,7 +53,7 @@ export function VirtualList<T>({
     return () => resized.disconnect();
   }, []);
 
-  useSteadyScroll(virtualizer, items, keyOf, list);
+  useSteadyScroll(virtualizer, items, keyOf, scrollMargin);
   useListKeys(list, items.length, (index) => virtualizer.scrollToIndex(index, { align: 'auto' }));
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: it is scrolled to once, wherever it goes then
@@ -88,6 +90,7 @@ export function VirtualList<T>({
 interface Measured {
   getVirtualItems(): { key: React.Key; start: number }[];
   measurementsCache: { start: number }[];
+  scrollOffset: number | null;
 }
 
 /** Who reads in the middle of a list goes on reading, whatever is put in above. */
@@ -95,11 +98,12 @@ function useSteadyScroll<T>(
   virtualizer: Measured,
   items: readonly T[],
   keyOf: (item: T) => string,
-  list: React.RefObject<HTMLElement | null>,
+  scrollMargin: number,
 ): void {
   const before = useRef<{ items: readonly T[]; starts: Map<React.Key, number> }>(undefined);
   useLayoutEffect(() => {
-    const isRead = (list.current?.getBoundingClientRect().top ?? 0) < 0;
+    const scrolled = virtualizer.scrollOffset ?? 0;
+    const isRead = scrolled > scrollMargin;
     const moves: number[] = [];
     if (isRead && before.current && before.current.items !== items) {
       const { starts } = before.current;
@@ -112,7 +116,7 @@ function useSteadyScroll<T>(
     }
     const move = moves.sort((one, other) => one - other)[Math.floor(moves.length / 2)];
     if (move) scrollBy(0, move);
-    const seen = virtualizer.getVirtualItems().filter(({ start }) => start >= scrollY - (move ?? 0));
+    const seen = virtualizer.getVirtualItems().filter(({ start }) => start >= scrolled);
     before.current = { items, starts: new Map(seen.map(({ key, start }) => [key, start])) };
   });
 }
