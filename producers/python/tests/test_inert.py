@@ -48,6 +48,8 @@ def test_a_child_that_a_test_forks_says_nothing(project: Project, viewer: Viewer
     assert result.code == 0, result.output
     run = viewer.ended()
     assert (run.state["status"], run.counts()) == ("passed", {"total": 1, "passed": 1})
+    # Nor does it keep what it was given with its parent's memory.
+    assert not project.spool.exists()
 
 
 def test_under_runcast_run_the_end_is_not_its_own(project: Project, viewer: Viewer) -> None:
