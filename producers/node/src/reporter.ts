@@ -88,7 +88,7 @@ class Sending implements Reporter {
     this.#spool = new Spool(options.spool, target.url, target.project);
     this.#delivery = new Delivery(target, (why, failures) => {
       this.#trouble = why;
-      if (failures >= TOLD_AFTER) this.#tell(why);
+      if (failures >= TOLD_AFTER && !this.#isClosed) this.#tell(why);
     });
     process.on('beforeExit', this.#onBeforeExit);
     // Before others that leave at once, as Vitest's does.
@@ -106,17 +106,15 @@ class Sending implements Reporter {
   send(update: Update): void {
     if (this.#isClosed) return;
     try {
-      const { eventId = `${this.#eventIds}-${++this.#eventCount}`, error, errorDetails, ...fields } = update;
-      const json = JSON.stringify({
-        // First of all: by it, a file of updates is known.
-        eventId,
-        projectId: this.#target.project,
-        occurredAt: Date.now(),
-        ...fields,
-        ...(error && { error: clip(error) }),
-        ...(errorDetails && { errorDetails: clip(errorDetails) }),
-      });
-      if (Buffer.byteLength(json) > MAX_UPDATE_BYTES) this.#lost += 1;
+      // The eventId first of all: by it, a file of updates is known.
+      const full: Update = { eventId: '', projectId: this.#target.project, ...update };
+      full.eventId ||= `${this.#eventIds}-${++this.#eventCount}`;
+      full.occurredAt ??= Date.now();
+      if (full.error) full.error = clip(full.error);
+      if (full.errorDetails) full.errorDetails = clip(full.errorDetails);
+      const json = JSON.stringify(full);
+      // A character has three bytes at most.
+      if (json.length > MAX_UPDATE_BYTES / 3 && Buffer.byteLength(json) > MAX_UPDATE_BYTES) this.#lost += 1;
       else this.#queue.push(json, isDroppable(update));
     } catch {
       // What is no JSON.
@@ -222,16 +220,16 @@ class Sending implements Reporter {
     const left = [...this.#sending, ...this.#queue.takeAll()];
     this.#sending = [];
     const { refused, lost } = this.counts;
-    if (refused > 0) say(`${refused} updates were refused: ${this.#refusal}`);
-    if (lost > 0) say(`${lost} updates are lost: there was no room for them`);
+    if (refused > 0) say(`the server refused ${updates(refused)}: ${this.#refusal}`);
+    if (lost > 0) say(`lost ${updates(lost)}: too large, or there was no room`);
     if (left.length === 0) return;
     const why = this.#trouble ?? 'the process has ended before';
     try {
       const file = path.relative('', this.#spool.write(left));
       if (sendsFirst && sendFile(file, this.#target, this.#delivery.token, this.#closeTimeoutMs)) return;
-      say(`${left.length} updates could not be sent (${why}): the next run sends ${file}, or runcast import`);
+      say(`could not send ${updates(left.length)} (${why}): the next run does, or runcast import ${file}`);
     } catch (error) {
-      say(`${left.length} updates could not be sent (${why}), nor kept: ${lineOf(error)}`);
+      say(`could not send ${updates(left.length)} (${why}), nor keep them: ${lineOf(error)}`);
     }
   }
 }
@@ -258,6 +256,10 @@ export async function within(ms: number, work: Promise<void>): Promise<void> {
   });
   await Promise.race([work, end]);
   clearTimeout(timer);
+}
+
+function updates(count: number): string {
+  return count === 1 ? '1 update' : `${count} updates`;
 }
 
 /** A line for people, beside the tool's own output. */

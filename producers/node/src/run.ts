@@ -60,14 +60,10 @@ export class TestRun {
     this.#total = total;
     if (!this.#reporter.isOn || !this.#isOurs) return;
     say(`watch this run at ${this.#reporter.pageOf(this.id)}`);
-    const { jobId, name, url, labels, rerunOf } = this.#identity;
-    const facts = { jobId, name, url, rerunOf, ...(Object.keys(labels).length > 0 && { labels }) };
-    this.#send({
-      ...defined(facts),
-      status: 'running',
-      timeoutSeconds: TIMEOUT_SECONDS,
-      ...this.#progress(),
-    });
+    const { jobId, name, url, rerunOf } = this.#identity;
+    const facts = { jobId, name, url, rerunOf, labels: someOf(this.#identity.labels) };
+    const progress = this.#progress();
+    this.#send({ ...facts, status: 'running', timeoutSeconds: TIMEOUT_SECONDS, progress });
     this.#alive = setInterval(() => this.#send({ alive: true }), ALIVE_EVERY_MS).unref();
     process.prependListener('exit', this.#onExit);
   }
@@ -79,16 +75,9 @@ export class TestRun {
 
   /** A test, named by all that makes it another than the others of this run. */
   test(key: readonly string[], facts: TestFacts): ReportedTest {
-    const labels = { ...this.#identity.labels, ...facts.labels };
-    const { name, suite, file, line } = facts;
-    return new ReportedTest(this, {
-      kind: 'test',
-      id: hash([this.id, ...key]),
-      runId: this.id,
-      name,
-      ...defined({ suite, file, line }),
-      ...(Object.keys(labels).length > 0 && { labels }),
-    });
+    const labels = someOf({ ...this.#identity.labels, ...facts.labels });
+    const id = hash([this.id, ...key]);
+    return new ReportedTest(this, { kind: 'test', id, runId: this.id, ...facts, labels });
   }
 
   /** Something went wrong outside of any test. */
@@ -111,9 +100,9 @@ export class TestRun {
     const artifactPaths = [...this.#artifacts];
     this.#send({
       status,
-      ...this.#progress(),
-      ...(this.#details && { errorDetails: this.#details }),
-      ...(artifactPaths.length > 0 && { artifactPaths }),
+      progress: this.#progress(),
+      errorDetails: this.#details || undefined,
+      artifactPaths: artifactPaths.length > 0 ? artifactPaths : undefined,
     });
   }
 
@@ -123,7 +112,7 @@ export class TestRun {
     if (update.status === 'running' || update.willRetry) return;
     this.#completed += 1;
     if (!this.#isOurs || Date.now() < this.#progressAt + PROGRESS_EVERY_MS) return;
-    this.#send({ status: 'running', ...this.#progress() });
+    this.#send({ status: 'running', progress: this.#progress() });
   }
 
   /** Tells the end of a run whose tool leaves before it: it was asked to, by a signal, or has crashed. */
@@ -136,12 +125,12 @@ export class TestRun {
   #progress() {
     this.#progressAt = Date.now();
     const total = Math.max(this.#total, this.#completed);
-    return total > 0 ? { progress: { completed: this.#completed, total } } : {};
+    return total > 0 ? { completed: this.#completed, total } : undefined;
   }
 
   #send(update: Omit<Update, 'kind' | 'id'>): void {
     const { shard } = this.#identity;
-    this.#reporter.send({ kind: 'job', id: this.id, ...defined({ shard }), ...update });
+    this.#reporter.send({ kind: 'job', id: this.id, shard, ...update });
   }
 }
 
@@ -157,19 +146,22 @@ export class ReportedTest {
   }
 
   running(attempt: number, startedAt?: number): void {
-    const times = startedAt === undefined ? {} : { startedAt, occurredAt: startedAt };
-    this.#run.tell({ ...this.#facts, status: 'running', attempt, ...times });
+    this.#run.tell({ ...this.#facts, status: 'running', attempt, startedAt, occurredAt: startedAt });
   }
 
-  ended({ willRetry, ...ended }: Ended): void {
-    const { startedAt, durationMs } = ended;
-    const completedAt =
-      startedAt === undefined || durationMs === undefined ? undefined : Math.round(startedAt + durationMs);
+  ended({ attempt, status, willRetry, startedAt, durationMs, error, reportPath }: Ended): void {
+    const isTimed = startedAt !== undefined && durationMs !== undefined;
+    const completedAt = isTimed ? startedAt + durationMs : undefined;
+    const times = { startedAt, completedAt, occurredAt: completedAt, durationMs };
     this.#run.tell({
       ...this.#facts,
-      ...defined({ ...ended, completedAt, occurredAt: completedAt }),
-      ...(willRetry && { willRetry: true as const }),
-    } as Update);
+      status,
+      attempt,
+      ...times,
+      error,
+      reportPath,
+      willRetry: willRetry ? true : undefined,
+    });
   }
 }
 
@@ -178,8 +170,6 @@ export function fileOf(file: string): string {
   return path.relative('', file).split(path.sep).join('/');
 }
 
-function defined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
+function someOf(labels: Record<string, string>): Record<string, string> | undefined {
+  return Object.keys(labels).length > 0 ? labels : undefined;
 }

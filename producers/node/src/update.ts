@@ -12,42 +12,42 @@ export type Status =
 /** What a producer says of an execution; docs/events.md of Runcast has every field. */
 export interface Update {
   /** The same one twice, for one execution, is one event. One is made where it is absent. */
-  eventId?: string;
+  eventId?: string | undefined;
   kind: 'test' | 'job';
   /** 1 to 128 of `A-Z a-z 0-9 _ -`. */
   id: string;
-  projectId?: string;
-  status?: Status;
+  projectId?: string | undefined;
+  status?: Status | undefined;
   /** Instead of a status: that it lives. */
-  alive?: true;
+  alive?: true | undefined;
   /** Milliseconds since 1970, as all times are; now, where absent. */
-  occurredAt?: number;
-  startedAt?: number;
-  completedAt?: number;
-  durationMs?: number;
+  occurredAt?: number | undefined;
+  startedAt?: number | undefined;
+  completedAt?: number | undefined;
+  durationMs?: number | undefined;
   /** Which try it is, from 1. */
-  attempt?: number;
+  attempt?: number | undefined;
   /** Beside a terminal status: another attempt follows. */
-  willRetry?: true;
+  willRetry?: true | undefined;
   /** For how long it may be silent, in seconds. */
-  timeoutSeconds?: number;
-  name?: string;
-  url?: string;
-  labels?: Record<string, string>;
-  progress?: { completed: number; total?: number; message?: string };
+  timeoutSeconds?: number | undefined;
+  name?: string | undefined;
+  url?: string | undefined;
+  labels?: Record<string, string> | undefined;
+  progress?: { completed: number; total?: number; message?: string } | undefined;
   /** A test's: the run that it is part of, where it stands, and what went wrong. */
-  runId?: string;
-  suite?: string;
-  file?: string;
-  line?: number;
-  reportPath?: string;
-  error?: string;
+  runId?: string | undefined;
+  suite?: string | undefined;
+  file?: string | undefined;
+  line?: number | undefined;
+  reportPath?: string | undefined;
+  error?: string | undefined;
   /** A run's. */
-  jobId?: string;
-  errorDetails?: string;
-  artifactPaths?: string[];
-  rerunOf?: string;
-  shard?: Shard;
+  jobId?: string | undefined;
+  errorDetails?: string | undefined;
+  artifactPaths?: string[] | undefined;
+  rerunOf?: string | undefined;
+  shard?: Shard | undefined;
 }
 
 /** Which part of a run this is, from 1, and of how many. */

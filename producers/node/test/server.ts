@@ -7,12 +7,12 @@ export type Deed = 'pass' | 'hang' | 'reset' | { status: number; retryAfter?: st
 
 /** A server in front of the stack that does with the n-th request (from 1) as it is told. Returns its address. */
 export async function serverThat(
-  does: (count: number) => Deed,
+  does: (count: number, request: http.IncomingMessage) => Deed,
 ): Promise<{ url: string; requests: number[] }> {
   const requests: number[] = [];
   const server = http.createServer((request, response) => {
     requests.push(Date.now());
-    const deed = does(requests.length);
+    const deed = does(requests.length, request);
     if (deed === 'reset') request.socket.destroy();
     else if (deed === 'pass') passOn(request, response);
     else if (deed !== 'hang') {

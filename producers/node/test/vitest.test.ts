@@ -1,6 +1,9 @@
+import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { promisify } from 'node:util';
+import { describe, expect, inject, test } from 'vitest';
+import { RUNCAST } from './stack.ts';
 import { projectOf, reporting, run } from './tool.ts';
 import { expectEachOnceInOrder, type State, Viewer } from './viewer.ts';
 
@@ -111,6 +114,53 @@ test('eight shards at once are one run', async () => {
   });
   const ends = viewer.states.filter(({ kind, status }) => kind === 'job' && status !== 'running');
   expect(ends.map(({ status }) => status)).toEqual(['failed']);
+  viewer.close();
+});
+
+test('in watch mode each run again is a run of its own', async () => {
+  const folder = projectOf('shards');
+  const viewer = await Viewer.of('watched');
+  let interrupt = (_: NodeJS.Signals) => {};
+  const watching = run(
+    folder,
+    ['vitest/vitest.mjs', '--watch', 'part1', 'part2'],
+    reporting('watched', 'w'),
+    (kill) => {
+      interrupt = kill;
+    },
+  );
+  expect(await viewer.end('w')).toMatchObject({ status: 'passed', tests: { total: 4, passed: 4 } });
+  fs.appendFileSync(path.join(folder, 'part1.test.ts'), "\ntest('passes, as well', () => {});\n");
+  expect(await viewer.end('w-2')).toMatchObject({
+    status: 'passed',
+    rerunOf: 'w',
+    tests: { total: 3, passed: 3 },
+  });
+  interrupt('SIGINT');
+  const { said } = await watching;
+  expect(said.map((line) => line.split('/').at(-1))).toEqual(['w', 'w-2']);
+  viewer.close();
+});
+
+test('within `runcast run` it is the run of that, which ends it', async () => {
+  const folder = projectOf('shards');
+  // Who has no token is given one, for this project.
+  const viewer = await Viewer.of('demo');
+  const { PATH = '', HOME = '' } = process.env;
+  const env = { PATH, HOME, RUNCAST_URL: inject('stack').url, RUNCAST_RUN_ID: 'within' };
+  const vitest = [process.execPath, 'node_modules/vitest/vitest.mjs', 'run', 'part1', 'part5'];
+  const options = { cwd: folder, env };
+  const failed = await promisify(execFile)(RUNCAST, ['run', '--', ...vitest], options).catch(
+    (error) => error,
+  );
+  expect(failed).toMatchObject({ code: 1 });
+  expect(failed.stderr.match(/watch this run/g)).toHaveLength(1);
+  const end = await viewer.end('within');
+  expect(end).toMatchObject({
+    status: 'failed',
+    errorDetails: 'exit code 1',
+    tests: { total: 4, passed: 3, failed: 1 },
+  });
   viewer.close();
 });
 
