@@ -28,7 +28,6 @@ export function createClient({
   fetch,
   random = Math.random,
 }: ClientOptions = {}): Client {
-  const page = globalThis;
   const settings: StreamSettings = {
     url: url.replace(/\/+$/, ''),
     token: createToken(token),
@@ -36,8 +35,8 @@ export function createClient({
     fetch,
     random,
     beacon(to) {
-      if (fetch || !page.navigator?.sendBeacon?.(to)) {
-        (fetch ?? page.fetch)(to, { method: 'POST', keepalive: true }).catch(() => {});
+      if (fetch || !globalThis.navigator?.sendBeacon?.(to)) {
+        (fetch ?? globalThis.fetch)(to, { method: 'POST', keepalive: true }).catch(() => {});
       }
     },
   };
@@ -51,6 +50,8 @@ export function createClient({
   let told: TopicUpdate[] = [];
   /** What the other tabs want, where this one leads. */
   const wants = new Map<string, string[]>();
+  /** Of which topics the tab that leads has told this one what there is. */
+  const granted = new Set<string>();
   /** This tab, among the others. */
   let id: string | undefined;
   /** There is one where this tab leads, or works alone. */
@@ -114,6 +115,7 @@ export function createClient({
     if (!topic || isOver(topic)) {
       topic = createTopic(key);
       topics.set(key, topic);
+      granted.delete(key);
     }
     return topic;
   };
@@ -131,6 +133,7 @@ export function createClient({
   };
 
   const lead = () => {
+    granted.clear();
     registry?.close();
     registry = createRegistry({
       settings,
@@ -184,7 +187,7 @@ export function createClient({
     }, PATIENCE_MS);
   };
 
-  const hear = ({ from, want, updates, connection: now, ask: isAsked, wake: isWoken }: Message) => {
+  const hear = ({ to, from, want, updates, connection: now, ask: isAsked, wake: isWoken }: Message) => {
     if (registry) {
       if (isWoken) {
         registry.wake();
@@ -197,7 +200,11 @@ export function createClient({
     if (!from && !isWoken) stopWaiting();
     if (isAsked) say(true);
     if (now) tell(now);
-    updates?.forEach(take);
+    updates?.forEach((update) => {
+      // What all are told is what has changed: it is of use to who has been told what there is.
+      if (to) granted.add(update.key);
+      if (granted.has(update.key)) take(update);
+    });
   };
 
   /** Another tab wants something: tells it what is known here, or learns from it where to go on. */
@@ -208,10 +215,8 @@ export function createClient({
         schedule();
       });
     }
-    wants.set(
-      from,
-      want.map(({ key }) => key),
-    );
+    const keys = want.map(({ key }) => key);
+    wants.set(from, keys);
     const updates = want.map(({ key, position, states }) => {
       const topic = topicOf(key);
       const { end, error } = topic;
@@ -230,7 +235,7 @@ export function createClient({
 
   /** Whose streams these are; `undefined` where they cannot be shared. */
   const subject = async (): Promise<string | undefined> => {
-    if (shareKey === false || !page.navigator?.locks || !page.BroadcastChannel) return undefined;
+    if (shareKey === false || !globalThis.navigator?.locks || !globalThis.BroadcastChannel) return undefined;
     return shareKey || settings.token.get().then(subjectOf, () => undefined);
   };
 
@@ -255,11 +260,8 @@ export function createClient({
       if (signal.aborted) return;
       if (!whose) return lead();
       id ??= Math.random().toString(36).slice(2);
-      tabs = joinTabs(`runcast ${settings.url} ${whose}`, id, {
-        onMessage: hear,
-        onLead: () => !signal.aborted && lead(),
-        onLost: follow,
-      });
+      const name = `runcast ${settings.url} ${whose}`;
+      tabs = joinTabs(name, id, hear, () => !signal.aborted && lead(), follow);
       schedule();
     });
     schedule();

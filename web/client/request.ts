@@ -49,7 +49,7 @@ export async function ask(
       credentials,
       signal,
     }).catch((error) => {
-      throw signal?.aborted ? error : new Error(`No answer from ${url || 'the server'}: ${textOf(error)}`);
+      throw signal?.aborted ? error : new Error(`No answer: ${textOf(error)}`);
     });
     if (response.status !== 401 || isRenewed || !(await token.drop(sent))) return [response, sent];
     await response.body?.cancel();

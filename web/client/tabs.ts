@@ -23,15 +23,6 @@ export interface Message {
   wake?: true;
 }
 
-/** Whom the tabs serve. */
-export interface TabsOwner {
-  onMessage(message: Message): void;
-  /** This tab leads. */
-  onLead(): void;
-  /** Another tab has taken the lead. */
-  onLost(): void;
-}
-
 export interface Tabs {
   post(message: Message): void;
   /** Calls back once that tab is gone. */
@@ -44,9 +35,15 @@ export interface Tabs {
 /**
  * The tabs of a browser that share their streams. The one that has the Web Lock leads: it holds the streams. A lock is
  * free again when its tab is gone, whatever way it went, and the next in line leads. Each tab also holds a lock of its
- * own, on which the leader waits to learn that it is gone.
+ * own, on which the leader waits to learn that it is gone. `onLead`: this tab leads; `onLost`: another one has taken the lead.
  */
-export function joinTabs(name: string, id: string, owner: TabsOwner): Tabs {
+export function joinTabs(
+  name: string,
+  id: string,
+  onMessage: (message: Message) => void,
+  onLead: () => void,
+  onLost: () => void,
+): Tabs {
   const leaving = new AbortController();
   const { signal } = leaving;
   const channel = new BroadcastChannel(name);
@@ -65,14 +62,14 @@ export function joinTabs(name: string, id: string, owner: TabsOwner): Tabs {
     let leads = false;
     const granted = () => {
       leads = true;
-      owner.onLead();
+      onLead();
       return left();
     };
     request(name, granted, steal).catch(({ name }: Error) => {
       if (signal.aborted) return;
       // In an opaque origin, as of a sandboxed frame, locks are refused: there this tab works alone.
-      if (name !== 'AbortError') return owner.onLead();
-      if (leads) owner.onLost();
+      if (name !== 'AbortError') return onLead();
+      if (leads) onLost();
       // One that has stolen still stands in line.
       if (!steal) lead();
     });
@@ -83,7 +80,7 @@ export function joinTabs(name: string, id: string, owner: TabsOwner): Tabs {
   };
 
   channel.onmessage = ({ data }: MessageEvent<Message>) => {
-    if (!signal.aborted && (!data.to || data.to === id)) owner.onMessage(data);
+    if (!signal.aborted && (!data.to || data.to === id)) onMessage(data);
   };
   onceGone(id, left);
   lead();

@@ -23,9 +23,11 @@ export function createToken(source: TokenSource): Token {
 
   const renew = async () => {
     let timer: ReturnType<typeof setTimeout> | undefined;
+    // What throws at once must find it where it is kept.
+    await null;
     try {
       const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(reject, TIMEOUT_MS, `Nothing came for ${TIMEOUT_MS / 1000} s.`);
+        timer = setTimeout(reject, TIMEOUT_MS, 'Nothing came for 30 s.');
       });
       const got = await Promise.race([typeof source === 'function' ? source() : source, late]);
       failures = 0;

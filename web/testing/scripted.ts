@@ -1,4 +1,12 @@
-import type { EndReason, ExecutionState, JobState, QueueStats, TestState } from '../client/index.ts';
+import type {
+  EndReason,
+  ExecutionState,
+  JobState,
+  QueueStats,
+  Status,
+  TestCounts,
+  TestState,
+} from '../client/index.ts';
 import { isTerminal } from '../client/index.ts';
 import { idOf } from '../client/topic.ts';
 import { Part } from './part.ts';
@@ -74,14 +82,34 @@ export class ScriptedStream {
     return this.#open(name, id, url.searchParams, request.headers.get('last-event-id'), init.signal);
   };
 
-  /** An event of a job run: its `seq` is the next one. Without a project it is of whichever is asked for. */
+  /**
+   * An event of a job run: its `seq` is the next one, and it counts the tests that name it. Without a project it is of
+   * whichever is asked for.
+   */
   job(given: Partial<JobState> & Pick<JobState, 'runId'>, projectId?: string): JobState {
-    return this.#publish(jobState({ ...given, seq: this.#next('job', given.runId) }), projectId);
+    const tests = countsOf(this.testsOf(given.runId));
+    return this.#publish(jobState({ tests, ...given, seq: this.#next('job', given.runId) }), projectId);
   }
 
   /** An event of a test: its `seq` is the next one. Without a project it is of whichever is asked for. */
   test(given: Partial<TestState> & Pick<TestState, 'testId'>, projectId?: string): TestState {
     return this.#publish(testState({ ...given, seq: this.#next('test', given.testId) }), projectId);
+  }
+
+  /** An event of each of these tests, at once. */
+  tests(given: readonly (Partial<TestState> & Pick<TestState, 'testId'>)[], projectId?: string): void {
+    for (const each of given) {
+      this.#events.push({ state: testState({ ...each, seq: this.#next('test', each.testId) }), projectId });
+    }
+    for (const connection of [...this.#connections]) {
+      if (connection.name === 'test-status') for (const event of this.#events) this.#send(connection, event);
+      this.#complete(connection);
+    }
+  }
+
+  /** The tests of a run, as they stand. */
+  testsOf(runId: string): TestState[] {
+    return new Part('test-status', 'runId', runId).states(this.#events) as TestState[];
   }
 
   /** New statistics. */
@@ -298,6 +326,24 @@ export class ScriptedStream {
     if (this.#isSilent || !this.#connections.has(connection)) return;
     connection.controller.enqueue(new TextEncoder().encode(frames));
   }
+}
+
+/** How tests stand, as the worker counts them; `null` where there are none. */
+function countsOf(tests: readonly TestState[]): TestCounts | null {
+  if (!tests.length) return null;
+  const of = (name: Status) => tests.filter(({ status }) => status === name).length;
+  return {
+    total: tests.length,
+    waiting: of('waiting'),
+    running: of('running'),
+    completed: of('completed'),
+    passed: of('passed'),
+    failed: of('failed'),
+    error: of('error'),
+    cancelled: of('cancelled'),
+    skipped: of('skipped'),
+    flaky: tests.filter(({ flaky }) => flaky).length,
+  };
 }
 
 const problemOf = (status: number, detail: string) => ({

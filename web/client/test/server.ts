@@ -68,6 +68,8 @@ export async function startServer() {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     closed,
+    /** Breaks every connection. */
+    closeStreams: () => server.closeAllConnections(),
     get count() {
       return count;
     },
