@@ -15,15 +15,24 @@ SUITE = "def test(): pass\ndef test_fails(): assert False"
     ("variables", "header"),
     [
         ({"RUNCAST_URL": None, "RUNCAST_TOKEN": None}, None),
-        ({"RUNCAST_TOKEN": None}, "runcast: not active: RUNCAST_TOKEN is not set"),
+        (
+            {"RUNCAST_URL": "https://status.example.com", "RUNCAST_TOKEN": None},
+            "runcast: not active: RUNCAST_TOKEN is not set",
+        ),
         ({"RUNCAST_URL": None}, "runcast: not active: RUNCAST_URL is not set"),
     ],
 )
-def test_without_address_and_token(variables: dict[str, None], header: str, project: Project) -> None:
+def test_without_address_and_token(variables: dict[str, str | None], header: str, project: Project) -> None:
     result = project.write(test_a=SUITE).pytest(**variables)
     lines = [line for line in result.output.splitlines() if line.startswith("runcast")]
     assert (result.code, lines) == (1, [header] if header else [])
     assert not project.spool.exists()
+
+
+def test_the_stack_on_this_machine_gives_a_token_itself(project: Project, viewer: Viewer) -> None:
+    result = project.write(test_a=SUITE).pytest(RUNCAST_TOKEN=None)
+    assert viewer.ended().counts() == {"total": 2, "passed": 1, "failed": 1}
+    assert "runcast: not active" not in result.output
 
 
 def test_a_pytest_within_a_test_is_no_run(project: Project, viewer: Viewer) -> None:

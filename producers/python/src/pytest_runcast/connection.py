@@ -55,8 +55,8 @@ class Answer:
 class Connection:
     """Posts updates to `/api/updates`, over one connection while that lasts. For one thread."""
 
-    def __init__(self, url: str, token: str) -> None:
-        """Raises ValueError where `url` is no address."""
+    def __init__(self, url: str, token: str, project: Optional[str]) -> None:
+        """Raises ValueError where `url` is no address. Without a token it asks the server for one."""
         address = urllib.parse.urlsplit(url)
         is_address = address.scheme in ("http", "https") and address.hostname
         if not is_address or address.query or address.fragment:
@@ -64,13 +64,15 @@ class Connection:
         self._address = address
         self._host = address.hostname or ""
         self._port = address.port
-        self._path = address.path.rstrip("/") + "/api/updates"
+        self._base = address.path.rstrip("/")
+        self._project = project
         self._headers = {
-            "Authorization": f"Bearer {token}",
             "Content-Type": "application/json",
             "Accept": "application/json, application/problem+json",
             "User-Agent": "pytest-runcast",
         }
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._connection: Optional[http.client.HTTPConnection] = None
 
     def post(self, body: bytes, may_pack: bool) -> tuple[Answer, bool]:
@@ -78,6 +80,8 @@ class Connection:
 
         Raises OSError or http.client.HTTPException where there is no answer.
         """
+        if "Authorization" not in self._headers:
+            self._headers["Authorization"] = f"Bearer {self._local_token()}"
         headers = dict(self._headers)
         is_packed = may_pack and len(body) >= PACKED_FROM
         if is_packed:
@@ -85,17 +89,27 @@ class Connection:
             headers["Content-Encoding"] = "gzip"
         is_reused = self._connection is not None
         try:
-            return self._post(body, headers), is_packed
+            return self._post("/api/updates", body, headers), is_packed
         except (ConnectionError, http.client.BadStatusLine):
             if not is_reused:
                 raise
             # The other side gave it up meanwhile. What it has taken, it knows by the eventIds.
-            return self._post(body, headers), is_packed
+            return self._post("/api/updates", body, headers), is_packed
 
-    def _post(self, body: bytes, headers: dict[str, str]) -> Answer:
+    def _local_token(self) -> str:
+        """A token of the stack on this machine, as `runcast run` gets one."""
+        wanted = {"org": "demo", "projects": [self._project or "demo"], "scope": ["status:write"]}
+        body = json.dumps({**wanted, "ttlSeconds": 24 * 3600}).encode()
+        answer = self._post("/_local/token", body, self._headers)
+        token = answer.body.get("token")
+        if answer.status != 200 or not isinstance(token, str):
+            raise OSError(f"it gives no token: {answer}; set RUNCAST_TOKEN")
+        return token
+
+    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         connection = self._connection = self._connection or self._connect()
         try:
-            connection.request("POST", self._path, body, headers)
+            connection.request("POST", self._base + path, body, headers)
             with connection.getresponse() as response:
                 content = response.read(MAX_ANSWER_BYTES)
                 if not response.isclosed():
@@ -123,8 +137,8 @@ class Connection:
             secure.set_tunnel(self._host, self._port, login)
             return secure
         self._headers.update(login)
-        if "://" not in self._path:
-            self._path = f"{scheme}://{self._address.netloc.rpartition('@')[2]}{self._path}"
+        if "://" not in self._base:
+            self._base = f"{scheme}://{self._address.netloc.rpartition('@')[2]}{self._base}"
         return _connection(through.scheme, through.hostname or "", through.port)
 
     def close(self) -> None:

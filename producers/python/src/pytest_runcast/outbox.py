@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 # How many updates wait at most, and of how many bytes.
 MAX_WAITING = 50_000
-MAX_WAITING_BYTES = 32 * 1024 * 1024
+MAX_WAITING_BYTES = 64 * 1024 * 1024
 
 
 class Waiting(NamedTuple):

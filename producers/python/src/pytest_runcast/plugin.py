@@ -10,7 +10,7 @@ from typing import Any, Optional
 import pytest
 
 from .identity import Identity, shard_of
-from .reporter import TIMEOUT_SECONDS, Reporter
+from .reporter import TIMEOUT_SECONDS, Reporter, is_local
 from .tests import Tests
 
 # How many tests are told as waiting once they are collected; others are when they begin.
@@ -43,11 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
         part = None
     if not _is_wanted(config):
         return
-    missing = [name for name in ("RUNCAST_URL", "RUNCAST_TOKEN") if not os.environ.get(name)]
-    if missing:
+    url, token = (os.environ.get(name, "").strip() for name in ("RUNCAST_URL", "RUNCAST_TOKEN"))
+    if not url or not (token or is_local(url)):
         # Without both nobody wants it; with one, somebody did.
-        if len(missing) == 1:
-            config.pluginmanager.register(_Inactive(f"{missing[0]} is not set"))
+        if url or token:
+            missing = "RUNCAST_TOKEN" if url else "RUNCAST_URL"
+            config.pluginmanager.register(_Inactive(f"{missing} is not set"))
         return
     try:
         config.pluginmanager.register(Reporting(config, part), "runcast-reporting")

@@ -45,7 +45,7 @@ ALIVE_EVERY = 30.0
 TIMEOUT_SECONDS = 120
 
 # How long `close` takes at most, in seconds.
-PATIENCE = 2.0
+PATIENCE = 1.5
 
 _PASSING = ("waiting", "running")
 
@@ -87,10 +87,10 @@ class Outcome:
         """What a person should know; nothing where all went well."""
         lines = []
         if self.unsent:
-            because = f": {self.why}" if self.why else ""
-            lines.append(f"{_updates(self.unsent)} could not be sent{because}")
+            line = f"{_updates(self.unsent)} could not be sent: {self.why}"
             if self.kept_in:
-                lines.append(f"they are in {self.kept_in}: the next run sends them, or `runcast import`")
+                line += f"; they are in {self.kept_in}: the next run sends them, or `runcast import`"
+            lines.append(line)
         if self.dropped:
             lines.append(f"{_updates(self.dropped)} given up, as too many waited")
         if self.rejected:
@@ -125,12 +125,13 @@ class Reporter:
     ) -> None:
         """Without arguments it takes RUNCAST_URL, RUNCAST_TOKEN and RUNCAST_PROJECT.
 
-        `folder` is where updates are kept that could not be sent: `.runcast` in the present one.
+        `folder` is where updates are kept that could not be sent: RUNCAST_SPOOL, or `.runcast`. The
+        stack on this machine gives a token itself.
         """
         self.url = (url or os.environ.get("RUNCAST_URL", "")).strip().rstrip("/")
         token = (token or os.environ.get("RUNCAST_TOKEN", "")).strip()
         self.project = (project or os.environ.get("RUNCAST_PROJECT", "")).strip() or None
-        self.folder = folder or Path(".runcast").absolute()
+        self.folder = Path(os.environ.get("RUNCAST_SPOOL") or folder or ".runcast").absolute()
 
         self._clock = _Clock()
         # Not that of `random` itself: a test may have seeded it, and count on what comes next.
@@ -167,11 +168,11 @@ class Reporter:
         from .connection import Connection
 
         try:
-            if not self.url or not token:
+            if not self.url or not (token or is_local(self.url)):
                 raise ValueError("RUNCAST_URL and RUNCAST_TOKEN are not both set")
-            if not re.fullmatch(r"[!-~]+", token):
+            if not re.fullmatch(r"[!-~]*", token):
                 raise ValueError("RUNCAST_TOKEN is no token")
-            self._connection: Optional[Connection] = Connection(self.url, token)
+            self._connection: Optional[Connection] = Connection(self.url, token, self.project)
         except ValueError as error:
             self._connection = None
             self._is_refused = True
@@ -415,6 +416,11 @@ class Reporter:
                 self._changed.notify_all()
             self._wait(retry_at - self._clock.steady(), lambda: False)
             return not self._is_over
+
+
+def is_local(url: str) -> bool:
+    """Whether an address is of a stack on this machine, which gives tokens itself."""
+    return re.match(r"https?://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)", url) is not None
 
 
 def _told(error: BaseException) -> str:
