@@ -1,5 +1,6 @@
 import { Clapperboard, Database, KeyRound, type LucideIcon, Zap } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
+import type { JobState } from 'runcast-client';
 import { toast } from 'sonner';
 import { type Fault, faultNow, tellFault, useFault } from './fault.ts';
 import { Banner } from './notice.tsx';
@@ -9,6 +10,8 @@ import { Tally } from './tally.ts';
 import { useNow } from './time.ts';
 
 const OUTAGE_SECONDS = 10;
+/** Where no run had an event for so long, nothing goes on, in milliseconds. */
+const LIVELY_MS = 5_000;
 /** How long the token lives that a visitor lets expire. */
 const TOKEN_SECONDS = 5;
 /** Apart from the toasts of runs. */
@@ -19,17 +22,18 @@ const CHANNEL = 'runcast-demo';
 interface DemoProps {
   servers: NonNullable<Settings['local']>;
   projectId: string;
-  hasActiveRuns: boolean;
+  /** Those in progress. */
+  runs: readonly JobState[];
 }
 
 /** Buttons that start something, and break it: only where the stack's own page is served. */
-export function Demo({ servers, projectId, hasActiveRuns }: DemoProps) {
+export function Demo({ servers, projectId, runs }: DemoProps) {
   const session = useSession();
   const scene = useScene();
   const expiry = useAction('Expire the token', useExpiry(session));
   const fault = useFault();
-  const redis = useAction('Break Redis', () => outage(session, projectId, 'redis', hasActiveRuns));
-  const postgres = useAction('Break Postgres', () => outage(session, projectId, 'postgres', hasActiveRuns));
+  const redis = useAction('Break Redis', () => outage(session, projectId, 'redis', runs));
+  const postgres = useAction('Break Postgres', () => outage(session, projectId, 'postgres', runs));
   const isBroken = fault?.phase === 'away' || fault?.phase === 'counting';
   return (
     <section
@@ -110,11 +114,17 @@ function FaultText({ fault: { server, phase, until, count } }: { fault: Fault })
   );
 }
 
-async function outage(session: Session, projectId: string, server: Fault['server'], hasActiveRuns: boolean) {
+async function outage(
+  session: Session,
+  projectId: string,
+  server: Fault['server'],
+  runs: readonly JobState[],
+) {
   const tally = new Tally(session.client, projectId);
   const until = Date.now() + OUTAGE_SECONDS * 1000;
   // Where nothing goes on, there would be nothing to see.
-  if (!hasActiveRuns) await post('/_local/scene').catch(() => {});
+  const isLively = runs.some(({ occurredAt }) => Date.parse(occurredAt ?? '') > Date.now() - LIVELY_MS);
+  if (!isLively) await post('/_local/scene').catch(() => {});
   tellFault({ server, phase: 'away', until });
   try {
     await post(`/_local/faults/${server}?seconds=${OUTAGE_SECONDS}`);

@@ -1,4 +1,4 @@
-import { CircleAlert } from 'lucide-react';
+import { CircleAlert, CircleCheck } from 'lucide-react';
 import { type ReactNode, useEffect, useState } from 'react';
 import type { RuncastError } from 'runcast-client';
 import { useConnection } from 'runcast-client/react';
@@ -46,12 +46,13 @@ function useLasting(isSo: boolean, forMs: number): boolean {
 }
 
 export function Banner({ hue, children }: { hue: string; children: ReactNode }) {
+  const Icon = hue === 'passed' ? CircleCheck : CircleAlert;
   return (
     <div
       data-status={hue}
       className="hue-border mt-4 flex items-start gap-2.5 rounded-lg border px-3.5 py-2.5 text-sm break-words"
     >
-      <CircleAlert size={16} aria-hidden className="hue mt-0.5 shrink-0" data-status={hue} />
+      <Icon size={16} aria-hidden className="hue mt-0.5 shrink-0" data-status={hue} />
       <div className="min-w-0">{children}</div>
     </div>
   );

@@ -46,7 +46,7 @@ export function ProjectPage({ projectId, query }: { projectId: string; query: UR
   );
   return (
     <>
-      {local && <Demo servers={local} projectId={projectId} hasActiveRuns={active.length > 0} />}
+      {local && <Demo servers={local} projectId={projectId} runs={active} />}
       <QueueStrip />
       <div className="flex flex-wrap items-center gap-x-4 gap-y-2">
         <Choices name="status" label="Status" chosen={filter?.value ?? ''} choices={FILTERS} />

@@ -1,6 +1,7 @@
 import { useEffect, useSyncExternalStore } from 'react';
 import type { QueueCounts, QueueStats } from 'runcast-client';
 import { useConnection, useQueueStats } from 'runcast-client/react';
+import { useFault } from './fault.ts';
 
 /** How long it is kept, in milliseconds. */
 const KEPT_MS = 15 * 60_000;
@@ -30,7 +31,11 @@ function subscribe(listener: () => void): () => void {
 /** The statistics of the queues, and how they were as long as a page of this tab showed them. */
 export function useQueues() {
   const { state, error, retry } = useQueueStats();
-  const isOpen = useConnection().state === 'open';
+  const { state: connection } = useConnection();
+  const fault = useFault();
+  // The stream stays open, and says nothing of it.
+  const isUnknown = fault?.server === 'redis' && fault.phase === 'away';
+  const isOpen = connection === 'open' && !isUnknown;
   useEffect(() => {
     // What is not known, is no line.
     add(isOpen ? state : undefined);

@@ -3,17 +3,18 @@ import { useQueues } from './queue-history.ts';
 
 /** How full the queues are, in a line. */
 export function QueueStrip() {
-  const { stats } = useQueues();
+  const { stats, isOpen } = useQueues();
   if (!stats || !Object.keys(stats.queues).length) return null;
   const { running, runningCapacity, queued, queuedCapacity } = stats;
   return (
     <a
       id="queue-strip"
       href="#/queues"
-      className="card row flex flex-wrap items-center gap-x-6 gap-y-1.5 px-4 py-2.5 text-[13px]"
+      className={`card row flex flex-wrap items-center gap-x-6 gap-y-1.5 px-4 py-2.5 text-[13px] ${isOpen ? '' : 'stale'}`}
     >
       <Gauge name="Running" count={running} capacity={runningCapacity} hue="running" />
       <Gauge name="Queued" count={queued} capacity={queuedCapacity} hue="queued" />
+      {!isOpen && <span className="text-quiet">as they were last</span>}
       <span className="ml-auto inline-flex items-center gap-1 text-quiet max-sm:hidden">
         Queues <ArrowRight size={13} aria-hidden />
       </span>

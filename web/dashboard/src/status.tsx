@@ -12,6 +12,7 @@ import {
   X,
 } from 'lucide-react';
 import type { Status, TestCounts } from 'runcast-client';
+import { countsOf } from './standing.ts';
 
 const ICONS: Record<Status, LucideIcon> = {
   waiting: CircleDashed,
@@ -85,24 +86,29 @@ export function StatusPill({ status }: { status: Status }) {
   );
 }
 
-/** How many tests stand where, tersely. */
+/** How many tests stand where, tersely: together as many as there are. */
 export function Counts({ tests }: { tests: TestCounts | null }) {
-  const counted = STATUSES.filter((status) => tests?.[status]);
-  if (!tests || !counted.length) return null;
+  if (!tests?.total) return null;
+  const counts = countsOf(tests);
   return (
     <ul aria-label="Tests" className="flex flex-wrap gap-x-2.5 text-xs">
-      {counted.map((status) => (
-        <li key={status} title={`${tests[status]} ${status}`} className="inline-flex items-baseline gap-1">
-          <StatusIcon status={status} size={12} isStill />
-          <span>{tests[status]}</span> <span className="sr-only">{status}</span>
+      {READ.filter((standing) => counts[standing]).map((standing) => (
+        <li
+          key={standing}
+          title={`${counts[standing]} ${standing}`}
+          className="inline-flex items-baseline gap-1"
+        >
+          {standing === 'flaky' ? (
+            <Shuffle size={12} aria-hidden className="hue self-center" data-status="flaky" />
+          ) : (
+            <StatusIcon status={standing} size={12} isStill />
+          )}
+          <span>{counts[standing].toLocaleString('en')}</span> <span className="sr-only">{standing}</span>
         </li>
       ))}
-      {tests.flaky > 0 && (
-        <li title={`${tests.flaky} of them flaky`} className="inline-flex items-baseline gap-1">
-          <Shuffle size={12} aria-hidden className="hue self-center" data-status="flaky" />
-          <span>{tests.flaky}</span> <span className="sr-only">flaky</span>
-        </li>
-      )}
     </ul>
   );
 }
+
+/** In the order in which they are read: what went well, what did not, what is to come. */
+const READ = ['passed', 'flaky', 'failed', 'cancelled', 'skipped', 'running', 'waiting'] as const;

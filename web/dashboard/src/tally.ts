@@ -45,15 +45,15 @@ export class Tally {
 
   /** Waits until what the log has now has come, or it takes too long. */
   async compare(): Promise<Count> {
-    const runs = await readRuns(this.#client, this.#projectId, this.#watching.signal);
     const giveUp = Date.now() + PATIENCE_MS;
+    const runs = await this.#read(giveUp);
     const isHere = ({ runId, seq, status }: JobState) => {
       const followed = this.#runs.get(runId);
       // What was over before is no longer told.
       return followed ? followed.last >= seq : isTerminal(status);
     };
     while (!runs.every(isHere) && Date.now() < giveUp) {
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await aWhile();
     }
     this.#watching.abort();
     const count = { logged: 0, came: 0 };
@@ -70,6 +70,18 @@ export class Tally {
     return count;
   }
 
+  /** What was broken may take a moment to answer. */
+  async #read(giveUp: number): Promise<readonly JobState[]> {
+    for (;;) {
+      try {
+        return await readRuns(this.#client, this.#projectId, this.#watching.signal);
+      } catch (error) {
+        if (Date.now() > giveUp) throw error;
+        await aWhile();
+      }
+    }
+  }
+
   #take({ runId, seq }: JobState): void {
     const followed = this.#runs.get(runId);
     if (!followed) {
@@ -82,3 +94,5 @@ export class Tally {
     }
   }
 }
+
+const aWhile = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, LOOK_MS));
