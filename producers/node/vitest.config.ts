@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/*.test.ts'],
     globalSetup: ['test/stack.ts'],
-    testTimeout: 40_000,
+    testTimeout: 120_000,
     maxWorkers: 3,
   },
 });

@@ -8,6 +8,7 @@ import type {
   TestError,
   TestResult,
 } from '@playwright/test/reporter';
+import { guarded } from './guard.ts';
 import { identityOf } from './identity.ts';
 import type { ReporterOptions } from './options.ts';
 import { createReporter, type Reporter } from './reporter.ts';
@@ -43,6 +44,8 @@ export default class RuncastReporter implements PlaywrightReporter {
 
   constructor(options: RuncastOptions = {}) {
     this.#options = options;
+    // biome-ignore lint/correctness/noConstructorReturn: tools make their reporters themselves
+    return guarded(this);
   }
 
   printsToStdio(): boolean {

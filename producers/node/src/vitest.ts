@@ -8,6 +8,7 @@ import type {
   Vitest,
   Reporter as VitestReporter,
 } from 'vitest/node';
+import { guarded } from './guard.ts';
 import { identityOf } from './identity.ts';
 import type { ReporterOptions } from './options.ts';
 import { createReporter, type Reporter } from './reporter.ts';
@@ -41,6 +42,8 @@ export default class RuncastReporter implements VitestReporter {
 
   constructor(options: RuncastOptions = {}) {
     this.#options = options;
+    // biome-ignore lint/correctness/noConstructorReturn: tools make their reporters themselves
+    return guarded(this);
   }
 
   onInit(vitest: Vitest): void {

@@ -1,6 +1,7 @@
 import type { FullConfig, FullResult, Suite, TestCase, TestResult } from '@playwright/test/reporter';
-import { expect, inject, test, vi } from 'vitest';
+import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import Playwright from '../src/playwright.ts';
+import Vitest from '../src/vitest.ts';
 import { Viewer } from './viewer.ts';
 
 const COUNT = 10_000;
@@ -36,6 +37,7 @@ test('10,000 tests cost a second at most, and no more memory than they say', { r
   const { url, writeToken: token } = inject('stack');
   vi.stubEnv('RUNCAST_RUN_ID', project);
   const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  onTestFinished(() => write.mockRestore());
   const viewer = await Viewer.of(project);
   const reporter = new Playwright({ url, token, project, closeTimeoutMs: 30_000 });
   const tests = Array.from({ length: COUNT }, (_, index) => caseOf(index));
@@ -71,4 +73,23 @@ test('10,000 tests cost a second at most, and no more memory than they say', { r
   // Ten thousand tests, twice 500 bytes of each, and a hundred errors of 16 KB.
   expect(peak).toBeLessThan(600 * 1024 * 1024);
   viewer.close();
+});
+
+test('what no reporter should be told breaks nothing, and is said once', async () => {
+  const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  onTestFinished(() => said.mockRestore());
+  const { url, writeToken: token } = inject('stack');
+  for (const reporter of [
+    new Playwright({ url, token, project: 'odd' }),
+    new Vitest({ url, token, project: 'odd' }),
+  ]) {
+    said.mockClear();
+    const hooks = Object.getOwnPropertyNames(Object.getPrototypeOf(reporter)).filter((name) =>
+      name.startsWith('on'),
+    );
+    expect(hooks.length).toBeGreaterThan(5);
+    const call = (name: string) => (reporter as unknown as Record<string, () => unknown>)[name]?.();
+    for (const hook of [...hooks, ...hooks]) await call(hook);
+    expect(said.mock.calls.map(([line]) => line)).toEqual([expect.stringContaining('the tests are not')]);
+  }
 });
