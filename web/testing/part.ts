@@ -12,6 +12,9 @@ export class Part {
   readonly #kind: string;
   readonly #field: string;
   readonly #id: string;
+  /** Its own of the events that it has looked at, in their order, and which of them each is. */
+  #mine = new Map<ScriptedEvent, number>();
+  #looked = 0;
 
   constructor(name: string, field: string, id: string) {
     this.#kind = name === 'job-status' ? 'job' : 'test';
@@ -26,12 +29,12 @@ export class Part {
 
   /** How many there have been. */
   end(events: readonly ScriptedEvent[]): number {
-    return this.#own(events).length;
+    return this.#own(events).size;
   }
 
   /** Which of its own that event is; `undefined` where it is not. */
   positionOf(event: ScriptedEvent, events: readonly ScriptedEvent[]): number | undefined {
-    return this.#has(event) ? this.#own(events).indexOf(event) + 1 : undefined;
+    return this.#own(events).get(event);
   }
 
   /** Its current states, in the order of the server. */
@@ -47,7 +50,7 @@ export class Part {
 
   /** Its state where nobody has reported it. */
   unknown(events: readonly ScriptedEvent[]): ExecutionState | undefined {
-    return this.#isOne && !this.#own(events).length ? this.#none() : undefined;
+    return this.#isOne && !this.#own(events).size ? this.#none() : undefined;
   }
 
   /** Whether all of it has ended; `settles`: as far as it will be waited for. */
@@ -67,8 +70,17 @@ export class Part {
     return state?.kind === 'job' && !!state.tests && state.tests.waiting + state.tests.running > 0;
   }
 
-  #own(events: readonly ScriptedEvent[]): ScriptedEvent[] {
-    return events.filter((event) => this.#has(event));
+  #own(events: readonly ScriptedEvent[]): ReadonlyMap<ScriptedEvent, number> {
+    // The log was lost.
+    if (events.length < this.#looked) {
+      this.#mine = new Map();
+      this.#looked = 0;
+    }
+    for (const event of events.slice(this.#looked)) {
+      if (this.#has(event)) this.#mine.set(event, this.#mine.size + 1);
+    }
+    this.#looked = events.length;
+    return this.#mine;
   }
 
   #has({ state, projectId }: ScriptedEvent): boolean {
@@ -80,7 +92,7 @@ export class Part {
   /** What changed last stands last. */
   #latest(events: readonly ScriptedEvent[]): ExecutionState[] {
     const latest = new Map<string, ExecutionState>();
-    for (const { state } of this.#own(events)) {
+    for (const { state } of this.#own(events).keys()) {
       latest.delete(idOf(state));
       latest.set(idOf(state), state);
     }

@@ -8,7 +8,6 @@ import type {
   TestState,
 } from '../client/index.ts';
 import { isTerminal } from '../client/index.ts';
-import { idOf } from '../client/topic.ts';
 import { Part } from './part.ts';
 import { jobState, queueStats, testState } from './states.ts';
 
@@ -52,6 +51,8 @@ export class ScriptedStream {
   /** The ids of the streams that were ended with the close beacon. */
   readonly closed: string[] = [];
   readonly #events: ScriptedEvent[] = [];
+  /** How many events each execution has. */
+  readonly #seqs = new Map<string, number>();
   readonly #connections = new Set<Connection>();
   readonly #answers: Response[] = [];
   #stats = queueStats();
@@ -98,11 +99,13 @@ export class ScriptedStream {
 
   /** An event of each of these tests, at once. */
   tests(given: readonly (Partial<TestState> & Pick<TestState, 'testId'>)[], projectId?: string): void {
-    for (const each of given) {
-      this.#events.push({ state: testState({ ...each, seq: this.#next('test', each.testId) }), projectId });
-    }
+    const events = given.map((each) => ({
+      state: testState({ ...each, seq: this.#next('test', each.testId) }),
+      projectId,
+    }));
+    this.#events.push(...events);
     for (const connection of [...this.#connections]) {
-      if (connection.name === 'test-status') for (const event of this.#events) this.#send(connection, event);
+      if (connection.name === 'test-status') for (const event of events) this.#send(connection, event);
       this.#complete(connection);
     }
   }
@@ -153,6 +156,7 @@ export class ScriptedStream {
   /** The log is lost: executions begin anew, and so does every stream, with a reset. */
   reset(): void {
     this.#events.length = 0;
+    this.#seqs.clear();
     for (const connection of [...this.#connections]) {
       if (connection.parts[0]) this.#begin(connection, true);
     }
@@ -172,7 +176,9 @@ export class ScriptedStream {
   }
 
   #next(kind: string, id: string): number {
-    return this.#events.filter(({ state }) => state.kind === kind && idOf(state) === id).length + 1;
+    const seq = (this.#seqs.get(`${kind} ${id}`) ?? 0) + 1;
+    this.#seqs.set(`${kind} ${id}`, seq);
+    return seq;
   }
 
   #publish<S extends ExecutionState>(state: S, projectId: string | undefined): S {
@@ -312,8 +318,8 @@ export class ScriptedStream {
   }
 
   #readRun(runId: string, query: URLSearchParams): Response {
-    const events = this.#events.map(({ state }) => state).filter(({ kind }) => kind === 'job');
-    const its = events.filter((state) => state.runId === runId);
+    const events = this.#events.map(({ state }) => state);
+    const its = events.filter((state) => state.kind === 'job' && state.runId === runId);
     const last = its.at(-1);
     if (!last) return Response.json(problemOf(404, 'There is no such run.'), { status: 404 });
     if (query.get('history') !== 'true') return Response.json(last);
