@@ -105,6 +105,38 @@ it('a part that is behind on the merged stream goes on from where that is', asyn
   expect(told).toEqual(['p a:1', 'q b:1', 'p a:2', 'p a:3', 'q b:2', 'q b:3']);
 });
 
+it('states that come after a reset are told to the project that they are of', async () => {
+  const server = await startServer();
+  const client = createClient({ url: server.url, random: () => 0, shareKey: false });
+  onTestFinished(() => client.close());
+  const told: string[] = [];
+  const see = (who: string) => ({
+    onState: ({ runId, seq }: { runId: string; seq: number }) => told.push(`${who} ${runId}:${seq}`),
+    onReset: () => told.push(`${who} reset`),
+  });
+  const run = (runId: string, seq: number) => jobState({ runId, seq, status: 'running' });
+  client.watchProject({ projectId: 'p', kind: 'job' }, see('p'));
+  (await server.next()).write(opening('s1') + frame(run('a', 1), '7'));
+  client.watchProject({ projectId: 'q', kind: 'job' }, see('q'));
+  (await server.next()).write(opening('s2') + frame(run('b', 1), '3'));
+  const merged = await server.next();
+  const reset = 'event: reset\ndata: {}\n\n';
+  merged.write(opening('s3') + reset + frame(run('a', 2)) + frame(run('b', 2), '2,2'));
+  const alone = [await server.next(), await server.next()].sort((one, other) =>
+    one.url < other.url ? -1 : 1,
+  );
+  expect(alone.map(({ url, lastEventId }) => [url, lastEventId])).toEqual([
+    ['/api/job-status/events?projectId=p', undefined],
+    ['/api/job-status/events?projectId=q', undefined],
+  ]);
+  expect(server.closed).toContain('/api/job-status/streams/s3/close');
+  alone[0]?.write(opening('s4') + frame(run('a', 2), '2'));
+  alone[1]?.write(opening('s5') + frame(run('b', 2), '2'));
+  const again = await server.next();
+  expect([again.url, again.lastEventId]).toEqual(['/api/job-status/events?projectId=p&projectId=q', '2,2']);
+  expect(told.slice(2).toSorted()).toEqual(['p a:2', 'p reset', 'q b:2', 'q reset']);
+});
+
 it('a run that nobody has reported has a state also where its stream is resumed', async () => {
   const server = await startServer();
   const client = createClient({ url: server.url, random: () => 0, shareKey: false });

@@ -228,3 +228,25 @@ it('a token says whose it is', () => {
   expect(subjectOf('opaque')).toBeUndefined();
   expect(subjectOf(undefined)).toBeUndefined();
 });
+
+it('a tab that hears of a change before it was told what there is gets all of it', async () => {
+  const stream = scriptedStream();
+  for (let n = 0; n < 3; n++) stream.job({ runId: `r${n}`, status: 'running' });
+  const watch = ({ client }: { client: Client }) => {
+    const seen: string[] = [];
+    client.watchProject(
+      { projectId: 'p', kind: 'job' },
+      { onState: ({ runId, seq }) => seen.push(`${runId}:${seq}`) },
+    );
+    return seen;
+  };
+  const leader = tab(stream, ['r0']);
+  const first = watch(leader);
+  await vi.waitFor(() => expect(first).toHaveLength(3));
+  const follower = tab(stream, ['r0']);
+  await vi.waitFor(() => expect(follower.seen).toEqual(['r0:1']));
+  await vi.waitFor(() => expect(stream.open).toBe(1));
+  const second = watch(follower);
+  stream.job({ runId: 'r1', status: 'running' });
+  await vi.waitFor(() => expect(second.toSorted()).toEqual(['r0:1', 'r1:2', 'r2:1']));
+});
