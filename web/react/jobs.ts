@@ -19,12 +19,14 @@ export interface Jobs {
   readonly isAnyJobRunning: boolean;
   /** Why the server will not serve them. */
   readonly error: RuncastError | undefined;
+  /** Watches them again, as after an error. */
+  readonly retry: () => void;
 }
 
 /** How many of the runs that ended are remembered by their attempt. */
 const MAX_ENDED = 500;
 
-const noJobs: Jobs = { running: new Map(), isAnyJobRunning: false, error: undefined };
+const noJobs: Jobs = { running: new Map(), isAnyJobRunning: false, error: undefined, retry: () => {} };
 
 /** The job runs of a project as an external store. It outlives its components, to know what it has told. */
 class JobsStore {
@@ -32,7 +34,7 @@ class JobsStore {
   readonly #projectId: string;
   readonly #listeners = new Set<() => void>();
   readonly #completions = new Set<(run: JobState) => void>();
-  #jobs = noJobs;
+  #jobs: Jobs;
   /** The attempts that were seen to have ended, by run; the last of them stands last. */
   readonly #ended = new Map<string, number>();
   /** Ends what is watched. */
@@ -41,9 +43,17 @@ class JobsStore {
   constructor(client: Client, projectId: string) {
     this.#client = client;
     this.#projectId = projectId;
+    this.#jobs = { ...noJobs, retry: this.#retry };
   }
 
   readonly snapshot = (): Jobs => this.#jobs;
+
+  readonly #retry = (): void => {
+    if (!this.#watching) return;
+    this.#watching.abort();
+    this.#set({ ...this.#jobs, error: undefined });
+    this.#watching = this.#start();
+  };
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);

@@ -267,6 +267,17 @@ it('the error of a project without runs is shown no more once it is watched agai
   expect(jobs.shown().error).toBeUndefined();
 });
 
+it('the jobs of a project that was refused are watched again by retry', async () => {
+  const { stream, wrapper } = network();
+  stream.job({ runId: 'a', status: 'running' });
+  stream.answer(404, 'not yours');
+  const jobs = mountable(wrapper, () => {});
+  await waitFor(() => expect(jobs.shown().error?.message).toBe('not yours'));
+  act(() => jobs.shown().retry());
+  expect(jobs.shown().error).toBeUndefined();
+  await waitFor(() => expect([...jobs.shown().running.keys()]).toEqual(['a']));
+});
+
 it('the server renders what is there before the first state, and opens nothing', () => {
   const fetch = vi.fn();
   const Page = () => {
