@@ -5,6 +5,8 @@ SHELL := /bin/bash
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
+# Tests wait more than they compute.
+export RUST_TEST_THREADS ?= 4
 
 .PHONY: help demo test check setup build bench screenshots rehearse chaos fuzz advisories clean
 

@@ -18,6 +18,7 @@ mod mode;
 mod others;
 mod plot;
 mod pressure;
+mod runs;
 mod runtime;
 mod wire;
 mod worker;
@@ -56,6 +57,7 @@ enum Section {
     Idle,
     Growth,
     Pressure,
+    Runs,
     Others,
 }
 
@@ -72,6 +74,7 @@ impl Section {
             Section::Idle => idle::run().await,
             Section::Growth => growth::run().await,
             Section::Pressure => pressure::run().await,
+            Section::Runs => runs::run().await,
             Section::Others => others::run().await,
         }
     }

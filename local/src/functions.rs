@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::config;
 
 use crate::{
     Error,
@@ -33,9 +34,11 @@ enum Role {
     Ingest,
     /// Prepares the schema.
     Migrate,
+    /// Tells others, where somebody is to be told.
+    Notify,
 }
 
-const FUNCTIONS: [Function; 6] = [
+const FUNCTIONS: [Function; 7] = [
     Function {
         name: "test-status",
         paths: &["test-status"],
@@ -67,6 +70,12 @@ const FUNCTIONS: [Function; 6] = [
         role: Role::Ingest,
     },
     Function {
+        name: "notify",
+        paths: &[],
+        memory_mb: 128,
+        role: Role::Notify,
+    },
+    Function {
         name: "migrate",
         paths: &[],
         memory_mb: 128,
@@ -74,8 +83,17 @@ const FUNCTIONS: [Function; 6] = [
     },
 ];
 
+/// What a schedule invokes.
+pub(crate) struct Scheduled {
+    pub(crate) sweep: Lambda,
+    /// Where somebody is to be told.
+    pub(crate) notify: Option<Lambda>,
+}
+
 /// What the functions of a stack have in common.
 pub(crate) struct Functions {
+    /// Where the stack is.
+    pub(crate) url: String,
     pub(crate) time_limit: Duration,
     pub(crate) max_environments: usize,
     /// How many invocations the one process of a streaming function serves at once.
@@ -88,13 +106,13 @@ pub(crate) struct Functions {
 
 impl Functions {
     /// Migrates the schema, then makes every function ready. What there is by then is in `lambdas`,
-    /// also where one fails. Returns the one that sweeps.
+    /// also where one fails. Returns those that a schedule invokes.
     pub(crate) async fn start(
         &self,
         servers: &Servers,
         queue_prefix: &str,
         lambdas: &mut Vec<Lambda>,
-    ) -> Result<Lambda, Error> {
+    ) -> Result<Scheduled, Error> {
         for function in FUNCTIONS.iter().filter(|it| it.role == Role::Migrate) {
             let migrate = self.lambda(function, &servers.owner)?;
             lambdas.push(migrate.clone());
@@ -109,38 +127,70 @@ impl Functions {
                 Role::Stream => &streams,
                 Role::Worker => &worker,
                 Role::Ingest => &ingest,
-                Role::Migrate => continue,
+                Role::Migrate | Role::Notify => continue,
             };
             let lambda = self.lambda(function, addresses)?;
             lambda.prepare().await?;
             lambdas.push(lambda);
         }
-        let sweeper = self.sweeper(&worker)?;
-        lambdas.push(sweeper.clone());
-        Ok(sweeper)
+        let scheduled = Scheduled {
+            sweep: self.scheduled("sweep", &Role::Worker, worker.variables().into())?,
+            notify: match self.is_somebody_told() {
+                true => Some(self.scheduled("notify", &Role::Notify, self.for_notify())?),
+                false => None,
+            },
+        };
+        lambdas.push(scheduled.sweep.clone());
+        lambdas.extend(scheduled.notify.clone());
+        Ok(scheduled)
     }
 
-    /// A worker of the stack's own, for its schedule: what it does is in no report.
-    fn sweeper(&self, servers: &Addresses) -> Result<Lambda, Error> {
-        let worker = FUNCTIONS.iter().find(|it| it.role == Role::Worker);
-        let worker = worker.ok_or("there is no worker")?;
+    /// A function of the stack's own, for its schedule: what it does is in no report.
+    fn scheduled(
+        &self,
+        name: &'static str,
+        role: &Role,
+        variables: Vec<(String, String)>,
+    ) -> Result<Lambda, Error> {
+        let function = FUNCTIONS.iter().find(|it| it.role == *role);
+        let function = function.ok_or("there is no such function")?;
         let spec = Spec {
-            name: "sweep",
+            name,
             is_quiet: true,
-            ..self.spec(worker, servers)?
+            ..self.spec(function, variables)?
         };
         Ok(Lambda::new(spec, self.time_limit, 1, Report::default()))
     }
 
+    fn is_somebody_told(&self) -> bool {
+        let env = config::Env::of_process();
+        ["EVENT_BUS", "WEBHOOK_URL"]
+            .iter()
+            .any(|variable| env.get(variable).is_some())
+    }
+
+    /// The worker is reached as in AWS: by Lambda's API, here the stack's own.
+    fn for_notify(&self) -> Vec<(String, String)> {
+        [
+            ("WORKER_FUNCTION", "worker"),
+            ("AWS_ENDPOINT_URL_LAMBDA", &self.url),
+            ("AWS_REGION", "local"),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
     fn lambda(&self, function: &Function, servers: &Addresses) -> Result<Lambda, Error> {
-        let spec = self.spec(function, servers)?;
+        let spec = self.spec(function, servers.variables().into())?;
         let is_managed = spec.concurrency > 1;
         let environments = if is_managed { 1 } else { self.max_environments };
         let report = self.report.clone();
         Ok(Lambda::new(spec, self.time_limit, environments, report))
     }
 
-    fn spec(&self, function: &Function, servers: &Addresses) -> Result<Spec, Error> {
+    fn spec(&self, function: &Function, own: Vec<(String, String)>) -> Result<Spec, Error> {
         let binary = std::env::current_exe()?.with_file_name(function.name);
         if !binary.exists() {
             let binary = binary.display();
@@ -148,7 +198,7 @@ impl Functions {
         }
         let managed = self.managed.filter(|_| function.role == Role::Stream);
         let mut variables = self.variables.clone();
-        variables.extend(servers.variables());
+        variables.extend(own);
         Ok(Spec {
             name: function.name,
             binary,

@@ -144,7 +144,8 @@ pub(crate) fn named(text: &str) -> Option<String> {
 /// Milliseconds of seconds.
 pub(crate) fn milliseconds(seconds: f64) -> Option<u64> {
     let span = std::time::Duration::try_from_secs_f64(seconds).ok()?;
-    u64::try_from(span.as_millis())
+    let half = std::time::Duration::from_micros(500);
+    u64::try_from(span.saturating_add(half).as_millis())
         .ok()
         .filter(|ms| *ms <= 1 << 53)
 }

@@ -155,6 +155,7 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
     let (signer, variables) = access()?;
     let queues = check(&variables, &servers.owner)?;
     let functions = Functions {
+        url: url.clone(),
         time_limit: Duration::from_secs(options.timeout_seconds),
         max_environments,
         managed: options.managed,
@@ -163,7 +164,7 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
         variables,
     };
     let lambdas = &mut started.lambdas;
-    let sweeper = functions.start(servers, &queues.prefix, lambdas).await?;
+    let scheduled = functions.start(servers, &queues.prefix, lambdas).await?;
 
     announce(&url, &servers.owner, &signer)?;
     let gateway = Arc::new(Gateway {
@@ -184,7 +185,7 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
     eprintln!("runcast: ready at {url}");
     tokio::select! {
         served = axum::serve(listener, service).into_future() => served?,
-        never = schedule::sweep(&sweeper) => match never {},
+        never = schedule::run(&scheduled) => match never {},
     }
     Ok(())
 }

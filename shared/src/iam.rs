@@ -89,6 +89,39 @@ impl Signer {
             .await
     }
 
+    /// Signs a request to a service of AWS, in its headers.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
+    ///
+    /// # Errors
+    /// Where the role's credentials cannot be had.
+    pub async fn sign(
+        &self,
+        service: &str,
+        request: &mut http::Request<String>,
+    ) -> Result<(), TokenError> {
+        let identity = self.credentials.current().await?.into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(service)
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()?;
+        let headers = request.headers().iter();
+        let headers =
+            headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let body = SignableBody::Bytes(request.body().as_bytes());
+        let signable = SignableRequest::new(
+            request.method().as_str(),
+            request.uri().to_string(),
+            headers,
+            body,
+        )?;
+        let (instructions, _) = sign(signable, &parameters.into())?.into_parts();
+        instructions.apply_to_request_http1x(request);
+        Ok(())
+    }
+
     async fn token(&self, service: &str, host: &str, query: &str) -> Result<String, TokenError> {
         let credentials = self.credentials.current().await?;
         let now = SystemTime::now();

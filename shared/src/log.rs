@@ -2,6 +2,7 @@
 
 mod append;
 mod connect;
+mod outbox;
 mod read;
 mod row;
 mod runs;
@@ -25,6 +26,7 @@ use tokio_postgres::{
 use self::shared::Reads;
 pub use self::{
     append::{Answer, Appended, Submission, Sweep},
+    outbox::{Change, Changes, Told, Untold},
     read::{After, Head, States, Tests, TestsFrom},
     runs::{Asked, Before, Runs},
     shared::{Read, SharedRead},

@@ -9,7 +9,7 @@ use std::{
 
 use integration::{
     PATIENCE, binary, eventually,
-    stack::{Stack, gone, signal, update},
+    stack::{Stack, gone, of_run, signal, update},
 };
 use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::{Value, json};
@@ -271,6 +271,18 @@ async fn what_was_not_said_is_not_sent() {
 }
 
 #[tokio::test]
+async fn what_a_worker_would_leave_out_is_told_before_it_is_sent() {
+    let (url, _) = server("").await;
+    let publish = ["publish", "job", "r", "passed", "--report-path", "x"];
+    let output = runcast(&[&publish[..], &["--url", &url]].concat()).await;
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("reportPath") && said.contains("only a test has one"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn a_message_alone_is_progress() {
     let stack = Stack::start().await;
     let publish = ["publish", "job", "r", "running", "--message", "Building"];
@@ -333,7 +345,24 @@ async fn how_old_a_first_state_is_counts_as_no_latency() {
     let tail = stack.runcast(&["tail", "job", "r"]).await;
     let summary = text(&tail.stderr);
     assert!(summary.contains("1 frames, 0 gaps"), "{summary}");
-    assert!(summary.contains("latency p50 0 ms"), "{summary}");
+    assert!(summary.contains("no latency"), "{summary}");
+}
+
+#[tokio::test]
+async fn a_tail_shows_every_test_of_a_run() {
+    let stack = Stack::start().await;
+    for (id, status) in [("a", "failed"), ("b", "passed")] {
+        let answer = stack.send(json!([of_run("r", id, status)])).await;
+        assert_eq!(answer["accepted"], 1, "{answer}");
+    }
+    stack.publish("job", "r", "failed").await;
+    let tail = stack.runcast(&["tail", "test", "--run", "r"]).await;
+    let (told, summary) = (text(&tail.stdout), text(&tail.stderr));
+    let told: Vec<_> = told.lines().map(|line| line.chars().next()).collect();
+    assert_eq!(told, [Some('a'), Some('b')], "failures first");
+    assert!(summary.contains("end: complete"), "{summary}");
+    let wrong = runcast(&["tail", "job", "--run", "r"]).await;
+    assert!(text(&wrong.stderr).contains("runcast tail test --run r"));
 }
 
 #[tokio::test]

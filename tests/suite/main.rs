@@ -23,6 +23,7 @@ mod life;
 mod limits;
 mod migration;
 mod next;
+mod notify;
 mod options;
 mod other_lambdas;
 mod producers;

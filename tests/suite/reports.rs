@@ -345,7 +345,58 @@ async fn import(stack: &Stack, run_id: &str, file: &Path) -> Output {
 type Told = (&'static str, &'static str, u64, bool);
 
 /// What tools have written, how its run ends, and its tests.
-const FILES: [(&str, &str, &[Told]); 8] = [
+/// Those that begin with `real` are as Surefire 2.22.3 and Gradle 4.4.1 wrote them.
+const FILES: [(&str, &str, &[Told]); 11] = [
+    (
+        "real-surefire.xml",
+        "failed",
+        &[
+            ("assumes", "skipped", 1, false),
+            ("errors", "error", 3, false),
+            ("errorsWithCause", "error", 3, false),
+            ("expectsAnException", "failed", 3, false),
+            ("fails", "failed", 3, false),
+            ("failsThenErrors", "error", 3, false),
+            ("failsWithoutMessage", "failed", 3, false),
+            ("flaky", "passed", 2, true),
+            ("flakyError", "passed", 3, true),
+            ("größe_ünïcode_漢字", "passed", 1, false),
+            ("ignored", "skipped", 1, false),
+            ("ignoredSilently", "skipped", 1, false),
+            ("passes", "passed", 1, false),
+            ("saysMuch", "passed", 1, false),
+            ("timesOut", "error", 3, false),
+        ],
+    ),
+    (
+        "real-gradle.xml",
+        "failed",
+        &[
+            ("assumes", "skipped", 1, false),
+            ("errors", "failed", 3, false),
+            ("fails", "failed", 3, false),
+            ("failsWithoutMessage", "failed", 3, false),
+            ("flaky", "passed", 2, true),
+            ("flakyTwice", "passed", 3, true),
+            ("größe_漢字", "passed", 1, false),
+            ("ignored", "skipped", 1, false),
+            ("passes", "passed", 1, false),
+            ("timesOut", "failed", 3, false),
+        ],
+    ),
+    (
+        "real-gradle-parametrised.xml",
+        "failed",
+        &[
+            ("isOdd[5 €]", "passed", 1, false),
+            ("isOdd[<x> & \"y\"]", "passed", 1, false),
+            ("isOdd[a/b]", "passed", 1, false),
+            ("isOdd[same]", "failed", 1, false),
+            ("isOdd[same]", "passed", 1, false),
+            ("isOdd[same]", "passed", 1, false),
+            ("isOdd[漢字]", "passed", 1, false),
+        ],
+    ),
     (
         "surefire.xml",
         "failed",

@@ -6,10 +6,11 @@
 mod tests;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::{
     ingest::{self, Receipt},
-    log::{Answer, Submission},
+    log::{Answer, Changes, Submission, Told},
     update::legible,
 };
 
@@ -20,6 +21,19 @@ pub(crate) enum Invocation {
     Updates(Batch),
     /// `{"sweep":true}`: to look for executions that have gone silent.
     Sweep,
+    /// `{"outbox":{…}}`: to note how far a sink was told, and to say what it is to be told next.
+    Outbox(Outbox),
+}
+
+/// What `notify` asks for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Outbox {
+    pub(crate) sink: String,
+    #[serde(default)]
+    pub(crate) changes: Changes,
+    #[serde(default)]
+    pub(crate) told: Vec<Told>,
 }
 
 impl Invocation {
@@ -36,6 +50,13 @@ impl Invocation {
             (Some(_), ..) => Batch::of_queue(payload)?,
             (None, Some(updates), _) => Batch::direct(updates)?,
             (None, None, Some("true")) if members.len() == 1 => return Ok(Invocation::Sweep),
+            (None, None, None) if members.len() == 1 && member("outbox").is_some() => {
+                let outbox = member("outbox").unwrap_or_default();
+                let outbox = serde_json::from_str(outbox);
+                return outbox
+                    .map(Invocation::Outbox)
+                    .map_err(|error| format!("not an outbox ({error})"));
+            }
             _ => return Err("not a batch of updates".to_owned()),
         };
         Ok(Invocation::Updates(batch))

@@ -11,7 +11,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json, value::RawValue};
 use shared::{cause, function, ingest::Ingest, telemetry};
 
-use crate::batch::Invocation;
+use crate::batch::{Invocation, Outbox};
 
 /// How long a sweep goes on at most, while there is more to look at.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(15);
@@ -32,9 +32,29 @@ async fn handle(ingest: &Ingest, payload: Box<RawValue>) -> Result<Value, Diagno
             batch.answer(&answers)
         }
         Invocation::Sweep => sweep(ingest).await,
+        Invocation::Outbox(outbox) => tell(ingest, outbox).await,
     };
     telemetry::flush();
     answer.map_err(function::failure)
+}
+
+/// Notes how far a sink was told; says what comes next.
+async fn tell(ingest: &Ingest, outbox: Outbox) -> Result<Value, String> {
+    let Outbox {
+        sink,
+        changes,
+        told,
+    } = outbox;
+    let untold = async {
+        ingest.log.tell(&sink, &told).await?;
+        ingest.log.untold(&sink, changes).await
+    };
+    let untold = untold.await.map_err(|error| {
+        metrics::counter!("PostgresErrors").increment(1);
+        tracing::error!(error = cause::chain(&error), "the outbox cannot be read");
+        "the outbox cannot be read now; see the function's log".to_owned()
+    })?;
+    Ok(json!({"untold": untold}))
 }
 
 /// Looks for executions of which nothing is heard any more, for as long as there is time.

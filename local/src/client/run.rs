@@ -183,6 +183,9 @@ fn start(command: &[OsString], identity: &Identity, sender: &Sender) -> std::io:
         .env("RUNCAST_URL", sender.url())
         // Who reports the tests leaves the run's end to this.
         .env("RUNCAST_RUN_BY", "runcast-run");
+    if let Some((index, total)) = identity.shard {
+        command.env("RUNCAST_SHARD", format!("{index}/{total}"));
+    }
     if let Some(token) = sender.given_token() {
         command.env("RUNCAST_TOKEN", token);
     }

@@ -18,6 +18,9 @@ use super::{
     named,
 };
 
+/// How many tests that came again wait for what follows.
+const MAX_AGAIN: usize = 1_000;
+
 /// How deep elements are in each other at most.
 const MAX_DEPTH: usize = 64;
 
@@ -62,7 +65,7 @@ pub(crate) fn read(
         let line = reader.get_mut().get_mut().line_at(position);
         match event {
             Event::Start(tag) => document.open(&tag, line, troubles)?,
-            Event::End(_) => document.close(sink),
+            Event::End(_) => document.close(line, troubles, sink),
             Event::Text(text) => document.text(&text.xml10_content()),
             Event::CData(text) => document.text(&text.into_inner()),
             Event::GeneralRef(name) => document.text(&referred(&name)),
@@ -221,6 +224,13 @@ struct Document {
     has_root: bool,
     /// Whether the tool gives no two tests one name: what comes twice is another attempt.
     names_are_unique: bool,
+    is_gradle: bool,
+    /// Gradle's tests that failed and came again, until it is known whether they were tried again: then
+    /// nothing new follows in their suite.
+    again: Vec<Open>,
+    /// How many errors the report counts in its root, and whether it says any.
+    errors: u64,
+    says_errors: bool,
     is_pytest: bool,
     /// pytest's last test, which may go on.
     held: Option<Open>,
@@ -295,7 +305,13 @@ impl Document {
         let element = match self.open.last() {
             None if self.has_root => return Err(trouble(line, "a second root element")),
             None => match name {
-                "testsuites" => Element::Around,
+                "testsuites" => {
+                    let errors = attributes
+                        .get("errors")
+                        .and_then(|errors| errors.parse().ok());
+                    self.errors = errors.unwrap_or_default();
+                    Element::Around
+                }
                 "testsuite" => {
                     // Gradle's: Surefire names its schema, others have <testsuites> around.
                     let is_gradle = attributes.get("hostname").is_some()
@@ -303,6 +319,7 @@ impl Document {
                         && attributes.get("version").is_none();
                     self.is_pytest |= attributes.get("name") == Some("pytest");
                     self.names_are_unique |= is_gradle;
+                    self.is_gradle |= is_gradle;
                     Element::Suite(suite(&attributes))
                 }
                 _ => {
@@ -354,9 +371,10 @@ impl Document {
         }
     }
 
-    fn close(&mut self, sink: &mut dyn FnMut(Item)) {
+    fn close(&mut self, line: u64, troubles: &mut Troubles, sink: &mut dyn FnMut(Item)) {
         match self.open.pop() {
             Some(Element::Outcome(outcome)) => {
+                self.says_errors |= outcome.which.status() == "error";
                 if let Some(Element::Case(case)) = self.open.last_mut() {
                     case.take(outcome);
                 }
@@ -364,18 +382,66 @@ impl Document {
             Some(Element::Case(case)) => {
                 if self.is_pytest {
                     self.hold(*case, sink);
+                } else if self.is_gradle {
+                    self.take_gradle(*case, sink);
                 } else {
                     let case = self.finished(*case);
                     sink(Item::Case(case));
                 }
             }
-            Some(Element::Suite(suite)) if self.held.is_some() => {
+            Some(Element::Suite(suite)) if self.held.is_some() || !self.again.is_empty() => {
                 self.open.push(Element::Suite(suite));
                 self.tell_held(sink);
+                self.tell_again(true, sink);
                 self.open.pop();
             }
             _ => {}
         }
+        // gotestsum's, of a package that does not compile: it counts it, and says no more.
+        if self.open.is_empty() && self.errors > 0 && !self.says_errors {
+            let what = format!(
+                "errors=\"{}\", and the report says none: the run counts as error",
+                self.errors
+            );
+            troubles.tell(line, what);
+            sink(Item::Run("error"));
+        }
+    }
+
+    /// Gradle tries again what failed, once all tests have run. Where one that is new follows, they were
+    /// tests of one name.
+    fn take_gradle(&mut self, open: Open, sink: &mut dyn FnMut(Item)) {
+        let came = |again: &Open| (&again.class, &again.name) == (&open.class, &open.name);
+        let seen = self.seen.get(&hash(&self.key(&open)));
+        if self.again.len() < MAX_AGAIN
+            && (self.again.iter().any(came) || seen.is_some_and(|seen| seen.failed))
+        {
+            self.again.push(open);
+            return;
+        }
+        self.tell_again(false, sink);
+        let case = self.finished(open);
+        sink(Item::Case(case));
+    }
+
+    fn tell_again(&mut self, are_attempts: bool, sink: &mut dyn FnMut(Item)) {
+        let were_unique = std::mem::replace(&mut self.names_are_unique, are_attempts);
+        for open in std::mem::take(&mut self.again) {
+            let case = self.finished(open);
+            sink(Item::Case(case));
+        }
+        self.names_are_unique = were_unique;
+    }
+
+    /// What makes a test another than all others, but for those of its name.
+    fn key(&self, open: &Open) -> Vec<String> {
+        let suites = self.open.iter().filter_map(|element| match element {
+            Element::Suite(suite) => suite.name.clone(),
+            _ => None,
+        });
+        suites
+            .chain([open.class.clone().unwrap_or_default(), open.name.clone()])
+            .collect()
     }
 
     /// pytest writes a test anew, right after it, where its teardown fails or it is run again (it says
@@ -414,15 +480,8 @@ impl Document {
         let suites: Vec<_> = suites.collect();
         let suite_name = suites.iter().rev().find_map(|suite| suite.name.clone());
         let suite_file = suites.iter().rev().find_map(|suite| suite.file.clone());
-        let path: Vec<_> = suites
-            .iter()
-            .filter_map(|suite| suite.name.clone())
-            .collect();
-        let mut key = path;
-        key.extend([open.class.clone().unwrap_or_default(), open.name.clone()]);
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let seen = self.seen.entry(hasher.finish()).or_default();
+        let mut key = self.key(&open);
+        let seen = self.seen.entry(hash(&key)).or_default();
         let is_attempt = self.names_are_unique && seen.failed;
         if seen.times == 0 || !is_attempt {
             seen.times += 1;
@@ -447,6 +506,12 @@ impl Document {
             ended: true,
         }
     }
+}
+
+fn hash(key: &[String]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// An element that says nothing of how a test ended.
@@ -475,7 +540,10 @@ fn suite(attributes: &Attributes) -> Suite {
 }
 
 fn case(attributes: &Attributes, line: u64, troubles: &mut Troubles) -> Open {
-    let name = attributes.get("name").and_then(named).unwrap_or_else(|| {
+    let name = attributes.get("name").and_then(named);
+    // Surefire names a class whose preparation fails, and no test.
+    let name = name.or_else(|| attributes.get("classname").and_then(named));
+    let name = name.unwrap_or_else(|| {
         troubles.tell(line, "a testcase has no name");
         format!("(line {line})")
     });
@@ -529,14 +597,25 @@ impl Open {
         }
     }
 
-    /// The worst counts.
-    fn ends_as(&mut self, attempt: Attempt) {
+    /// The worst counts, and all that went wrong is said.
+    fn ends_as(&mut self, mut attempt: Attempt) {
         let rank = |status: &str| {
             let ranks = ["skipped", "failed", "error"];
             ranks.iter().position(|it| *it == status)
         };
         let last = self.last.as_ref();
-        if last.is_none_or(|last| rank(attempt.status) > rank(last.status)) {
+        let errors = [
+            last.and_then(|last| last.error.as_deref()),
+            attempt.error.as_deref(),
+        ];
+        let errors: Vec<_> = errors.into_iter().flatten().collect();
+        let errors = (!errors.is_empty()).then(|| cut(&errors.join("\n\n"), MAX_ERROR_BYTES));
+        if let Some(last) = &mut self.last
+            && rank(attempt.status) <= rank(last.status)
+        {
+            last.error = errors;
+        } else {
+            attempt.error = errors;
             self.last = Some(attempt);
         }
     }
@@ -610,6 +689,74 @@ mod tests {
             .replace("name='s'", "name='pytest'")
             .replace("classname='pytest'", "classname='s'");
         assert_eq!(cases(&pytest), [of("pytest/s/t", "failed", 0)]);
+    }
+
+    #[test]
+    fn gradle_tries_again_when_all_have_run() {
+        let test = |name: &str, fails: bool| {
+            let failure = if fails { "<failure/>" } else { "" };
+            format!("<testcase name='{name}' classname='s'>{failure}</testcase>")
+        };
+        let of = |key: &str, status, earlier| (key.to_owned(), vec![status], earlier);
+        let one_name = [("p", false), ("p", true), ("p", false), ("q", false)];
+        let one_name: String = one_name.iter().map(|it| test(it.0, it.1)).collect();
+        assert_eq!(
+            cases(&format!(
+                "<testsuite name='s' hostname='h'>{one_name}</testsuite>"
+            )),
+            [
+                of("s/s/p", "passed", 0),
+                of("s/s/p/2", "failed", 0),
+                of("s/s/p/3", "passed", 0),
+                of("s/s/q", "passed", 0)
+            ]
+        );
+        let again = [
+            ("p", true),
+            ("q", true),
+            ("r", false),
+            ("p", true),
+            ("q", false),
+            ("p", false),
+        ];
+        let again: String = again.iter().map(|it| test(it.0, it.1)).collect();
+        assert_eq!(
+            cases(&format!(
+                "<testsuite name='s' hostname='h'>{again}</testsuite>"
+            )),
+            [
+                of("s/s/p", "failed", 0),
+                of("s/s/q", "failed", 0),
+                of("s/s/r", "passed", 0),
+                of("s/s/p", "failed", 1),
+                of("s/s/q", "passed", 1),
+                of("s/s/p", "passed", 2)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_report_only_counts_is_told() {
+        let (mut items, mut troubles) = (Vec::new(), Troubles::default());
+        let xml = "<testsuites errors='1'>\n</testsuites>";
+        read(xml.as_bytes(), &mut troubles, &mut |item| items.push(item)).unwrap();
+        assert_eq!(items, [Item::Run("error")]);
+        assert!(troubles.told[0].what.contains("counts as error"));
+        let said = "<testsuites errors='1'><testsuite><testcase name=''  classname='c'><error>a</error>\
+                    <failure>b</failure></testcase></testsuite></testsuites>";
+        items.clear();
+        read(said.as_bytes(), &mut Troubles::default(), &mut |item| {
+            items.push(item)
+        })
+        .unwrap();
+        let [Item::Case(case)] = items.as_slice() else {
+            panic!("{items:?}");
+        };
+        assert_eq!(
+            (case.name.as_str(), case.attempts[0].status),
+            ("c", "error")
+        );
+        assert_eq!(case.attempts[0].error.as_deref(), Some("a\n\nb"));
     }
 
     #[test]

@@ -18,7 +18,9 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn new(variable: &'static str, takes: impl Into<String>) -> Self {
+    /// An error about a variable.
+    #[must_use]
+    pub fn new(variable: &'static str, takes: impl Into<String>) -> Self {
         let takes = takes.into();
         ConfigError { variable, takes }
     }
@@ -56,7 +58,10 @@ impl Env {
     }
 
     /// Reads a variable that must be there.
-    pub(super) fn required<T>(
+    ///
+    /// # Errors
+    /// Where it is not, or `read` does not take its value.
+    pub fn required<T>(
         &self,
         variable: &'static str,
         takes: &str,
@@ -97,7 +102,10 @@ impl Env {
     }
 
     /// The signer for what `variable` asks for.
-    pub(super) fn signer(&self, variable: &'static str) -> Result<Signer, ConfigError> {
+    ///
+    /// # Errors
+    /// Where Lambda has not said for whom to sign.
+    pub fn signer(&self, variable: &'static str) -> Result<Signer, ConfigError> {
         let needs = |what: &str| ConfigError::new(variable, format!("needs {what}"));
         let region = self.get("AWS_REGION").ok_or_else(|| needs("AWS_REGION"))?;
         let keys = (

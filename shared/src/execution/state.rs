@@ -257,6 +257,18 @@ impl State {
         tests.map_or(0, |tests| tests.waiting + tests.running)
     }
 
+    /// Which attempt a state as JSON is of.
+    #[must_use]
+    pub fn attempt_in(json: &str) -> u32 {
+        #[derive(Deserialize)]
+        struct Numbered {
+            #[serde(default)]
+            attempt: u32,
+        }
+        let numbered = serde_json::from_str::<Numbered>(json).ok();
+        numbered.map_or(0, |numbered| numbered.attempt)
+    }
+
     /// This state as the JSON that clients get.
     #[must_use]
     #[expect(

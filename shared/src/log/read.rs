@@ -446,7 +446,7 @@ fn epoch(rows: &[Row]) -> Result<u64, LogError> {
 }
 
 /// A span that Postgres gives in seconds; zero where there is none, or clocks differ.
-fn seconds(row: &Row, column: &str) -> Result<Duration, LogError> {
+pub(super) fn seconds(row: &Row, column: &str) -> Result<Duration, LogError> {
     let seconds: Option<f64> = row.try_get(column)?;
     Ok(Duration::try_from_secs_f64(seconds.unwrap_or_default()).unwrap_or_default())
 }
