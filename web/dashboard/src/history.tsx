@@ -89,7 +89,10 @@ function Event({
             {named.map((test, index) => (
               <span key={test.testId}>
                 {index > 0 && ', '}
-                <a href={hrefOfTest(event.runId, test.testId, query)} className="text-text hover:underline">
+                <a
+                  href={hrefOfTest(event.runId, test.testId, query)}
+                  className="text-text underline decoration-quiet/50 underline-offset-2 hover:decoration-current"
+                >
                   {titleOf(test)}
                 </a>
               </span>

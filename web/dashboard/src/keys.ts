@@ -41,8 +41,9 @@ export function useListKeys(
       return;
     }
     const index = from === undefined ? 0 : from + by;
-    if (index < 0 || index >= count) return leave(list.current, by);
+    // It is for one list alone.
     event.preventDefault();
+    if (index < 0 || index >= count) return leave(list.current, by);
     scrollTo(index);
     focusOn(list, index);
   };

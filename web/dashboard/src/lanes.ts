@@ -25,8 +25,9 @@ export function lanesOf(tests: Iterable<TestState>, now: number): Lane[] {
     if (!startedAt) continue;
     const from = Date.parse(startedAt);
     if (!isTerminal(test.status)) spans.push({ test, from, to: Math.max(from, now) });
-    else if (completedAt) spans.push({ test, from, to: Math.max(from, Date.parse(completedAt)) });
-    else spans.push({ test, from, to: from + (durationMs ?? 0) });
+    // When it was told is not when it ended, where a reporter tells of many at once.
+    else if (durationMs !== null) spans.push({ test, from, to: from + durationMs });
+    else spans.push({ test, from, to: Math.max(from, Date.parse(completedAt ?? startedAt)) });
   }
   spans.sort((one, other) => one.from - other.from);
   const label = LABELS.find((label) => spans.some(({ test }) => test.labels?.[label]));
