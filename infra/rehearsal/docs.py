@@ -4,6 +4,7 @@ import re
 
 from templates import CHECKOUT, of_type
 
+RUNBOOK = CHECKOUT / "docs/operations.md"
 # The functions take them, the template does not set them, for a reason.
 UNSET = {
     "REDIS_CA_FILE": "the public roots sign ElastiCache's certificates",
@@ -14,7 +15,7 @@ UNSET = {
 def check(application, data):
     """What is in one place only."""
     readme = (CHECKOUT / "README.md").read_text()
-    runbook = (CHECKOUT / "docs/operations.md").read_text()
+    runbook = RUNBOOK.read_text()
     configuration = section(readme, "Configuration")
     variables = {
         variable

@@ -24,7 +24,7 @@ import mistakes
 import rules
 from templates import APPLICATION, CHECKOUT, DATA, load, translate
 
-BINARIES = ("test-status", "job-status", "queue-stats", "worker", "ingest", "migrate")
+BINARIES = ("test-status", "job-status", "queue-stats", "worker", "ingest", "notify", "migrate")
 # A cold start loads the whole of it.
 MOST_ZIPPED_BYTES = 2_600_000
 # Amazon Linux 2023's. https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html
@@ -155,6 +155,8 @@ def ask(request):
 def overlay(packaged, supported):
     """The packaged template as the emulator can take it: plain, and without what it lacks."""
     template = translate(packaged)
+    # Its conditions know no Fn::Split; here the bus has a name.
+    template["Conditions"]["BusByArn"] = {"Fn::Equals": ["name", "arn"]}
     dropped = {}
     for name, resource in list(template["Resources"].items()):
         kind = resource["Type"]
@@ -185,6 +187,7 @@ def deploy():
         emulator = {
             **os.environ, "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1",
             "LAMBDA_EXECUTOR": "local", "LOG_LEVEL": "INFO", "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1",
+            "AWS_ENDPOINT_URL": endpoint,
         }  # fmt: skip
         ministack = CHECKOUT / ".venv-producers/bin/ministack"
         with (
@@ -209,10 +212,12 @@ def deploy():
                     **{f"{who}DatabaseUrl": database for who in ("Streams", "Worker", "Owner")},
                     **{f"{who}RedisUrl": servers["redisUrl"] for who in ("Streams", "Worker")},
                     "AuthJwks": JWKS, "AuthIssuer": "runcast-local", "StreamWindowSeconds": "10",
+                    "EventBus": "default",
                 }  # fmt: skip
                 sam_deploy(endpoint, template, parameters)
                 postgres = pg8000.native.Connection(database="rehearsal", **login)
                 scene(client, endpoint, postgres)
+                tell(client)
                 sam_deploy(endpoint, template, {**parameters, "StreamHeartbeatSeconds": "3"})
                 updated(client)
                 run("sam", "delete", "--no-prompts", "--stack-name", STACK, "--region", "us-east-1",
@@ -309,6 +314,43 @@ def scene(client, endpoint, postgres):
     pruned = json.loads(answer["Payload"].read())
     if pruned != {"prunedEvents": 0, "prunedRejectedUpdates": 0}:
         raise Failed(f"the prune answers {pruned}")
+
+
+def tell(client):
+    """A run that fails comes out of the event bus as the rule of docs/operations.md says it."""
+    lambdas, events, sqs = client("lambda"), client("events"), client("sqs")
+    names = [function["FunctionName"] for function in lambdas.list_functions()["Functions"]]
+    (notify,) = [name for name in names if "-Notify-" in name]
+    (worker,) = [name for name in names if "-Worker-" in name]
+
+    def invoke(name, order):
+        answer = lambdas.invoke(FunctionName=name, Payload=json.dumps(order))
+        said = answer["Payload"].read().decode()
+        if "FunctionError" in answer:
+            raise Failed(f"{name} fails: {said}")
+        return json.loads(said)
+
+    blocks = re.findall(r"^```json\n(.*?)^```", docs.section(docs.RUNBOOK.read_text(), "Telling others"), re.M | re.S)
+    _, pattern, message, *_ = blocks
+    queue = sqs.create_queue(QueueName="told")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name="told", EventPattern=pattern)
+    events.put_targets(Rule="told", Targets=[{"Id": "told", "Arn": arn, **json.loads(message)}])
+    # From now on.
+    invoke(notify, {})
+    for number, status in enumerate(("running", "failed")):
+        invoke(worker, {"updates": [{
+            "eventId": f"told-{number}", "kind": "job", "id": "told", "organizationId": "demo", "projectId": "demo",
+            "status": status, "name": "Unit tests", "url": "https://ci.example.com/17", "labels": {"commit": "5f0c2e1"},
+        }]})  # fmt: skip
+    said = invoke(notify, {})
+    received = lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages")  # noqa: E731
+    (heard,) = eventually("the bus has the end of the run", received)
+    if json.loads(heard["Body"]) != {"text": "Unit tests: failed, https://ci.example.com/17"}:
+        raise Failed(f"the rule's target gets {heard['Body']}, after notify said {said}")
+    print("  notify, worker, log, event bus: the end of a run, as the rule of the runbook words it")
+    events.remove_targets(Rule="told", Ids=["told"])
+    events.delete_rule(Name="told")
 
 
 def updated(client):

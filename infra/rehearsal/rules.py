@@ -6,10 +6,10 @@ import re
 from templates import CHECKOUT, of_type, values
 
 STREAMS = {"TestStatus": "test-status", "JobStatus": "job-status", "QueueStats": "queue-stats"}
-FUNCTIONS = {*STREAMS, "Worker", "Ingest", "Migrate"}
+FUNCTIONS = {*STREAMS, "Worker", "Ingest", "Notify", "Migrate"}
 SECRETS = {
     "AuthJwks", "IngestRedisUrl", "OwnerDatabaseUrl", "QueueRedisUrl", "StreamsDatabaseUrl", "StreamsRedisUrl",
-    "WorkerDatabaseUrl", "WorkerRedisUrl",
+    "WebhookSecret", "WebhookUrl", "WorkerDatabaseUrl", "WorkerRedisUrl",
 }  # fmt: skip
 # What the sources count, and the label, if any, that is a dimension beside the function. An alarm on
 # anything else never rings.
@@ -30,6 +30,7 @@ AWS_METRICS = {
     "AWS/RDS": {"ACUUtilization"},
 }
 DATABASE_VARIABLES = {"DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_CA_FILE", "DATABASE_IDLE_SECONDS"}
+NOTIFY_VARIABLES = {"WORKER_FUNCTION", "EVENT_BUS", "WEBHOOK_URL", "WEBHOOK_SECRET", "NOTIFY_CHANGES", "RUST_LOG"}
 QUEUE_VARIABLES = {"QUEUE_REDIS_URL", "QUEUE_NAMES", "QUEUE_PREFIX", "RUNNING_CAPACITY", "QUEUED_CAPACITY"}
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
@@ -40,7 +41,7 @@ MARGIN_SECONDS = 30
 def check(application, data):
     """All that is wrong with the two templates, the first as SAM translates it."""
     found = []
-    for rule in (functions, urls, queues, schema, api, cloudfront, permissions, parameters, alarms,
+    for rule in (functions, urls, queues, schema, notify, api, cloudfront, permissions, parameters, alarms,
                  nested, network, cache, database):  # fmt: skip
         name = rule.__name__
         try:
@@ -70,6 +71,9 @@ def functions(application, _):
         group = function["LoggingConfig"]["LogGroup"].get("Ref")
         if "RetentionInDays" not in properties(application, group):
             yield f"{name} keeps its logs for ever"
+    for name in ("Worker", "Ingest", "Migrate"):
+        if properties(application, name).get("VpcConfig", {}).get("Fn::If", [None])[0] != "Attached":
+            yield f"{name} does not reach the data"
     status = properties(application, "TestStatus")["Environment"]["Variables"]
     shared = {variable: status[variable] for variable in set(status) - DATABASE_VARIABLES}
     for name in STREAMS:
@@ -210,6 +214,42 @@ def schema(application, _):
         yield "nothing sweeps"
 
 
+def notify(application, _):
+    function = properties(application, "Notify")
+    if "VpcConfig" in function:
+        yield "whoever is told is outside, and so is Lambda's API: the VPC of new data has no way out"
+    variables = function["Environment"]["Variables"]
+    if set(variables) != NOTIFY_VARIABLES or variables["WORKER_FUNCTION"] != {"Ref": "Worker"}:
+        yield f"notify gets what it does not use, secrets maybe, or lacks something: {sorted(variables)}"
+    # What speaks of a resource that is not there fails the deployment.
+    for name, resource in application["Resources"].items():
+        of_notify = name.startswith("Notify") or re.search(r'"Notify\w*"|\$\{Notify', json.dumps(resource))
+        if of_notify and resource.get("Condition") != "Told":
+            yield f"{name} is there also where nobody is told"
+    role = properties(application, "NotifyRole")
+    bus = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBus}"
+    wanted = [
+        ("lambda:InvokeFunction", {"Fn::GetAtt": ["Worker", "Arn"]}),
+        ("events:PutEvents", {"Fn::If": ["BusByArn", {"Ref": "EventBus"}, {"Fn::Sub": bus}]}),
+    ]
+    parts = [part for part in values(role["Policies"]) if isinstance(part, dict)]
+    allowed = [(part["Action"], part["Resource"]) for part in parts if part.get("Effect") == "Allow"]
+    if allowed != wanted or "VPCAccess" in json.dumps(role["ManagedPolicyArns"]):
+        yield "notify may do more than invoke the worker and put events on the bus, or less"
+    if (properties(application, "NotifyEventInvokeConfig")["MaximumRetryAttempts"],
+            properties(application, "NotifyEventInvokeConfig")["MaximumEventAgeInSeconds"]) != (0, 60):  # fmt: skip
+        yield "what fails is tried again beside the next minute's, and told twice"
+    rules = of_type(application, "AWS::Events::Rule").values()
+    rules = [rule["Properties"] for rule in rules if '["Notify", "Arn"]' in json.dumps(rule)]
+    if [(rule["ScheduleExpression"], rule.get("State", "ENABLED")) for rule in rules] != [("rate(1 minute)", "ENABLED")]:
+        yield "nothing tells anybody, or not each minute"
+    if function.get("ReservedConcurrentExecutions") != {"Fn::If": ["WorkerReserved", 1, {"Ref": "AWS::NoValue"}]}:
+        yield "streams can fill every environment until nobody is told, or two tell the same"
+    signed = json.dumps(application["Rules"].get("WebhookIsSigned"))
+    if '"WebhookUrl"' not in signed or '[{"Ref": "WebhookSecret"}, ""]' not in signed:
+        yield "a webhook can be asked for without a secret, and fails when the function starts"
+
+
 def api(application, _):
     gateway = properties(application, "Api")
     if gateway["EndpointConfiguration"]["Types"] != ["REGIONAL"]:
@@ -221,6 +261,7 @@ def api(application, _):
             yield "the API has a second stage, without limits"
     paths = gateway["Body"]["paths"]
     served = {f"/api/{path}/{{proxy+}}": name for name, path in STREAMS.items()}
+    served |= {path: "JobStatus" for path in ("/api/runs", "/api/runs/{proxy+}")}
     served |= {path: "Ingest" for path in ("/api/updates", "/api/updates/{proxy+}")}
     if set(paths) != set(served):
         yield f"the API's paths are {sorted(paths)}"
@@ -279,6 +320,11 @@ def cloudfront(application, _):
             yield f"{path} takes tokens in the clear"
         if "ViewerRequests" not in json.dumps(behaviour.get("FunctionAssociations")):
             yield f"{path} answers 403 to a beacon, which cannot sign its body"
+    runs = behaviours["/api/runs*"]
+    if runs["TargetOriginId"] != "job-status" or runs["ViewerProtocolPolicy"] != "https-only":
+        yield "past runs go to another function, or take tokens in the clear"
+    if runs.get("CachePolicyId") != CACHING_DISABLED or runs.get("OriginRequestPolicyId") != ALL_VIEWER_EXCEPT_HOST:
+        yield "past runs are cached, whoever asks, or get no query"
     updates, behaviour = origins["updates"], behaviours["/api/updates*"]
     if "IngestUrl" not in json.dumps(updates["DomainName"]) or behaviour["TargetOriginId"] != "updates":
         yield "updates go to another function"
@@ -371,8 +417,8 @@ def alarms(application, data):
     for template in (application, data):
         for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
             alarm = alarm["Properties"]
-            # The sweep runs every minute, whoever uses Runcast: its silence is what this one tells.
-            if alarm.get("TreatMissingData") != ("breaching" if name == "SweepMissing" else "notBreaching"):
+            # What these watch runs every minute, whoever uses Runcast: its silence is what they tell.
+            if alarm.get("TreatMissingData") != ("breaching" if name in ("SweepMissing", "NotTold") else "notBreaching"):
                 yield f"{name} rings when nobody uses Runcast"
             if "AlarmTopicArn" not in json.dumps(alarm.get("AlarmActions")):
                 yield f"{name} tells nobody"
@@ -399,7 +445,7 @@ def alarms(application, data):
     for widget in json.loads(properties(application, "Overview")["DashboardBody"]["Fn::Sub"])["widgets"]:
         for first, *rest in widget["properties"]["metrics"]:
             if isinstance(first, dict):
-                label, metric = re.search(r"\{Runcast,Function,(\w+)\} MetricName=(\w+)", first["expression"]).groups()
+                label, metric = re.search(r"\{Runcast,Function(?:,(\w+))?\} MetricName=(\w+)", first["expression"]).groups()
                 function = None
             elif first == "Runcast":
                 label, metric, function = None, rest[0], rest[2].strip("${}")
