@@ -161,6 +161,8 @@ export const isLive = (page) =>
 /** The tests in the list by their status, whatever has to be scrolled for it. */
 export async function listed(page) {
   const found = new Map();
+  // One in the background is hardly drawn.
+  await page.bringToFront();
   await page.evaluate('scrollTo(0, 0)');
   for (;;) {
     await page.evaluate('new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))');

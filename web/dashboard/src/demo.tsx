@@ -1,5 +1,5 @@
 import { Clapperboard, Database, KeyRound, type LucideIcon, Zap } from 'lucide-react';
-import { useEffect, useRef, useState } from 'react';
+import { useState } from 'react';
 import type { JobState } from 'runcast-client';
 import { toast } from 'sonner';
 import { type Fault, faultNow, tellFault, useFault } from './fault.ts';
@@ -16,8 +16,6 @@ const LIVELY_MS = 5_000;
 const TOKEN_SECONDS = 5;
 /** Apart from the toasts of runs. */
 const TOP = 'top-center';
-/** Buttons act on all tabs: any of them may hold the streams. */
-const CHANNEL = 'runcast-demo';
 
 interface DemoProps {
   servers: NonNullable<Settings['local']>;
@@ -30,7 +28,7 @@ interface DemoProps {
 export function Demo({ servers, projectId, runs }: DemoProps) {
   const session = useSession();
   const scene = useScene();
-  const expiry = useAction('Expire the token', useExpiry(session));
+  const expire = useAction('Expire the token', () => expiry(session));
   const fault = useFault();
   const redis = useAction('Break Redis', () => outage(session, projectId, 'redis', runs));
   const postgres = useAction('Break Postgres', () => outage(session, projectId, 'postgres', runs));
@@ -67,7 +65,7 @@ export function Demo({ servers, projectId, runs }: DemoProps) {
         name="Expire the token"
         does={`Takes one that lives ${TOKEN_SECONDS} s; it is renewed`}
         Icon={KeyRound}
-        {...expiry}
+        {...expire}
       />
     </section>
   );
@@ -157,27 +155,17 @@ function useAction(name: string, act: () => Promise<unknown>): Action {
 export const useScene = (): Action => useAction('Start a scene', () => post('/_local/scene'));
 
 /** Lets the token expire in every tab; resolves when another has taken its place, or it takes too long. */
-function useExpiry(session: Session): () => Promise<void> {
-  const channel = useRef<BroadcastChannel>(undefined);
-  useEffect(() => {
-    const heard = new BroadcastChannel(CHANNEL);
-    heard.onmessage = () => void session.expire(TOKEN_SECONDS);
-    channel.current = heard;
-    return () => heard.close();
-  }, [session]);
-  return async () => {
-    channel.current?.postMessage('expire');
-    const renewed = session.expire(TOKEN_SECONDS);
-    const late = new Promise<never>((_, reject) => setTimeout(reject, (TOKEN_SECONDS + 5) * 1000));
-    const outcome = Promise.race([renewed, late]);
-    toast.promise(outcome, {
-      position: TOP,
-      loading: `A token that lives ${TOKEN_SECONDS} seconds`,
-      success: 'The token expired, the stream went on with another',
-      error: 'No token was renewed here: this tab may share another tab’s stream; look there',
-    });
-    await outcome.catch(() => {});
-  };
+async function expiry(session: Session): Promise<void> {
+  const renewed = session.expire(TOKEN_SECONDS);
+  const late = new Promise<never>((_, reject) => setTimeout(reject, (TOKEN_SECONDS + 5) * 1000));
+  const outcome = Promise.race([renewed, late]);
+  toast.promise(outcome, {
+    position: TOP,
+    loading: `A token that lives ${TOKEN_SECONDS} seconds`,
+    success: 'The token expired, the stream went on with another',
+    error: 'No token was renewed here: this tab may share another tab’s stream; look there',
+  });
+  await outcome.catch(() => {});
 }
 
 function DemoButton(props: Action & { name: string; does: string; Icon: LucideIcon; isPossible?: boolean }) {

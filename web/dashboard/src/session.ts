@@ -14,6 +14,8 @@ export class Session {
   readonly #listeners = new Set<() => void>();
   #ttlSeconds = TOKEN_SECONDS;
   #renewed: (() => void) | undefined;
+  /** Any of the tabs may hold the streams: what is asked of one, all of them do. */
+  readonly #tabs: BroadcastChannel | undefined;
 
   constructor(settings: Settings) {
     this.settings = settings;
@@ -23,6 +25,9 @@ export class Session {
       shareKey: `${organizationId}/${projectId}`,
       ...(this.#token && { token: this.#token }),
     });
+    if (!settings.local) return;
+    this.#tabs = new BroadcastChannel('runcast-demo');
+    this.#tabs.onmessage = ({ data }: MessageEvent<number>) => this.#begin(data);
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -34,15 +39,20 @@ export class Session {
 
   /** Goes on with a token that lives only so long; resolves when an ordinary one has followed it, in this tab. */
   expire(ttlSeconds: number): Promise<void> {
+    this.#tabs?.postMessage(ttlSeconds);
+    this.#begin(ttlSeconds);
+    return new Promise((renewed) => {
+      this.#renewed = renewed;
+    });
+  }
+
+  #begin(ttlSeconds: number): void {
     this.#ttlSeconds = ttlSeconds;
     // The one that it has is forgotten, and the streams are opened again, as when the page comes back from the cache.
     this.client.setToken(undefined);
     this.client.setToken(this.#token);
     dispatchEvent(new PageTransitionEvent('pagehide'));
     dispatchEvent(new PageTransitionEvent('pageshow'));
-    return new Promise((renewed) => {
-      this.#renewed = renewed;
-    });
   }
 
   /** Where the cookie `runcast_token` serves, and nothing renews it, there is none. */
