@@ -7,6 +7,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 # Tests wait more than they compute.
 export RUST_TEST_THREADS ?= 4
+PRODUCERS := producers/node/node_modules/.installed producers/python/.venv/.installed
 
 .PHONY: help demo test check setup build bench screenshots rehearse chaos fuzz advisories clean
 
@@ -19,13 +20,17 @@ demo: build ## Set everything up, start the stack, play a lively scene
 test: setup-tests build ## Set everything up, then run every test
 	npm --prefix web test
 	cargo test --workspace
+	npm --prefix producers/node test
+	cd producers/python && .venv/bin/pytest -q -n 2
 
-check: setup-check web/node_modules/.installed ## Format, lints, docs, licences and bans; warnings are errors
+check: setup-check web/node_modules/.installed $(PRODUCERS) ## Format, lints, docs, licences and bans; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	npm --prefix web run check
+	npm --prefix producers/node run check
+	cd producers/python && .venv/bin/ruff check --quiet && .venv/bin/ruff format --check --quiet && .venv/bin/mypy
 	cargo fetch --locked --quiet # what cargo-deny looks at: the crates of every platform
 	cargo deny --offline check bans licenses sources
 
@@ -76,7 +81,7 @@ node_modules/.servers: package-lock.json | requirements
 	@touch $@
 
 .PHONY: setup-tests test-requirements setup-check
-setup-tests: test-requirements setup .venv/.tools .venv-producers/.installed tests/browser/node_modules/.installed tests/node/node_modules/.installed tests/next/node_modules/.installed ## What only the tests need
+setup-tests: test-requirements setup .venv/.tools .venv-producers/.installed $(PRODUCERS) tests/browser/node_modules/.installed tests/node/node_modules/.installed tests/next/node_modules/.installed ## What only the tests need
 
 # First of all: who lacks something shall not learn it after minutes of building.
 test-requirements:
@@ -91,6 +96,17 @@ test-requirements:
 	@echo "installing what the producers' examples and the tests of docs/openapi.json use (PyPI)"
 	python3 -m venv .venv-producers
 	.venv-producers/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-producers.txt
+	@touch $@
+
+producers/node/node_modules/.installed: producers/node/package-lock.json producers/node/.npmrc
+	npm ci --prefix producers/node --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
+producers/python/.venv/.installed: producers/python/requirements-test.txt producers/python/pyproject.toml
+	@echo "installing what the tests of pytest-runcast use (PyPI)"
+	python3 -m venv producers/python/.venv
+	cd producers/python && .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-test.txt
+	cd producers/python && .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 web/node_modules/.installed: web/package-lock.json web/.npmrc
@@ -118,4 +134,4 @@ setup-check: .tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 	@touch $@
 
 clean: ## Remove what was built and installed
-	rm -rf target fuzz/target fuzz/growth web/dist web/node_modules .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules tests/next/node_modules tests/next/.next bench/others/node_modules bench/others/.nchan
+	rm -rf target fuzz/target fuzz/growth web/dist web/node_modules .venv .venv-producers .tools node_modules tests/node/node_modules tests/browser/node_modules tests/next/node_modules tests/next/.next bench/others/node_modules bench/others/.nchan producers/node/node_modules producers/node/dist producers/python/.venv

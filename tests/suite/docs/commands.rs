@@ -75,9 +75,35 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("npm audit", "it needs GitHub; `make advisories` runs it"),
     (
-        "npm ci && npm run build && npm pack",
+        "npm ci && npm pack",
         "web/client/test/package.test.ts builds it",
     ),
+    (
+        "npm ci --prefix producers/node && npm pack ./producers/node",
+        "producers/node/test/package.test.ts packs it",
+    ),
+    (
+        "npm install --save-dev ./runcast-reporter-0.1.0.tgz",
+        "producers/node/test/package.test.ts installs it",
+    ),
+    (
+        "pip install ./producers/python",
+        "make installs it for its tests",
+    ),
+    ("pytest", "producers/python/tests run it"),
+    (
+        "cd producers/python && python3 -m venv .venv",
+        "make does it",
+    ),
+    (
+        ".venv/bin/pip install --no-deps --require-hashes -r requirements-test.txt",
+        "make does it",
+    ),
+    (
+        ".venv/bin/pip install --no-deps --no-build-isolation --editable .",
+        "make does it",
+    ),
+    (".venv/bin/pytest -n 2", "`make test` runs it"),
     (
         "make setup-tests && export PATH=$PWD/.venv/bin:$PATH",
         "`make test` runs the first part",
