@@ -1,9 +1,10 @@
 import { CircleAlert, CircleCheck, Radio, RefreshCw, WifiOff } from 'lucide-react';
-import { useEffect, useState, useSyncExternalStore } from 'react';
+import { useSyncExternalStore } from 'react';
 import type { ConnectionSnapshot, ConnectionState } from 'runcast-client';
 import { useConnection } from 'runcast-client/react';
 import { Menu } from './menu.tsx';
-import { useSession } from './session.ts';
+import { type Session, useSession } from './session.ts';
+import { useNow } from './time.ts';
 
 type Shown = ConnectionState | 'offline';
 
@@ -17,8 +18,6 @@ const CONNECTIONS: Record<Shown, { word: string; Icon: typeof Radio; hue: string
   offline: { word: 'Offline', Icon: WifiOff, hue: 'error' },
 };
 
-/** How many latencies the median is of. */
-const MEASURED = 60;
 /** From here on an event counts as late, in milliseconds. */
 const LATE_MS = 400;
 
@@ -75,7 +74,7 @@ export function ConnectionBadge() {
 function Figures({ connection }: { connection: ConnectionSnapshot }) {
   const session = useSession();
   const renewals = useSyncExternalStore(session.subscribe, session.renewalsNow);
-  const median = useMedian(connection.latencyMs);
+  const median = useMedian(session);
   const { reconnects, lastError } = connection;
   return (
     <>
@@ -100,11 +99,10 @@ export function saidOf({ status, message }: { status: number; message: string })
   return status && !message.includes(String(status)) ? `${message} (${status})` : message;
 }
 
-function useMedian(latencyMs: number | null): number | undefined {
-  const [latencies, setLatencies] = useState<readonly number[]>([]);
-  useEffect(() => {
-    if (latencyMs !== null) setLatencies((before) => [...before, latencyMs].slice(-MEASURED));
-  }, [latencyMs]);
+/** As it was in the last second: each event has a latency, and nobody reads that fast. */
+function useMedian(session: Session): number | undefined {
+  useNow();
+  const { latencies } = session;
   const median = latencies.toSorted((one, other) => one - other)[Math.floor(latencies.length / 2)];
   return median === undefined ? undefined : Math.max(0, Math.round(median));
 }

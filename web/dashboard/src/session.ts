@@ -4,6 +4,8 @@ import { post, type Settings } from './settings.ts';
 
 /** How long a token of the local stack lives. */
 const TOKEN_SECONDS = 300;
+/** How many latencies are kept. */
+const MEASURED = 60;
 
 /** Who looks, and by what client. */
 export class Session {
@@ -11,6 +13,8 @@ export class Session {
   readonly client: Client;
   /** How often the token was renewed. */
   renewals = -1;
+  /** How old the last events were when they came, in milliseconds. */
+  readonly latencies: number[] = [];
   readonly #listeners = new Set<() => void>();
   #ttlSeconds = TOKEN_SECONDS;
   #renewed: (() => void) | undefined;
@@ -24,6 +28,13 @@ export class Session {
       url: apiUrl,
       shareKey: `${organizationId}/${projectId}`,
       ...(this.#token && { token: this.#token }),
+    });
+    const { connection } = this.client;
+    connection.subscribe(() => {
+      const { latencyMs } = connection.snapshot;
+      if (latencyMs === null || latencyMs === this.latencies.at(-1)) return;
+      this.latencies.push(latencyMs);
+      if (this.latencies.length > MEASURED) this.latencies.shift();
     });
     if (!settings.local) return;
     this.#tabs = new BroadcastChannel('runcast-demo');
