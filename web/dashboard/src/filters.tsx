@@ -69,7 +69,7 @@ export function Choices(props: { name: string; label: string; chosen: string; ch
   const { name, label, chosen, choices } = props;
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset's legend cannot be laid out
-    <div role="group" aria-label={label} className="flex flex-wrap gap-1">
+    <div role="group" aria-label={label} className="choices">
       {choices.map(({ value, word, count, hue }, index) => (
         <button
           key={value}

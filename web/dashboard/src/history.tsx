@@ -4,12 +4,17 @@ import { useRunHistory } from 'runcast-client/react';
 import { done } from './bar.tsx';
 import { ordinal } from './life.tsx';
 import { Refused } from './notice.tsx';
+import { usePaced } from './paced.ts';
 import { Empty, Skeleton } from './panel.tsx';
 import { hrefOfTest } from './route.ts';
 import { titleOf } from './standing.ts';
 import { STATUSES, StatusIcon } from './status.tsx';
 import { clock, exact } from './time.ts';
 import { VirtualList } from './virtual-list.tsx';
+
+/** From so many events on, they are shown four times in a second. */
+const MANY = 300;
+const PACE_MS = 250;
 
 interface HistoryProps {
   run: JobState;
@@ -29,7 +34,8 @@ interface Entry {
 
 /** What happened to a run, from its first event that the log has. */
 export function History({ run, tests, query }: HistoryProps) {
-  const { events, isLoading, error, retry } = useRunHistory(run.runId);
+  const history = useRunHistory(run.runId);
+  const { events, isLoading, error, retry } = usePaced(history, history.events.length > MANY ? PACE_MS : 0);
   const entries = useMemo(() => entriesOf(events).reverse(), [events]);
   const turns = useMemo(() => turnsOf(tests), [tests]);
   if (error && !events.length) return <Refused error={error} retry={retry} />;

@@ -1,6 +1,7 @@
 import { ExternalLink, Hourglass, Shuffle } from 'lucide-react';
 import { isTerminal, type JobState, type TestState } from 'runcast-client';
 import { ErrorText } from './error-text.tsx';
+import { placeOf, setQuery } from './route.ts';
 import { StatusLabel } from './status.tsx';
 import { took, useNow, words } from './time.ts';
 
@@ -34,12 +35,27 @@ export function Marks({ state, withLabels = true }: { state: Execution; withLabe
   );
 }
 
+/** What it is labelled with; each leads to all that have the same. */
 export function Labels({ state }: { state: Execution }) {
   return Object.entries(state.labels ?? {}).map(([key, value]) => (
-    <span key={key} className="mark max-w-full truncate" title={`${key}: ${value}`}>
+    <button
+      key={key}
+      type="button"
+      className="mark relative z-[1] max-w-full cursor-pointer truncate hover:underline"
+      title={`Search for ${key} ${value}`}
+      onClick={() => searchFor(value, state)}
+    >
       <span className="text-quiet">{key}</span> {value}
-    </span>
+    </button>
   ));
+}
+
+/** A run's labels are searched for among runs, a test's among the tests of its run. */
+function searchFor(label: string, state: Execution): void {
+  const { route } = placeOf(location.hash);
+  const isOnItsList = state.kind === 'test' || route.page === 'project';
+  if (isOnItsList) setQuery({ q: label });
+  else location.hash = `#/?q=${encodeURIComponent(label)}`;
 }
 
 function Flaky() {

@@ -34,7 +34,7 @@ export function useQueues() {
   const { state: connection } = useConnection();
   const fault = useFault();
   // The stream stays open, and says nothing of it.
-  const isUnknown = fault?.server === 'redis' && fault.phase === 'away';
+  const isUnknown = fault?.server === 'redis' && (fault.phase === 'away' || fault.phase === 'counting');
   const isOpen = connection === 'open' && !isUnknown;
   useEffect(() => {
     // What is not known, is no line.

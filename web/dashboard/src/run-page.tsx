@@ -199,7 +199,7 @@ const Views = memo(function Views({
   const views = VIEWS.filter(({ value }) => value !== 'artifacts' || artifacts.length);
   const view = views.find(({ value }) => value === query.get('view'))?.value ?? '';
   return (
-    <div className="grid min-w-0 gap-4">
+    <div className="grid min-w-0 grid-cols-1 gap-4">
       <nav aria-label="Views of the run" className="flex gap-5 border-b border-line text-sm">
         {views.map(({ value, word }) => (
           <a
@@ -220,7 +220,7 @@ const Views = memo(function Views({
           </a>
         ))}
       </nav>
-      <div className={testId ? 'beside' : 'grid min-w-0'}>
+      <div className={testId ? 'beside' : 'grid min-w-0 grid-cols-1'}>
         <div className="min-w-0">
           {view === '' && <Tests snapshot={snapshot} query={query} testId={testId} />}
           {(view === 'artifacts' || (view === '' && !run.tests)) && artifacts.length > 0 && (

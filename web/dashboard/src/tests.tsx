@@ -12,6 +12,9 @@ import { countsOf, placeOf, STANDINGS, standingOf, titleOf, WORDS } from './stan
 import { StatusIcon } from './status.tsx';
 import { VirtualList } from './virtual-list.tsx';
 
+/** How many tests of a run the server lists. */
+const MOST = 10_000;
+
 const GROUPINGS: Choice[] = [
   { value: 'status', word: 'Status' },
   { value: 'file', word: 'File' },
@@ -56,11 +59,12 @@ export function Tests({ snapshot, query, testId }: TestsProps) {
     })),
   ];
   return (
-    <section aria-label="Tests" className="grid min-w-0 gap-3">
+    <section aria-label="Tests" className="grid min-w-0 grid-cols-1 gap-3">
       <div className="flex flex-wrap items-center gap-x-4 gap-y-2">
         <Choices name="status" label="Status" chosen={standing ?? ''} choices={choices} />
-        <span className="flex flex-wrap items-center gap-2 text-[13px] text-quiet">
-          Group <Choices name="group" label="Group by" chosen={grouping} choices={GROUPINGS} />
+        <span className="flex min-w-0 items-center gap-2 text-[13px] text-quiet">
+          <span className="max-sm:sr-only">Group</span>
+          <Choices name="group" label="Group by" chosen={grouping} choices={GROUPINGS} />
         </span>
         <SearchField value={search} label="Search tests" />
         {!isTerminal(run.status) && (
@@ -73,6 +77,11 @@ export function Tests({ snapshot, query, testId }: TestsProps) {
         <p className="text-[13px] text-quiet" role="status">
           Loading {tests.size.toLocaleString('en')}
           {run.tests ? ` of ${run.tests.total.toLocaleString('en')}` : ''} tests …
+        </p>
+      )}
+      {!isLoading && tests.size >= MOST && (run.tests?.total ?? 0) > tests.size && (
+        <p className="text-[13px] text-quiet">
+          The server lists {tests.size.toLocaleString('en')} of them; the counts are of all.
         </p>
       )}
       {items.length > 0 ? (
