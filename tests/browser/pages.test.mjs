@@ -248,7 +248,7 @@ async function deployed(path, settings, routes = {}) {
 
 test('who is not signed in is led to where one signs in', async () => {
   const page = await deployed('/', { signInUrl: 'https://login.example.com/' });
-  const link = page.getByRole('link', { name: 'Sign in again' }).first();
+  const link = page.locator('a:visible', { hasText: 'Sign in again' });
   await link.waitFor();
   assert.equal(await link.getAttribute('href'), 'https://login.example.com/');
 });

@@ -14,6 +14,10 @@ export function Notice() {
   const isOffline = useIsOffline() && state !== 'open';
   const isAway = useLasting(isOffline || state === 'reconnecting', SOON_MS);
   const isRefused = state === 'failed' && !!lastError;
+  useEffect(() => {
+    // What goes on, is not known.
+    document.documentElement.toggleAttribute('data-away', isAway || isRefused);
+  }, [isAway, isRefused]);
   return (
     // Always there: a live region that comes together with its text is not read out.
     <div role="status" className="mx-auto max-w-[1240px] px-4 sm:px-6">
@@ -26,9 +30,11 @@ export function Notice() {
         </Banner>
       )}
       {isRefused && (
-        <Banner hue="failed">
-          <Refusal error={lastError} />
-        </Banner>
+        <div className="refusal">
+          <Banner hue="failed">
+            <Refusal error={lastError} />
+          </Banner>
+        </div>
       )}
     </div>
   );
@@ -59,25 +65,25 @@ export function Banner({ hue, children }: { hue: string; children: ReactNode }) 
 }
 
 /** Why the server does not serve it, and what to do. */
-export function Refusal({ error }: { error: Pick<RuncastError, 'status' | 'message'> }) {
+function Refusal({ error }: { error: Pick<RuncastError, 'status' | 'message'> }) {
   const { signInUrl } = useSession().settings;
   return (
     <>
+      {error.status === 401 && <b className="block font-semibold">You are signed out</b>}
       {saidOf(error)}{' '}
-      {error.status === 401 ? (
-        signInUrl ? (
-          <a href={signInUrl} className="link font-medium">
-            Sign in again
-          </a>
-        ) : (
-          'Sign in again, then reload this page.'
-        )
-      ) : error.status === 404 ? (
-        'Look whether the id is right; else your token does not cover it: choose another project above, or ask for access.'
-      ) : error.status ? (
-        'Reload to try again; what is shown here no longer changes.'
-      ) : (
-        'Look whether the functions are where config.json says.'
+      {error.status === 401
+        ? signInUrl
+          ? ''
+          : 'Sign in, then reload this page.'
+        : error.status === 404
+          ? 'Look whether the id is right; else your token does not cover it: choose another project above, or ask for access.'
+          : error.status
+            ? 'What is shown here no longer changes.'
+            : 'Look whether the functions are where config.json says.'}
+      {error.status === 401 && signInUrl && (
+        <a href={signInUrl} className="link font-medium whitespace-nowrap">
+          Sign in again
+        </a>
       )}
     </>
   );
@@ -86,8 +92,8 @@ export function Refusal({ error }: { error: Pick<RuncastError, 'status' | 'messa
 /** The same, where it stands in the place of what was asked for. */
 export function Refused({ error, retry }: { error: RuncastError; retry: () => void }) {
   return (
-    <div role="alert" className="empty">
-      <p className="text-text">
+    <div role="alert" className="empty refused">
+      <p className="mx-auto max-w-2xl text-text">
         <Refusal error={error} />
       </p>
       <button type="button" className="button mt-4" onClick={retry}>
