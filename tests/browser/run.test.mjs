@@ -151,6 +151,18 @@ test('artifacts are links and images where they lead to the web, and text otherw
   await one.locator('aside a[href="https://ci.example.com/report/index.html"]').waitFor();
 });
 
+test('a test leads to its source, where its run says of which commit it is', async () => {
+  const run = { url: 'https://github.com/acme/shop/actions/runs/4711', labels: { commit: '8c1d2e0' } };
+  await here.job('sourced', 'running', run);
+  const place = { file: 'e2e/the cart.spec.ts', line: 9 };
+  await here.send([{ kind: 'test', id: 'sourced-1', runId: 'sourced', status: 'passed', ...place }]);
+  const page = await here.open('/#/runs/sourced/tests/sourced-1');
+  const link = page.locator('aside a', { hasText: 'e2e/the cart.spec.ts:9' });
+  await link.waitFor();
+  const source = 'https://github.com/acme/shop/blob/8c1d2e0/e2e/the%20cart.spec.ts#L9';
+  assert.equal(await link.getAttribute('href'), source);
+});
+
 test('whoever lets it is notified of the end, and the tab says it', async () => {
   await here.job('told', 'running', { name: 'Release' });
   const page = await here.open('/#/runs/told', { permissions: ['notifications'] });

@@ -8,6 +8,7 @@ import { ErrorText, plain } from './error-text.tsx';
 import { useKey } from './keys.ts';
 import { Attempts, Labels, Marks, RanAt } from './life.tsx';
 import { hrefOfTest } from './route.ts';
+import { sourceOf } from './source.ts';
 import { placeOf, standingOf, titleOf } from './standing.ts';
 import { StatusPill } from './status.tsx';
 
@@ -53,7 +54,7 @@ export function TestPanel({ testId, snapshot, query }: TestPanelProps) {
       </div>
       {test ? (
         <>
-          <Facts test={test} />
+          <Facts test={test} source={sourceOf(run, test)} />
           <OtherFailures test={test} snapshot={snapshot} query={query} />
         </>
       ) : (
@@ -65,13 +66,13 @@ export function TestPanel({ testId, snapshot, query }: TestPanelProps) {
   );
 }
 
-function Facts({ test }: { test: TestState }) {
+function Facts({ test, source }: { test: TestState; source: string | undefined }) {
   const at = placeOf(test);
   const facts: [string, ReactNode][] = [
     ['Took', <Duration key="duration" state={test} />],
     ['Started', test.startedAt && <Ago at={test.startedAt} />],
     ['Suite', test.suite],
-    ['File', at && <CopyableText text={at} />],
+    ['File', at && <CopyableText text={at} href={source} />],
     ['Test', test.name && <CopyableText text={test.testId} />],
     ['Ran at', test.url && <RanAt url={test.url} />],
   ];
@@ -166,10 +167,16 @@ function Neighbour(props: {
   );
 }
 
-function CopyableText({ text }: { text: string }) {
+function CopyableText({ text, href }: { text: string; href?: string | undefined }) {
   return (
     <span className="inline-flex max-w-full items-center gap-1">
-      <code className="min-w-0 break-all">{text}</code>
+      {href ? (
+        <a href={href} target="_blank" rel="noopener noreferrer" className="link" title={href}>
+          <code className="min-w-0 break-all">{text}</code>
+        </a>
+      ) : (
+        <code className="min-w-0 break-all">{text}</code>
+      )}
       <CopyButton text={text} what={text} />
     </span>
   );
