@@ -1,5 +1,6 @@
 //! Who may watch what, and how much of it.
 
 pub mod grant;
+mod keys;
 pub mod limits;
 pub mod token;

@@ -38,7 +38,7 @@ mod redis;
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -48,15 +48,38 @@ pub use self::{
     redis::{Redis, RedisIam},
 };
 
+/// Where keys are.
+#[derive(Clone, Debug)]
+pub enum Jwks {
+    /// JSON Web Keys (RFC 7517), of any kind.
+    Given(Secret<Vec<Value>>),
+    /// Where a set of them is served, or the discovery document of an issuer.
+    Served(Uri),
+}
+
+/// An address that keys may be fetched from: by TLS, or on this machine.
+#[must_use]
+pub fn served_at(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let is_here = matches!(uri.host()?, "127.0.0.1" | "localhost" | "[::1]");
+    match uri.scheme_str()? {
+        "https" => Some(uri),
+        "http" if is_here => Some(uri),
+        _ => None,
+    }
+}
+
 /// Who is let in.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// The keys whose tokens are accepted: JSON Web Keys (RFC 7517), of any kind.
-    pub jwks: Secret<Vec<Value>>,
+    /// The keys whose tokens are accepted.
+    pub jwks: Jwks,
     /// The `iss` that a token must have.
     pub issuer: String,
     /// The `aud` that a token must have.
     pub audience: String,
+    /// What a token's claims are called.
+    pub claims: Claims,
     /// Origins that browsers may call from, with credentials.
     pub cors_allowed_origins: Vec<HeaderValue>,
 }
@@ -67,14 +90,18 @@ impl Access {
     /// # Errors
     /// Where one is missing or has a value it does not take.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let takes = "a JSON Web Key Set, {\"keys\":[…]}, with at least one key";
+        let takes = "a JSON Web Key Set, {\"keys\":[…]}, with at least one key, or the https:// address \
+                     of one or of an issuer's /.well-known/openid-configuration";
         let jwks = env.required("AUTH_JWKS", takes, |json| {
+            if !json.trim_start().starts_with('{') {
+                return served_at(json.trim()).map(Jwks::Served);
+            }
             #[derive(Deserialize)]
             struct Given {
                 keys: Vec<Value>,
             }
             let given: Given = serde_json::from_str(json).ok()?;
-            (!given.keys.is_empty()).then_some(given.keys)
+            (!given.keys.is_empty()).then(|| Jwks::Given(Secret::new(given.keys)))
         })?;
         let origin = |text: &str| {
             let text = text.trim();
@@ -95,10 +122,43 @@ impl Access {
         };
         let text = |value: &str| Some(value.to_owned());
         Ok(Access {
-            jwks: Secret::new(jwks),
+            jwks,
             issuer: env.required("AUTH_ISSUER", "the iss of the tokens", text)?,
             audience: env.required("AUTH_AUDIENCE", "the aud of the tokens", text)?,
+            claims: Claims::from_env(env)?,
             cors_allowed_origins,
+        })
+    }
+}
+
+/// What the claims of a token are called, where an identity provider calls them otherwise.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// Whose executions.
+    pub org: String,
+    /// Which of the organization's projects.
+    pub projects: String,
+    /// What may be done.
+    pub scope: String,
+}
+
+impl Claims {
+    /// What the second is called where nobody says.
+    pub const PROJECTS: &str = "projects";
+
+    fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let name = |variable, default: &str| match env.get(variable) {
+            None => Ok(default.to_owned()),
+            Some(_) => env.required(
+                variable,
+                "the name of a claim, such as cognito:groups",
+                |it| (!it.trim().is_empty()).then(|| it.to_owned()),
+            ),
+        };
+        Ok(Claims {
+            org: name("AUTH_CLAIM_ORG", "org")?,
+            projects: name("AUTH_CLAIM_PROJECTS", Self::PROJECTS)?,
+            scope: name("AUTH_CLAIM_SCOPE", "scope")?,
         })
     }
 }

@@ -85,13 +85,13 @@ impl Edge {
     /// Finds and checks the token of who wants to watch.
     async fn authenticate(&self, incoming: &Incoming) -> Result<Grant, Problem> {
         let token = incoming.parameter("token");
-        let checked = self.verifier.authenticate(&incoming.headers, token);
+        let checked = self.verifier.authenticate(&incoming.headers, token).await;
         self.let_in(checked, incoming).await
     }
 
     /// Finds and checks the token of who wants to send.
     async fn authenticate_sender(&self, incoming: &Incoming) -> Result<Grant, Problem> {
-        let checked = self.verifier.authenticate_sender(&incoming.headers);
+        let checked = self.verifier.authenticate_sender(&incoming.headers).await;
         self.let_in(checked, incoming).await
     }
 
@@ -103,6 +103,7 @@ impl Edge {
     ) -> Result<Grant, Problem> {
         match checked {
             Ok(grant) => Ok(grant),
+            Err(error @ TokenError::NoKeys) => Err(error.into()),
             Err(error) => {
                 if let Some(source) = incoming.source {
                     self.limits.count_failed_try(source).await?;
@@ -316,7 +317,12 @@ impl From<Limited> for Problem {
 
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
-        Problem::new(StatusCode::UNAUTHORIZED, error.to_string())
+        match error {
+            TokenError::NoKeys => {
+                Problem::unavailable("Tokens cannot be checked now: try again soon.")
+            }
+            error => Problem::new(StatusCode::UNAUTHORIZED, error.to_string()),
+        }
     }
 }
 

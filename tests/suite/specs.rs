@@ -254,6 +254,46 @@ async fn see_updates(held: &mut Held) {
     }
 }
 
+/// Every answer to who reads runs, but those of faults and limits.
+async fn see_runs(held: &mut Held) {
+    let (list, one) = ("/api/runs", "/api/runs/{id}");
+    let good = held.stack.token.clone();
+    let narrow = held
+        .stack
+        .token(&["--org", "demo", "--projects", "other"])
+        .await;
+    // More events than a page has.
+    let events: Vec<_> = (0..200).map(|_| update("job", "long", "running")).collect();
+    held.stack.send(json!(events)).await;
+    for (path, instead, token) in [
+        (list, "/api/runs?projectId=demo&limit=1", Some(&good)),
+        (list, "/api/runs?projectId=demo&search=nothing", Some(&good)),
+        (list, "/api/runs?projectId=demo&limit=0", Some(&good)),
+        (list, "/api/runs?projectId=demo", Some(&narrow)),
+        (list, "/api/runs", None),
+        (one, "/api/runs/run", Some(&good)),
+        (one, "/api/runs/long?history=true", Some(&good)),
+        (one, "/api/runs/run?history=true", Some(&good)),
+        (one, "/api/runs/a%3Ab", Some(&good)),
+        (one, "/api/runs/run", Some(&narrow)),
+        (one, "/api/runs/run", None),
+    ] {
+        let token = token.map(String::as_str);
+        assert!(held.get(path, instead, token).await.is_none(), "{instead}");
+    }
+    for (path, instead) in [
+        (list, "/api/runs?projectId=demo&search=nothing"),
+        (one, "/api/runs/run"),
+    ] {
+        let first = held.stack.get(instead, None).await;
+        let etag = first.headers()["etag"].clone();
+        let request = reqwest::Client::new().get(format!("{}{instead}", held.stack.url));
+        let request = request.bearer_auth(&good).header("If-None-Match", etag);
+        let same = request.send().await.unwrap();
+        held.document.see_answer(path, "get", same).await;
+    }
+}
+
 /// What is answered where Postgres refuses, then without Redis.
 async fn see_faults(held: &mut Held) {
     let postgres = held.stack.postgres().await;
@@ -267,6 +307,10 @@ async fn see_faults(held: &mut Held) {
         held.get(&many, &format!("{many}?projectId=demo"), Some(&token))
             .await;
     }
+    held.get("/api/runs", "/api/runs?projectId=demo", Some(&token))
+        .await;
+    held.get("/api/runs/{id}", "/api/runs/run", Some(&token))
+        .await;
     held.stack.worker_may_commit(false).await;
     let updates = json!([update("job", "not-sent", "running")]);
     let refused = held.stack.post(&updates).await;
@@ -295,12 +339,12 @@ async fn see_limits(held: Held) -> Held {
     let token = held.stack.token.clone();
     for (path, method) in held.document.operations() {
         let instead = match path.as_str() {
-            "/api/job-status/events" | "/api/test-status/events" => {
+            "/api/job-status/events" | "/api/test-status/events" | "/api/runs" => {
                 format!("{path}?projectId=demo")
             }
             _ => path.replace("{id}", "run"),
         };
-        if path.contains("/events") {
+        if path.contains("/events") || path.starts_with("/api/runs") {
             let too_often = eventually("it is too often", async || {
                 let answer = ask(&held.stack, Method::GET, &instead, Some(&token)).await;
                 (answer.status() == 429).then_some(answer)
@@ -345,6 +389,7 @@ async fn all_that_is_specified_is_seen_and_nothing_else() {
     see_mistakes(&mut held, "job").await;
     see_mistakes(&mut held, "test").await;
     see_updates(&mut held).await;
+    see_runs(&mut held).await;
     see_common(&mut held).await;
     assert_eq!(
         held.rest(one, expires).await,

@@ -3,11 +3,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use integration::{checkout, stack::Stack};
+use integration::{checkout, free_port, stack::Stack};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::Instant,
+};
 
 /// What signs the tokens of this test.
 struct Keys {
@@ -404,5 +408,124 @@ async fn no_bad_token_gets_in_and_none_takes_long() {
             quickest <= good * 3,
             "{what}: {quickest:?}, a good one {good:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn an_identity_provider_calls_its_claims_as_it_likes() {
+    let jwks = std::fs::read_to_string(checkout("tests/keys/jwks.json")).unwrap();
+    let stack = Stack::with(
+        &[],
+        &[
+            ("AUTH_JWKS", &jwks),
+            ("AUTH_CLAIM_ORG", "https://example.com/org"),
+            ("AUTH_CLAIM_PROJECTS", "cognito:groups"),
+            ("AUTH_CLAIM_SCOPE", "permissions"),
+        ],
+    )
+    .await;
+    stack.publish("job", "r", "passed").await;
+    let keys = Keys::read();
+    let ask = async |changes: Value| {
+        let token = with(changes);
+        let token = sign(
+            &json!({"alg": "RS256"}),
+            &token,
+            &keys.rsa,
+            Algorithm::RS256,
+        );
+        let url = format!("{}/api/job-status/events/r", stack.url);
+        let request = reqwest::Client::new().get(url).bearer_auth(token);
+        request.send().await.unwrap().status()
+    };
+    let org = "https://example.com/org";
+    for (status, changes) in [
+        (
+            200,
+            json!({org: "demo", "permissions": ["a", "status:read"]}),
+        ),
+        (
+            200,
+            json!({org: "demo", "permissions": "a status:read", "cognito:groups": "x demo"}),
+        ),
+        (
+            200,
+            json!({org: "demo", "permissions": "status:read", "cognito:groups": ["a/b c", "demo"]}),
+        ),
+        (
+            404,
+            json!({org: "demo", "permissions": "status:read", "cognito:groups": ["a/b c"]}),
+        ),
+        // Of another organization: nobody has reported it there.
+        (200, json!({org: "other", "permissions": "status:read"})),
+        // Ours say nothing here.
+        (401, json!({"permissions": "status:read"})),
+        (401, json!({org: "demo"})),
+        (
+            401,
+            json!({org: "demo", "permissions": "status:read", "cognito:groups": 7}),
+        ),
+    ] {
+        assert_eq!(ask(changes.clone()).await.as_u16(), status, "{changes}");
+    }
+}
+
+/// Serves these documents by their paths.
+async fn provider(port: u16, documents: Vec<(&'static str, String)>) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap();
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let found = documents.iter().find(|(it, _)| *it == path);
+            let (status, body) = found.map_or((404, ""), |(_, body)| (200, body));
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+}
+
+#[tokio::test]
+async fn the_keys_of_an_issuer_are_fetched() {
+    let port = free_port();
+    let issuer = format!("http://127.0.0.1:{port}");
+    let discovery = format!("{issuer}/.well-known/openid-configuration");
+    let stack = Stack::with(&[], &[("AUTH_JWKS", &discovery)]).await;
+    let keys = Keys::read();
+    let token = |kid: &str, key: &EncodingKey| {
+        let header = json!({"alg": "RS256", "kid": kid});
+        sign(&header, &claims().to_string(), key, Algorithm::RS256)
+    };
+    let ask = async |token: &str| {
+        let url = format!("{}/api/job-status/events/r", stack.url);
+        let request = reqwest::Client::new().get(url).bearer_auth(token);
+        request.send().await.unwrap()
+    };
+    let good = token("rsa", &keys.rsa);
+    let early = ask(&good).await;
+    assert_eq!(early.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(early.headers().contains_key("retry-after"));
+    let said = early.text().await.unwrap();
+    assert!(
+        !said.contains("127.0.0.1") && said.contains("checked"),
+        "{said}"
+    );
+
+    let jwks = std::fs::read_to_string(checkout("tests/keys/jwks.json")).unwrap();
+    let document = json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")});
+    let documents = vec![
+        ("/.well-known/openid-configuration", document.to_string()),
+        ("/keys", jwks),
+    ];
+    provider(port, documents).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(ask(&good).await.status(), StatusCode::OK);
+    for (kid, key) in [("rsa", &keys.stranger), ("other", &keys.stranger)] {
+        let status = ask(&token(kid, key)).await.status();
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{kid}");
     }
 }

@@ -650,6 +650,14 @@ export interface components {
       epoch?: components['schemas']['Epoch'];
       publishedAt: components['schemas']['Timestamp'];
     };
+    /** @description The same on a run's channel, of a test: with the event's number there. */
+    RunMessageEnvelope: {
+      organizationId: components['schemas']['Id'];
+      projectId: components['schemas']['Id'];
+      runSeq: components['schemas']['Seq'];
+      epoch?: components['schemas']['Epoch'];
+      publishedAt: components['schemas']['Timestamp'];
+    };
     /** @description What a direct invocation of the worker takes. */
     Invocation: {
       updates: components['schemas']['Update'][];
@@ -944,7 +952,7 @@ export interface components {
     Runs: {
       headers: {
         /** @description What it was, for If-None-Match. */
-        ETag?: string;
+        ETag: string;
         [name: string]: unknown;
       };
       content: {
@@ -955,7 +963,7 @@ export interface components {
     Run: {
       headers: {
         /** @description What it was, for If-None-Match. */
-        ETag?: string;
+        ETag: string;
         [name: string]: unknown;
       };
       content: {
@@ -966,7 +974,7 @@ export interface components {
     NotModified: {
       headers: {
         /** @description What it was, for If-None-Match. */
-        ETag?: string;
+        ETag: string;
         [name: string]: unknown;
       };
       content?: never;
@@ -1020,6 +1028,7 @@ export type Update = components['schemas']['Update'];
 export type Epoch = components['schemas']['Epoch'];
 export type MessageEnvelope = components['schemas']['MessageEnvelope'];
 export type ProjectMessageEnvelope = components['schemas']['ProjectMessageEnvelope'];
+export type RunMessageEnvelope = components['schemas']['RunMessageEnvelope'];
 export type Invocation = components['schemas']['Invocation'];
 export type SentUpdates = components['schemas']['SentUpdates'];
 export type Rejection = components['schemas']['Rejection'];

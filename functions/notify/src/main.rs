@@ -26,8 +26,9 @@ use crate::{
     worker::Worker,
 };
 
-/// For how long it goes on at most, while there is more to tell: the schedule comes each minute.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// For how long it goes on at most, while there is more to tell: the schedule comes each minute, and Lambda
+/// ends it after one. A sink may take 10 s for its last answer, and the worker 10 s to note it.
+const PATIENCE: Duration = Duration::from_secs(35);
 
 /// After how many failures in a row a sink counts as away, until the schedule comes again.
 const MAX_FAILURES: u32 = 3;
@@ -99,16 +100,18 @@ async fn notify(worker: &Worker, sink: &Sink, give_up_at: Instant) -> Notified {
             if failures >= MAX_FAILURES || Instant::now() > give_up_at {
                 break;
             }
-            let (told, failure) = tell(sink, &of_project).await;
+            let (told, over) = tell(sink, &of_project, give_up_at).await;
             notified.told += told;
-            match failure {
-                None => {
+            match over {
+                Over::Told => {
                     failures = 0;
                     positions.push(of_project.up_to);
                 }
-                Some(failure) => {
-                    failures += 1;
-                    notified.failure = Some(failure);
+                Over::Early(failure) => {
+                    if let Some(failure) = failure {
+                        failures += 1;
+                        notified.failure = Some(failure);
+                    }
                     let last = told
                         .checked_sub(1)
                         .and_then(|last| of_project.events.get(last));
@@ -126,8 +129,17 @@ async fn notify(worker: &Worker, sink: &Sink, give_up_at: Instant) -> Notified {
     }
 }
 
-/// Tells a sink of a project's events, in order, as far as it takes them.
-async fn tell(sink: &Sink, untold: &Untold) -> (usize, Option<NotTold>) {
+/// How the telling of a project's events ended.
+enum Over {
+    /// All are told.
+    Told,
+    /// Time is over, or the sink does not take the next one.
+    Early(Option<NotTold>),
+}
+
+/// Tells a sink of a project's events, in order, as far as it takes them and time allows. Returns how many
+/// it was told.
+async fn tell(sink: &Sink, untold: &Untold, give_up_at: Instant) -> (usize, Over) {
     let events: Vec<_> = untold
         .events
         .iter()
@@ -135,10 +147,13 @@ async fn tell(sink: &Sink, untold: &Untold) -> (usize, Option<NotTold>) {
         .collect();
     let mut told = 0;
     for batch in events.chunks(sink.batch()) {
+        if Instant::now() > give_up_at {
+            return (told, Over::Early(None));
+        }
         match sink.tell(batch).await {
             Ok(()) => told += batch.len(),
-            Err(failure) => return (told, Some(failure)),
+            Err(failure) => return (told, Over::Early(Some(failure))),
         }
     }
-    (told, None)
+    (told, Over::Told)
 }

@@ -217,13 +217,15 @@ async fn messages_in_redis_are_as_specified() {
     assert_eq!(stack.send(end).await["accepted"], 1);
     let mut messages = redis.on_message();
     let mut seen = Vec::new();
-    while seen.len() < 8 {
+    while seen.len() < 10 {
         let message = timeout(PATIENCE, messages.next()).await.unwrap().unwrap();
         let payload: String = message.get_payload().unwrap();
         let mut state: Value = serde_json::from_str(&payload).unwrap();
         let channel = message.get_channel_name().to_owned();
         let (mut members, schema) = if channel.starts_with("project:") {
             (vec!["projectSeq"], "ProjectMessageEnvelope")
+        } else if channel.starts_with("run:") {
+            (vec!["runSeq"], "RunMessageEnvelope")
         } else {
             (Vec::new(), "MessageEnvelope")
         };
@@ -252,9 +254,15 @@ async fn messages_in_redis_are_as_specified() {
             "job:run:status",
             "project:demo:demo:job",
             "project:demo:demo:test",
+            "run:demo:run",
             "test:t:complete",
             "test:t:status",
         ]
     );
-    document.assert_all_seen(&[], &["MessageEnvelope", "ProjectMessageEnvelope"]);
+    let envelopes = [
+        "MessageEnvelope",
+        "ProjectMessageEnvelope",
+        "RunMessageEnvelope",
+    ];
+    document.assert_all_seen(&[], &envelopes);
 }
