@@ -26,8 +26,16 @@ fuzz_target!(|data: &[u8]| {
     let Ok(payload) = str::from_utf8(data) else {
         return;
     };
-    let Ok(Invocation::Updates(batch)) = Invocation::read(payload) else {
-        return;
+    let batch = match Invocation::read(payload) {
+        Ok(Invocation::Updates(batch)) => batch,
+        Ok(Invocation::Outbox(outbox)) => {
+            let again = serde_json::json!({"outbox": {
+                "sink": outbox.sink, "changes": outbox.changes, "told": outbox.told,
+            }});
+            assert!(Invocation::read(&again.to_string()).is_ok());
+            return;
+        }
+        Ok(Invocation::Sweep) | Err(_) => return,
     };
     let updates: Vec<Update> = batch
         .submissions

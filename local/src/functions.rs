@@ -135,9 +135,10 @@ impl Functions {
         }
         let scheduled = Scheduled {
             sweep: self.scheduled("sweep", &Role::Worker, worker.variables().into())?,
-            notify: match self.is_somebody_told() {
-                true => Some(self.scheduled("notify", &Role::Notify, self.for_notify())?),
-                false => None,
+            notify: if is_somebody_told() {
+                Some(self.scheduled("notify", &Role::Notify, self.for_notify())?)
+            } else {
+                None
             },
         };
         lambdas.push(scheduled.sweep.clone());
@@ -160,13 +161,6 @@ impl Functions {
             ..self.spec(function, variables)?
         };
         Ok(Lambda::new(spec, self.time_limit, 1, Report::default()))
-    }
-
-    fn is_somebody_told(&self) -> bool {
-        let env = config::Env::of_process();
-        ["EVENT_BUS", "WEBHOOK_URL"]
-            .iter()
-            .any(|variable| env.get(variable).is_some())
     }
 
     /// The worker is reached as in AWS: by Lambda's API, here the stack's own.
@@ -210,6 +204,14 @@ impl Functions {
             is_quiet: false,
         })
     }
+}
+
+/// Whether it is configured who is to be told of what has happened.
+fn is_somebody_told() -> bool {
+    let env = config::Env::of_process();
+    ["EVENT_BUS", "WEBHOOK_URL"]
+        .iter()
+        .any(|variable| env.get(variable).is_some())
 }
 
 /// Invokes a function of the stack's own, and fails where it does.

@@ -218,20 +218,27 @@ impl Which {
     }
 }
 
+/// Whose report it is, as far as that changes what it means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Dialect {
+    #[default]
+    Any,
+    Gradle,
+    Gotestsum,
+    Pytest,
+}
+
 #[derive(Default)]
 struct Document {
     open: Vec<Element>,
     has_root: bool,
-    /// Whether the tool gives no two tests one name: what comes twice is another attempt.
-    names_are_unique: bool,
-    is_gradle: bool,
+    dialect: Dialect,
     /// Gradle's tests that failed and came again, until it is known whether they were tried again: then
     /// nothing new follows in their suite.
     again: Vec<Open>,
     /// How many errors the report counts in its root, and whether it says any.
     errors: u64,
     says_errors: bool,
-    is_pytest: bool,
     /// pytest's last test, which may go on.
     held: Option<Open>,
     /// How often a test came, and how many of its attempts were told, by a hash of its key; and whether
@@ -317,9 +324,10 @@ impl Document {
                     let is_gradle = attributes.get("hostname").is_some()
                         && attributes.get("xmlns:xsi").is_none()
                         && attributes.get("version").is_none();
-                    self.is_pytest |= attributes.get("name") == Some("pytest");
-                    self.names_are_unique |= is_gradle;
-                    self.is_gradle |= is_gradle;
+                    if is_gradle {
+                        self.dialect = Dialect::Gradle;
+                    }
+                    self.notice_pytest(&attributes);
                     Element::Suite(suite(&attributes))
                 }
                 _ => {
@@ -330,13 +338,15 @@ impl Document {
             Some(Element::Over) => Element::Over,
             Some(Element::Around | Element::Suite(_)) => match name {
                 "testsuite" | "testsuites" => {
-                    self.is_pytest |= attributes.get("name") == Some("pytest");
+                    self.notice_pytest(&attributes);
                     Element::Suite(suite(&attributes))
                 }
                 "testcase" => Element::Case(Box::new(case(&attributes, line, troubles))),
                 _ => {
                     // gotestsum says so.
-                    self.names_are_unique |= attributes.get("name") == Some("go.version");
+                    if attributes.get("name") == Some("go.version") {
+                        self.dialect = Dialect::Gotestsum;
+                    }
                     over(name, line, troubles)
                 }
             },
@@ -380,13 +390,12 @@ impl Document {
                 }
             }
             Some(Element::Case(case)) => {
-                if self.is_pytest {
-                    self.hold(*case, sink);
-                } else if self.is_gradle {
-                    self.take_gradle(*case, sink);
-                } else {
-                    let case = self.finished(*case);
-                    sink(Item::Case(case));
+                match self.dialect {
+                    Dialect::Pytest => self.hold(*case, sink),
+                    Dialect::Gradle => self.take_gradle(*case, sink),
+                    // It gives no two tests one name: what comes twice is another attempt.
+                    Dialect::Gotestsum => self.tell(*case, true, sink),
+                    Dialect::Any => self.tell(*case, false, sink),
                 }
             }
             Some(Element::Suite(suite)) if self.held.is_some() || !self.again.is_empty() => {
@@ -420,17 +429,24 @@ impl Document {
             return;
         }
         self.tell_again(false, sink);
-        let case = self.finished(open);
-        sink(Item::Case(case));
+        self.tell(open, false, sink);
     }
 
     fn tell_again(&mut self, are_attempts: bool, sink: &mut dyn FnMut(Item)) {
-        let were_unique = std::mem::replace(&mut self.names_are_unique, are_attempts);
         for open in std::mem::take(&mut self.again) {
-            let case = self.finished(open);
-            sink(Item::Case(case));
+            self.tell(open, are_attempts, sink);
         }
-        self.names_are_unique = were_unique;
+    }
+
+    fn tell(&mut self, open: Open, may_be_attempt: bool, sink: &mut dyn FnMut(Item)) {
+        let case = self.finished(open, may_be_attempt);
+        sink(Item::Case(case));
+    }
+
+    fn notice_pytest(&mut self, attributes: &Attributes) {
+        if attributes.get("name") == Some("pytest") {
+            self.dialect = Dialect::Pytest;
+        }
     }
 
     /// What makes a test another than all others, but for those of its name.
@@ -465,14 +481,13 @@ impl Document {
 
     fn tell_held(&mut self, sink: &mut dyn FnMut(Item)) {
         if let Some(held) = self.held.take() {
-            let case = self.finished(held);
-            sink(Item::Case(case));
+            self.tell(held, false, sink);
         }
     }
 
-    /// A test at its end. One that comes again is another attempt where its tool gives no two tests one
-    /// name and it failed before; else it is a test of its own.
-    fn finished(&mut self, open: Open) -> Case {
+    /// A test at its end. One that comes again is another attempt where it may be, and failed before; else
+    /// it is a test of its own.
+    fn finished(&mut self, open: Open, may_be_attempt: bool) -> Case {
         let suites = self.open.iter().filter_map(|element| match element {
             Element::Suite(suite) => Some(suite),
             _ => None,
@@ -482,7 +497,7 @@ impl Document {
         let suite_file = suites.iter().rev().find_map(|suite| suite.file.clone());
         let mut key = self.key(&open);
         let seen = self.seen.entry(hash(&key)).or_default();
-        let is_attempt = self.names_are_unique && seen.failed;
+        let is_attempt = may_be_attempt && seen.failed;
         if seen.times == 0 || !is_attempt {
             seen.times += 1;
             seen.attempts = 0;
@@ -746,7 +761,7 @@ mod tests {
                     <failure>b</failure></testcase></testsuite></testsuites>";
         items.clear();
         read(said.as_bytes(), &mut Troubles::default(), &mut |item| {
-            items.push(item)
+            items.push(item);
         })
         .unwrap();
         let [Item::Case(case)] = items.as_slice() else {

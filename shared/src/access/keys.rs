@@ -235,7 +235,7 @@ impl Served {
         #[derive(Deserialize)]
         struct Document {
             keys: Option<Vec<Value>>,
-            /// Of an issuer's discovery document (OpenID Connect Discovery, section 3).
+            /// Of an issuer's discovery document: <https://openid.net/specs/openid-connect-discovery-1_0.html>.
             jwks_uri: Option<String>,
         }
         let read = |body: Bytes| -> Result<Document, FetchError> {
@@ -359,7 +359,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     /// Serves keys, or whatever else.
     #[derive(Clone, Default)]
