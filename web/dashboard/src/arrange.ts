@@ -37,7 +37,27 @@ export function arrange(tests: Iterable<TestState>, by: Arrangement): Item[] {
     found.push({ kind: 'test', key: test.testId, test, standing });
   }
   if (by.grouping === 'duration') return byDuration(found);
+  if (found.length <= SORTED) found.sort(byPlace);
   return by.grouping === 'file' ? byFile(found, by.closed) : byStanding(found, by.closed);
+}
+
+/** Of so many at most, all are put into the order of the code; more stand as they came. */
+const SORTED = 1_000;
+
+const NAMES = new Intl.Collator('en', { numeric: true });
+
+function byPlace({ test: one }: TestItem, { test: other }: TestItem): number {
+  return (
+    NAMES.compare(one.file ?? '', other.file ?? '') ||
+    (one.line ?? 0) - (other.line ?? 0) ||
+    NAMES.compare(one.name ?? one.testId, other.name ?? other.testId)
+  );
+}
+
+/** Those that failed, in the order of the list. */
+export function failuresOf(tests: Iterable<TestState>): TestState[] {
+  const items = arrange(tests, { grouping: 'status', standing: 'failed', search: '', closed: new Set() });
+  return items.flatMap((item) => (item.kind === 'test' ? [item.test] : []));
 }
 
 type TestItem = Item & { kind: 'test' };

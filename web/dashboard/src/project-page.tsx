@@ -117,7 +117,7 @@ const Row = memo(function Row({ run, expectedMs }: { run: JobState; expectedMs: 
   return (
     <article
       data-run={runId}
-      className={`row line relative grid grid-cols-[18px_minmax(0,1fr)_auto] gap-x-3 gap-y-1.5 px-4 py-3 sm:grid-cols-[18px_minmax(0,1fr)_minmax(110px,190px)_116px] ${run.stale ? 'stale' : ''}`}
+      className={`row line relative grid grid-cols-[18px_minmax(0,1fr)_auto] gap-x-3 gap-y-1.5 px-4 py-3 sm:grid-cols-[18px_minmax(0,1fr)_minmax(110px,226px)_116px] ${run.stale ? 'stale' : ''}`}
     >
       <span className="pt-0.5">
         <StatusIcon status={status} size={17} />

@@ -12,7 +12,7 @@ export function QueueStrip() {
       href="#/queues"
       className={`card row flex flex-wrap items-center gap-x-6 gap-y-1.5 px-4 py-2.5 text-[13px] ${isOpen ? '' : 'stale'}`}
     >
-      <Gauge name="Running" count={running} capacity={runningCapacity} hue="running" />
+      <Gauge name="Running" count={running} capacity={runningCapacity} hue="done" />
       <Gauge name="Queued" count={queued} capacity={queuedCapacity} hue="queued" />
       {!isOpen && <span className="text-quiet">as they were last</span>}
       <span className="ml-auto inline-flex items-center gap-1 text-quiet max-sm:hidden">

@@ -107,7 +107,7 @@ function Count({ count }: { count: number }) {
 function Gauges({ stats }: { stats: QueueStats }) {
   return (
     <div className="grid grid-cols-2 gap-6">
-      <Gauge name="Running" count={stats.running} capacity={stats.runningCapacity} hue="running" />
+      <Gauge name="Running" count={stats.running} capacity={stats.runningCapacity} hue="done" />
       <Gauge name="Queued" count={stats.queued} capacity={stats.queuedCapacity} hue="queued" />
     </div>
   );

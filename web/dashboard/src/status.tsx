@@ -6,6 +6,7 @@ import {
   CircleQuestionMark,
   LoaderCircle,
   type LucideIcon,
+  Play,
   Shuffle,
   SkipForward,
   TriangleAlert,
@@ -48,7 +49,7 @@ export function StatusIcon({
   isStill?: boolean;
 }) {
   // A server that is newer than this page may have another.
-  const Icon = ICONS[status] ?? CircleQuestionMark;
+  const Icon = isStill && status === 'running' ? Play : (ICONS[status] ?? CircleQuestionMark);
   return (
     <Icon
       size={size}

@@ -2,6 +2,7 @@ import { ChevronLeft, ChevronRight, Copy, X } from 'lucide-react';
 import { type ReactNode, useEffect, useMemo, useRef, useState } from 'react';
 import type { RunSnapshot, TestState } from 'runcast-client';
 import { Ago } from './ago.tsx';
+import { failuresOf } from './arrange.ts';
 import { Artifacts } from './artifacts.tsx';
 import { Duration } from './duration.tsx';
 import { ErrorText, plain } from './error-text.tsx';
@@ -9,7 +10,7 @@ import { useKey } from './keys.ts';
 import { Attempts, Labels, Marks, RanAt } from './life.tsx';
 import { hrefOfTest } from './route.ts';
 import { sourceOf } from './source.ts';
-import { placeOf, standingOf, titleOf } from './standing.ts';
+import { placeOf, titleOf } from './standing.ts';
 import { StatusPill } from './status.tsx';
 
 interface TestPanelProps {
@@ -120,12 +121,9 @@ function OtherFailures({
   snapshot: { run, tests },
   query,
 }: Omit<TestPanelProps, 'testId'> & { test: TestState }) {
-  const failures = useMemo(
-    () => [...tests.values()].filter((each) => standingOf(each) === 'failed' || each.testId === test.testId),
-    [tests, test.testId],
-  );
+  const failures = useMemo(() => failuresOf(tests.values()), [tests]);
   const index = failures.findIndex(({ testId }) => testId === test.testId);
-  const [before, after] = [failures[index - 1], failures[index + 1]];
+  const [before, after] = index < 0 ? [] : [failures[index - 1], failures[index + 1]];
   const go = (to: TestState | undefined) => () => {
     if (to) location.hash = hrefOfTest(run.runId, to.testId, query);
   };
