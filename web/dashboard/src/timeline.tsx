@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useRef, useState } from 'react';
-import { isTerminal, type RunSnapshot } from 'runcast-client';
+import { isTerminal, type RunSnapshot, type TestState } from 'runcast-client';
 import { type Lane, lanesOf, type Span } from './lanes.ts';
 import { usePaced } from './paced.ts';
 import { Empty } from './panel.tsx';
@@ -23,10 +23,7 @@ export function Timeline({ snapshot, query }: { snapshot: RunSnapshot; query: UR
     () => lanesOf(tests.values(), isLive ? now : Date.parse(run.completedAt ?? '') || now),
     [tests, isLive, now, run.completedAt],
   );
-  const slowest = useMemo(
-    () => [...tests.values()].sort((one, other) => tookOf(other, 0) - tookOf(one, 0)).slice(0, SLOWEST),
-    [tests],
-  );
+  const slowest = useMemo(() => slowestOf(tests.values()), [tests]);
   if (!lanes.length) return <Empty>No test of this run has begun.</Empty>;
   return (
     <section aria-label="Timeline" className="grid gap-4">
@@ -52,6 +49,11 @@ export function Timeline({ snapshot, query }: { snapshot: RunSnapshot; query: UR
       </div>
     </section>
   );
+}
+
+function slowestOf(tests: Iterable<TestState>): TestState[] {
+  const took = [...tests].filter((test) => tookOf(test, Date.now()) > 0);
+  return took.sort((one, other) => tookOf(other, Date.now()) - tookOf(one, Date.now())).slice(0, SLOWEST);
 }
 
 interface Shown {
