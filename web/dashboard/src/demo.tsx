@@ -130,6 +130,7 @@ async function outage(
     const count = await tally.compare();
     tellFault({ server, phase: count.came < count.logged ? 'lost' : 'kept', until, count });
   } catch (error) {
+    tally.close();
     if (faultNow()?.until === until) tellFault(undefined);
     throw error;
   }

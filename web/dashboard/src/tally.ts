@@ -55,7 +55,7 @@ export class Tally {
     while (!runs.every(isHere) && Date.now() < giveUp) {
       await aWhile();
     }
-    this.#watching.abort();
+    this.close();
     const count = { logged: 0, came: 0 };
     for (const { runId, seq } of runs) {
       const followed = this.#runs.get(runId);
@@ -68,6 +68,11 @@ export class Tally {
       count.came += Math.min(logged, Math.max(0, Math.min(last, seq) - base - lost));
     }
     return count;
+  }
+
+  /** Counts no more. */
+  close(): void {
+    this.#watching.abort();
   }
 
   /** What was broken may take a moment to answer. */
