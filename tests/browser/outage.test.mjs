@@ -16,7 +16,9 @@ test('ten tabs of runs and the overview hold at most three streams, over HTTP/1.
   const runs = Array.from({ length: 10 }, (_, index) => `tab-${index}`);
   for (const run of runs) {
     await here.job(run, 'running', { name: `Run ${run}` });
-    await here.send([{ kind: 'test', id: `${run}-t`, runId: run, status: 'running', name: `test of ${run}` }]);
+    await here.send([
+      { kind: 'test', id: `${run}-t`, runId: run, status: 'running', name: `test of ${run}` },
+    ]);
   }
   const overview = await here.open('/');
   await shows(overview, '#running', 'Run tab-9');
@@ -25,7 +27,9 @@ test('ten tabs of runs and the overview hold at most three streams, over HTTP/1.
   for (const [index, tab] of tabs.entries()) await shows(tab, '#tests', `test of tab-${index}`);
   const busy = async () => {
     const { functions } = await (await fetch(`${here.url}/_local/report`)).json();
-    const streaming = ['job-status', 'test-status', 'queue-stats'].flatMap((name) => functions[name].processes);
+    const streaming = ['job-status', 'test-status', 'queue-stats'].flatMap(
+      (name) => functions[name].processes,
+    );
     return streaming.filter(({ state }) => state === 'busy').length;
   };
   await eventually(async () => assert.ok((await busy()) <= 3, `${await busy()} streams`));
@@ -82,7 +86,9 @@ test('a page goes on when its token expires', async () => {
     if (request.url().endsWith('/_local/token')) lives.push(request.postDataJSON().ttlSeconds);
   });
   await overview.getByRole('button', { name: 'Expire the token' }).click();
-  await eventually(async () => assert.ok(lives.lastIndexOf(300) > lives.indexOf(5) && lives.includes(5), lives.join()));
+  await eventually(async () =>
+    assert.ok(lives.lastIndexOf(300) > lives.indexOf(5) && lives.includes(5), lives.join()),
+  );
   await isLive(page);
   await progress('signed', 5);
   await shows(page, '#history', '5 of 9');
@@ -90,4 +96,16 @@ test('a page goes on when its token expires', async () => {
   await shows(page, '#history', 'passed');
   assert.deepEqual(await seqs(page), [3, 2, 1]);
   await shows(overview, '#finished', 'signed');
+});
+
+test('a reload in mid-run keeps the page and all its events', async () => {
+  await here.job('reloaded', 'running');
+  await progress('reloaded', 1);
+  const page = await here.open('/#/runs/reloaded?view=history');
+  await shows(page, '#history', '1 of 9');
+  await page.reload();
+  await progress('reloaded', 2);
+  await here.job('reloaded', 'passed');
+  await shows(page, '#history', '1 of 9', '2 of 9', 'passed');
+  assert.deepEqual(await seqs(page), [4, 3, 2, 1]);
 });

@@ -15,8 +15,17 @@ after(() => here.close());
 
 before(async () => {
   const labels = { branch: 'main' };
-  await here.job('old', 'passed', { name: 'Nightly export', labels, startedAt: 1_700_000_000_000, durationMs: 65_000 });
-  await here.job('broken', 'failed', { name: 'Checkout', errorDetails: 'expected 200, got 503', url: 'https://ci.example.com/1' });
+  await here.job('old', 'passed', {
+    name: 'Nightly export',
+    labels,
+    startedAt: 1_700_000_000_000,
+    durationMs: 65_000,
+  });
+  await here.job('broken', 'failed', {
+    name: 'Checkout',
+    errorDetails: 'expected 200, got 503',
+    url: 'https://ci.example.com/1',
+  });
   await here.job('now', 'running', { name: 'Nightly export', labels: { branch: 'fix/export' }, attempt: 2 });
   await here.send(
     ['failed', 'passed', 'running', 'waiting', 'skipped'].map((status, index) => ({
@@ -35,7 +44,14 @@ before(async () => {
 test('the project page has the runs in progress, and the past', async () => {
   const page = await here.open('/');
   await shows(page, '#running', 'Nightly export', 'fix/export', '2nd attempt', 'of ~1m 5s');
-  const finished = await shows(page, '#finished', 'Nightly export', 'Checkout', 'expected 200, got 503', 'ci.example.com');
+  const finished = await shows(
+    page,
+    '#finished',
+    'Nightly export',
+    'Checkout',
+    'expected 200, got 503',
+    'ci.example.com',
+  );
   assert.ok(finished.indexOf('Checkout') < finished.indexOf('Nightly export'), 'the last one first');
   const ago = page.locator('#finished time').first();
   assert.match(await ago.getAttribute('title'), /\d{4}.*\d\d:\d\d:\d\d/);
@@ -68,7 +84,12 @@ test('the address holds the filter, and a reload keeps it', async () => {
 });
 
 test('earlier runs are a click away', async () => {
-  const runs = Array.from({ length: 70 }, (_, index) => ({ kind: 'job', id: `many-${index}`, status: 'passed', projectId: 'many' }));
+  const runs = Array.from({ length: 70 }, (_, index) => ({
+    kind: 'job',
+    id: `many-${index}`,
+    status: 'passed',
+    projectId: 'many',
+  }));
   await here.send(runs);
   const page = await here.open('/#/projects/many');
   await shows(page, 'main', '50+');
@@ -83,7 +104,15 @@ test('a keyboard is enough', async () => {
   await here.job('keys-2', 'failed', { ...own, name: 'Checkout' });
   await here.job('keys-3', 'running', { ...own, name: 'Export' });
   await here.send([
-    { kind: 'test', id: 'keys-a', runId: 'keys-3', ...own, status: 'failed', name: 'exports all', error: 'AssertionError' },
+    {
+      kind: 'test',
+      id: 'keys-a',
+      runId: 'keys-3',
+      ...own,
+      status: 'failed',
+      name: 'exports all',
+      error: 'AssertionError',
+    },
     { kind: 'test', id: 'keys-b', runId: 'keys-3', ...own, status: 'passed', name: 'exports none' },
   ]);
   const page = await here.open('/#/projects/keys');
@@ -91,7 +120,9 @@ test('a keyboard is enough', async () => {
   const focused = () => page.evaluate(() => document.activeElement.textContent);
   const goes = async (key, to) => {
     await page.keyboard.press(key);
-    await eventually(async () => assert.ok((await focused()).includes(to), `${await focused()} after ${key}`));
+    await eventually(async () =>
+      assert.ok((await focused()).includes(to), `${await focused()} after ${key}`),
+    );
   };
   await goes('Tab', 'Skip to the content');
   await page.keyboard.press('Enter');
@@ -103,7 +134,11 @@ test('a keyboard is enough', async () => {
   await goes('k', 'Export');
   await page.keyboard.press('Enter');
   await shows(page, '#tests', 'exports all');
-  assert.equal(await page.evaluate('document.activeElement.id'), 'main', 'the focus is where the new content is');
+  assert.equal(
+    await page.evaluate('document.activeElement.id'),
+    'main',
+    'the focus is where the new content is',
+  );
   await page.keyboard.press('/');
   await page.keyboard.type('exports all');
   await eventually(async () => assert.equal(await page.locator('#tests article').count(), 1));
@@ -145,7 +180,9 @@ test('axe finds nothing, in any colours, on a phone or a desk', async () => {
     for (const [path, selector] of looked) {
       await page.goto(`${here.url}${path}`);
       await page.locator(selector).first().waitFor();
-      const over = await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
+      const over = await page.evaluate(
+        'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+      );
       assert.ok(over <= 0, `${path} is ${over} px too wide`);
       // It takes seconds, and on a phone only the layout is another.
       if (options.viewport && !pages.slice(2, 3).some(([some]) => some === path)) continue;
@@ -193,6 +230,21 @@ test('toasts tell of ends, and not of what the page shows', async () => {
   await eventually(async () => assert.equal(await toasts(page).count(), 0));
 });
 
+test('a run that is opened again is told of once more', async () => {
+  const page = await here.open('/#/queues');
+  await isLive(page);
+  await here.job('again', 'running', { name: 'Twice' });
+  await here.job('again', 'failed');
+  await shows(page, '[data-sonner-toast][data-type=error]', 'Twice', 'failed');
+  await here.job('again', 'running', { attempt: 2 });
+  await here.job('again', 'passed');
+  // It takes the place of the failure, and goes.
+  await shows(page, '[data-sonner-toast][data-type=success]', 'Twice', 'passed');
+  await eventually(async () => assert.equal(await page.locator('[data-sonner-toast]').count(), 0));
+  await page.getByRole('link', { name: 'Runs', exact: true }).click();
+  await shows(page, '#finished', 'Twice', '2nd attempt', 'flaky');
+});
+
 test('an address that is none says so', async () => {
   const page = await here.open('/#/runs/with spaces/x');
   await shows(page, 'main', 'There is no such page');
@@ -222,7 +274,9 @@ test('a plot has a legend, an upper label, values under the pointer, and a gap w
     dispatchEvent(new PageTransitionEvent('pagehide'));
     dispatchEvent(new PageTransitionEvent('pageshow'));
   });
-  await eventually(async () => assert.notEqual(await page.locator('#connection').getAttribute('data-state'), 'open'));
+  await eventually(async () =>
+    assert.notEqual(await page.locator('#connection').getAttribute('data-state'), 'open'),
+  );
   await page.waitForTimeout(1200);
   await page.unroute('**/api/**');
   await eventually(async () => assert.equal(await parts(), 2));
@@ -308,7 +362,9 @@ test('what the server said is shown', async () => {
 test('all files together are light', async () => {
   const folder = `${checkout}/web/dist`;
   const names = (await readdir(folder, { recursive: true })).filter((name) => /\.\w+$/.test(name));
-  const sizes = await Promise.all(names.map(async (name) => gzipSync(await readFile(`${folder}/${name}`)).length));
+  const sizes = await Promise.all(
+    names.map(async (name) => gzipSync(await readFile(`${folder}/${name}`)).length),
+  );
   const sum = sizes.reduce((all, size) => all + size, 0);
   console.log(`the dashboard has ${sum} bytes, compressed`);
   assert.ok(sum < BUDGET, `${sum} bytes`);

@@ -86,7 +86,14 @@ test('a link to a finished run shows its failures first, with their errors', asy
   await here.send(tests);
   await here.job('finished', 'failed');
   const page = await here.open('/#/runs/finished');
-  const shown = await shows(page, '#tests', 'Failed', 'AssertionError: 99 is wrong', '199 is wrong', '299 is wrong');
+  const shown = await shows(
+    page,
+    '#tests',
+    'Failed',
+    'AssertionError: 99 is wrong',
+    '199 is wrong',
+    '299 is wrong',
+  );
   assert.ok(shown.indexOf('299 is wrong') < shown.indexOf('Passed'), shown);
   assert.ok(!shown.includes('\u001b'), 'colours of a terminal are left out');
   // Without scrolling.
@@ -107,7 +114,8 @@ test('a run that passed is whole, whatever progress it told last', async () => {
   await here.job('whole', 'running', { progress: { completed: 3, total: 10 } });
   const page = await here.open('/#/runs/whole');
   await shows(page, 'main', '3 of 10');
-  const width = () => page.locator('main .segment').evaluate((segment) => segment.getBoundingClientRect().width);
+  const width = () =>
+    page.locator('main .segment').evaluate((segment) => segment.getBoundingClientRect().width);
   const whole = await page.locator('main .bar').evaluate((bar) => bar.getBoundingClientRect().width);
   assert.ok(Math.abs((await width()) - 0.3 * whole) < 4);
   await here.job('whole', 'passed');
@@ -125,7 +133,12 @@ test('an event that only counts tests names them', async () => {
 test('artifacts are links and images where they lead to the web, and text otherwise', async () => {
   await here.job('left', 'running');
   await here.job('left', 'passed', {
-    artifactPaths: ['/icon.svg', 'https://ci.example.com/1/trace.zip', 's3://bucket/report.html', 'javascript:alert(1)'],
+    artifactPaths: [
+      '/icon.svg',
+      'https://ci.example.com/1/trace.zip',
+      's3://bucket/report.html',
+      'javascript:alert(1)',
+    ],
   });
   await here.send([
     {
@@ -138,8 +151,17 @@ test('artifacts are links and images where they lead to the web, and text otherw
     },
   ]);
   const page = await here.open('/#/runs/left?view=artifacts');
-  await shows(page, 'main', 'trace.zip', 'in the trace viewer', 's3://bucket/report.html', 'javascript:alert(1)');
-  await eventually(async () => assert.ok(await page.locator('main img').evaluate(({ naturalWidth }) => naturalWidth)));
+  await shows(
+    page,
+    'main',
+    'trace.zip',
+    'in the trace viewer',
+    's3://bucket/report.html',
+    'javascript:alert(1)',
+  );
+  await eventually(async () =>
+    assert.ok(await page.locator('main img').evaluate(({ naturalWidth }) => naturalWidth)),
+  );
   const links = await page.locator('main a[target=_blank]').evaluateAll((all) => all.map(({ href }) => href));
   assert.deepEqual(links, [
     `${here.url}/icon.svg`,

@@ -97,7 +97,9 @@ class World {
   }
 
   async read(path) {
-    const response = await fetch(`${this.url}${path}`, { headers: { authorization: `Bearer ${this.token}` } });
+    const response = await fetch(`${this.url}${path}`, {
+      headers: { authorization: `Bearer ${this.token}` },
+    });
     assert.equal(response.status, 200, path);
     return response.json();
   }
