@@ -27,6 +27,12 @@ const SILENCE: Duration = Duration::from_secs(11);
 /// How long an update is sent again and again, as SQS would.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Moves a job from those that wait to those that are active, where there is room.
+const TAKE_PLACE: &str = "if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[2]) then return 0 end
+    redis.call('LREM', KEYS[1], 1, ARGV[1])
+    redis.call('LPUSH', KEYS[2], ARGV[1])
+    return 1";
+
 /// A job of the scene.
 struct Job {
     id: &'static str,
@@ -241,8 +247,7 @@ impl Stage {
         let _slot = self.running.acquire().await?;
         sleep(Duration::from_millis(rand::random_range(100..900))).await;
         let run = self.run_id(job);
-        self.queue(&["LREM", &self.key("wait"), "1", &run]).await;
-        self.queue(&["LPUSH", &self.key("active"), &run]).await;
+        self.take_place(&run).await;
         let status = self.run_tests(job, &run).await?;
         self.queue(&["LREM", &self.key("active"), "1", &run]).await;
         let over = if status == "passed" {
@@ -377,6 +382,27 @@ impl Stage {
                 None if Instant::now() < give_up => sleep(Duration::from_millis(300)).await,
                 _ => return Err(format!("the worker answered {answer}").into()),
             }
+        }
+    }
+
+    /// Waits until a place in the queue is free, and takes it: another scene may be played beside this one.
+    async fn take_place(&self, run: &str) {
+        let (wait, active) = (self.key("wait"), self.key("active"));
+        let script = redis::Script::new(TAKE_PLACE);
+        let give_up = Instant::now() + PATIENCE;
+        while Instant::now() < give_up {
+            let Some(redis) = &self.redis else {
+                return;
+            };
+            let Ok(mut connection) = redis.get_multiplexed_async_connection().await else {
+                return;
+            };
+            let mut taking = script.prepare_invoke();
+            let taking = taking.key(&wait).key(&active).arg(run).arg(RUNNING);
+            if taking.invoke_async(&mut connection).await != Ok(false) {
+                return;
+            }
+            sleep(Duration::from_millis(200)).await;
         }
     }
 

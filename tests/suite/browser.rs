@@ -1,4 +1,5 @@
-//! A real browser: the native `EventSource`, and the dashboard.
+//! A real browser: the native `EventSource`, and the dashboard with the stack; `tests/browser` has what the
+//! dashboard does.
 
 use std::process::Stdio;
 
@@ -76,129 +77,6 @@ async fn the_native_event_source_comes_back_by_itself() {
 }
 
 #[tokio::test]
-async fn the_dashboard_shows_a_run_from_waiting_to_its_verdict_and_tells_of_it_once() {
-    let stack = Stack::start().await;
-    let mut page = Browser::open(&stack, "/").await;
-    page.is_live().await;
-    page.wait("document.body.innerText.includes('No run is in progress')")
-        .await;
-
-    stack.publish("job", "r1", "waiting").await;
-    page.shows("#running", &["r1", "waiting"]).await;
-    let mut running = update("job", "r1", "running");
-    running["progress"] = json!({"completed": 3, "total": 10, "message": "<b>Building</b>"});
-    stack.send(json!([running])).await;
-    let mut test = update("test", "t1", "failed");
-    test["runId"] = json!("r1");
-    stack.send(json!([test])).await;
-    page.shows(
-        "#running",
-        &["r1", "running", "<b>Building</b>", "3 of 10", "1\nfailed"],
-    )
-    .await;
-    page.wait(&toasts("r1", "loading", 1)).await;
-
-    stack.publish("job", "r1", "failed").await;
-    page.shows("#finished", &["failed", "r1"]).await;
-    page.wait("!document.querySelector('#running')").await;
-    // The loading toast has become this one, and goes.
-    page.wait(&toasts("r1", "error", 1)).await;
-    page.wait(&toasts("r1", "loading", 0)).await;
-    page.wait(&toasts("r1", "error", 0)).await;
-    // What was over before a page came, it does not tell.
-    page.reload().await;
-    page.shows("#finished", &["failed", "r1"]).await;
-    stack.publish("job", "r2", "running").await;
-    stack.publish("job", "r2", "passed").await;
-    page.wait(&toasts("r2", "success", 1)).await;
-    page.wait(&toasts("r1", "error", 0)).await;
-    page.quit().await;
-}
-
-#[tokio::test]
-async fn a_run_that_is_opened_again_is_told_of_once_more() {
-    let stack = Stack::start().await;
-    let mut page = Browser::open(&stack, "/").await;
-    page.is_live().await;
-    let mut first = update("job", "r1", "running");
-    first["name"] = json!("Checkout");
-    stack.send(json!([first])).await;
-    stack.publish("job", "r1", "failed").await;
-    page.wait(&toasts("Checkout", "error", 1)).await;
-    page.wait(&toasts("Checkout", "error", 0)).await;
-    let mut again = update("job", "r1", "running");
-    again["attempt"] = json!(2);
-    stack.send(json!([again])).await;
-    page.shows("#running", &["Checkout", "2nd attempt"]).await;
-    stack.publish("job", "r1", "passed").await;
-    page.shows("#finished", &["passed", "Checkout", "flaky"])
-        .await;
-    page.wait(&toasts("Checkout", "success", 1)).await;
-    page.quit().await;
-}
-
-#[tokio::test]
-async fn a_page_misses_nothing_while_redis_is_killed_and_comes_back() {
-    let stack = Stack::start().await;
-    stack.publish("job", "r1", "running").await;
-    let mut page = Browser::open(&stack, "/#/runs/r1").await;
-    page.shows("#timeline", &["running"]).await;
-    let fault = "void fetch('/_local/faults/redis?seconds=2', { method: 'POST' })\
-                 .then(({ status }) => { document.title = `back ${status}`; }) ?? true";
-    page.wait(fault).await;
-    for completed in 1..=5 {
-        progress(&stack, "r1", completed).await;
-    }
-    page.shows("#timeline", &["5 of 9"]).await;
-    page.wait("document.title === 'back 200'").await;
-    progress(&stack, "r1", 6).await;
-    stack.publish("job", "r1", "passed").await;
-    page.shows("#timeline", &["passed", "6 of 9"]).await;
-    assert_eq!(page.seqs().await, json!([8, 7, 6, 5, 4, 3, 2, 1]));
-    page.quit().await;
-}
-
-#[tokio::test]
-async fn a_page_goes_on_when_its_token_expires() {
-    let stack = Stack::start().await;
-    let mut page = Browser::open(&stack, "/#/runs/r1").await;
-    page.is_live().await;
-    stack.publish("job", "r1", "running").await;
-    page.shows("#timeline", &["running"]).await;
-    page.ask(json!({"do": "click", "tab": 0, "name": "Expire the token"}))
-        .await;
-    // The short one, and the one after it.
-    page.wait("Number(document.querySelector('#renewals')?.textContent) >= 2")
-        .await;
-    page.is_live().await;
-    progress(&stack, "r1", 5).await;
-    page.shows("#timeline", &["5 of 9"]).await;
-    stack.publish("job", "r1", "passed").await;
-    page.shows("#timeline", &["passed"]).await;
-    assert_eq!(page.seqs().await, json!([3, 2, 1]));
-    page.wait("location.hash = '#/'").await;
-    page.shows("#finished", &["r1", "passed"]).await;
-    page.wait(&toasts("r1", "success", 1)).await;
-    page.quit().await;
-}
-
-#[tokio::test]
-async fn a_reload_in_mid_run_keeps_the_page_and_all_its_events() {
-    let stack = Stack::start().await;
-    stack.publish("job", "r1", "running").await;
-    progress(&stack, "r1", 1).await;
-    let mut page = Browser::open(&stack, "/#/runs/r1").await;
-    page.shows("#timeline", &["1 of 9"]).await;
-    page.reload().await;
-    progress(&stack, "r1", 2).await;
-    stack.publish("job", "r1", "passed").await;
-    page.shows("#timeline", &["1 of 9", "2 of 9", "passed"])
-        .await;
-    assert_eq!(page.seqs().await, json!([4, 3, 2, 1]));
-    page.quit().await;
-}
-
-#[tokio::test]
 async fn ten_tabs_hold_one_environment_of_each_kind_and_free_it_when_they_close() {
     let stack = Stack::start().await;
     let mut page = Browser::open(&stack, "/").await;
@@ -212,7 +90,8 @@ async fn ten_tabs_hold_one_environment_of_each_kind_and_free_it_when_they_close(
         page.ask(json!({"do": "wait", "tab": tab, "expression": expression}))
             .await;
     }
-    assert_eq!(busy(&stack).await, [1, 1, 1]);
+    // A project's runs, and the queues.
+    assert_eq!(busy(&stack).await, [1, 0, 1]);
     // The first one holds the streams; another takes them over.
     page.ask(json!({"do": "close", "tab": 0})).await;
     stack.publish("job", "r1", "passed").await;
@@ -222,7 +101,7 @@ async fn ten_tabs_hold_one_environment_of_each_kind_and_free_it_when_they_close(
             .await;
     }
     eventually("one environment of each kind", async || {
-        (busy(&stack).await == [1, 1, 1]).then_some(())
+        (busy(&stack).await == [1, 0, 1]).then_some(())
     })
     .await;
     let is_live = "document.querySelector('#connection').dataset.state === 'open'";
@@ -324,14 +203,6 @@ async fn only_the_stacks_own_page_may_break_its_servers_and_invoke_its_functions
     assert_eq!(response.status(), 409, "what was given is not broken");
 }
 
-/// An expression: so many toasts of this type tell of this run.
-fn toasts(run: &str, kind: &str, count: usize) -> String {
-    format!(
-        "[...document.querySelectorAll('[data-sonner-toast][data-type={kind}]')]\
-         .filter((toast) => toast.innerText.includes('{run}')).length === {count}"
-    )
-}
-
 /// How many environments serve a stream now: of job-status, test-status, queue-stats.
 async fn busy(stack: &Stack) -> [usize; 3] {
     let report = stack.report().await;
@@ -428,17 +299,6 @@ impl Browser {
     async fn is_live(&mut self) {
         self.wait("document.querySelector('#connection')?.dataset.state === 'open'")
             .await;
-    }
-
-    async fn reload(&mut self) {
-        self.ask(json!({"do": "reload", "tab": 0})).await;
-    }
-
-    /// The numbers of the events in the timeline.
-    async fn seqs(&mut self) -> Value {
-        let expression = "[...document.querySelectorAll('#timeline time')]\
-                          .map(({ title }) => Number(title.replace('seq ', '')))";
-        self.wait(expression).await
     }
 
     /// Opens a native `EventSource`; what it shows is in `shown`, how often it opened in `opened`.

@@ -330,7 +330,11 @@ async fn see_faults(held: &mut Held) {
 
 /// What is answered to who asks too often.
 async fn see_limits(held: Held) -> Held {
-    let variables = [("CONNECTS_PER_MINUTE", "1"), ("UPDATES_PER_MINUTE", "1")];
+    let variables = [
+        ("CONNECTS_PER_MINUTE", "1"),
+        ("UPDATES_PER_MINUTE", "1"),
+        ("STREAMS_PER_SUBJECT", "1"),
+    ];
     let stack = Stack::with(&[], &variables).await;
     let mut held = Held {
         stack,
