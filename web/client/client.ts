@@ -261,8 +261,7 @@ export function createClient({
       if (!whose) return lead();
       id ??= Math.random().toString(36).slice(2);
       const name = `runcast ${settings.url} ${whose}`;
-      tabs = joinTabs(name, id, hear, () => !signal.aborted && lead(), follow);
-      schedule();
+      tabs = joinTabs(name, id, hear, schedule, () => !signal.aborted && lead(), follow);
     });
     schedule();
   };

@@ -35,18 +35,21 @@ export interface Tabs {
 /**
  * The tabs of a browser that share their streams. The one that has the Web Lock leads: it holds the streams. A lock is
  * free again when its tab is gone, whatever way it went, and the next in line leads. Each tab also holds a lock of its
- * own, on which the leader waits to learn that it is gone. `onLead`: this tab leads; `onLost`: another one has taken the lead.
+ * own, on which the leader waits to learn that it is gone: before it has that, it says nothing. `onReady`: it has; `onLead`:
+ * this tab leads; `onLost`: another one has taken the lead.
  */
 export function joinTabs(
   name: string,
   id: string,
   onMessage: (message: Message) => void,
+  onReady: () => void,
   onLead: () => void,
   onLost: () => void,
 ): Tabs {
   const leaving = new AbortController();
   const { signal } = leaving;
   const channel = new BroadcastChannel(name);
+  let isReady = false;
 
   const left = () => new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
 
@@ -65,10 +68,8 @@ export function joinTabs(
       onLead();
       return left();
     };
-    request(name, granted, steal).catch(({ name }: Error) => {
+    request(name, granted, steal).catch(() => {
       if (signal.aborted) return;
-      // In an opaque origin, as of a sandboxed frame, locks are refused: there this tab works alone.
-      if (name !== 'AbortError') return onLead();
       if (leads) onLost();
       // One that has stolen still stands in line.
       if (!steal) lead();
@@ -82,10 +83,16 @@ export function joinTabs(
   channel.onmessage = ({ data }: MessageEvent<Message>) => {
     if (!signal.aborted && (!data.to || data.to === id)) onMessage(data);
   };
-  onceGone(id, left);
-  lead();
+  const ready = () => {
+    isReady = true;
+    lead();
+    onReady();
+    return left();
+  };
+  // In an opaque origin, as of a sandboxed frame, locks are refused: there this tab works alone.
+  request(`${name} ${id}`, ready).catch(() => signal.aborted || onLead());
   return {
-    post: (message) => channel.postMessage(message),
+    post: (message) => isReady && channel.postMessage(message),
     onceGone,
     steal: () => lead(true),
     leave() {
