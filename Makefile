@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 export RUST_TEST_THREADS ?= 4
 PRODUCERS := producers/node/node_modules/.installed producers/python/.venv/.installed
 
-.PHONY: help demo test check setup build bench screenshots rehearse chaos fuzz advisories clean
+.PHONY: help demo test check setup build bench screenshots rehearse chaos storm fuzz advisories clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,7 @@ demo: build ## Set everything up, start the stack, play a lively scene
 test: setup-tests build ## Set everything up, then run every test
 	npm --prefix web test
 	cargo test --workspace
+	node --test --test-concurrency=2 tests/browser/*.test.mjs
 	npm --prefix producers/node test
 	cd producers/python && .venv/bin/pytest -q -n 2
 
@@ -43,6 +44,9 @@ bench: setup bench/others/node_modules/.installed ## Measure everything against 
 
 chaos: build ## Faults at random; SEED=… replays, MINUTES=… (default 10) for longer
 	CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(or $(MINUTES),10) cargo test --workspace --test chaos -- --nocapture
+
+storm: setup-tests build ## 10,000 tests and 200 events a second in Chromium; SECONDS=… (default 30)
+	STORM_SECONDS=$(or $(SECONDS),30) node --test tests/browser/storm.test.mjs
 
 fuzz: .tools/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION) ## Every fuzz target for a minute; FUZZ_SECONDS=… for longer or shorter
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run.sh

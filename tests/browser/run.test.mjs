@@ -23,6 +23,8 @@ test('a run that is retried says so, and what was flaky', async () => {
   await shows(page, 'main', 'failed', 'the server went away');
   await here.job('retried', 'running', { attempt: 2 });
   await here.job('retried', 'passed');
+  // A page on which all was over does not hear of it.
+  await page.reload();
   await shows(page, 'main', 'passed', '2nd attempt', 'The attempt before');
   // The attempts of a test, on its own page.
   await page.locator('#tests a', { hasText: 'logs in' }).click();

@@ -6,7 +6,8 @@ import { setTimeout } from 'node:timers/promises';
 import { eventually, isLive, listed, shows, world } from './world.mjs';
 
 const TESTS = 10_000;
-const SECONDS = Number(process.env.STORM_SECONDS ?? 10);
+/** For how long; where nobody says, there is no storm: its figures are those of a machine that does nothing else. */
+const SECONDS = Number(process.env.STORM_SECONDS ?? 0);
 const EVENTS_PER_SECOND = 200;
 /** How many updates go in one batch. */
 const BATCH = 20;
@@ -14,7 +15,7 @@ const BATCH = 20;
 const here = await world();
 after(() => here.close());
 
-test('a run of 10,000 tests is scrolled while 200 events come in a second', async () => {
+test('a run of 10,000 tests is scrolled while 200 events come in a second', { skip: !SECONDS }, async () => {
   await here.job('large', 'running', { name: 'A large run' });
   const one = (index, status) => ({
     kind: 'test',

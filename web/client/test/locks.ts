@@ -2,6 +2,9 @@
 export class Locks {
   readonly #lines = new Map<string, (() => void)[]>();
   readonly #broken = new Map<string, () => void>();
+  readonly #asked = new Set<string>();
+  /** How long the first request for a lock is on its way, in milliseconds. */
+  lateMs = 0;
 
   async request(
     name: string,
@@ -9,6 +12,9 @@ export class Locks {
     hold: () => Promise<void>,
   ): Promise<void> {
     signal?.throwIfAborted();
+    const isFirst = !this.#asked.has(name);
+    this.#asked.add(name);
+    if (isFirst && this.lateMs) await new Promise((resolve) => setTimeout(resolve, this.lateMs));
     const line = this.#lines.get(name) ?? [];
     this.#lines.set(name, line);
     if (steal) this.#broken.get(name)?.();

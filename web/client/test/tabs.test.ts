@@ -59,6 +59,19 @@ function suspendable() {
 /** Waits until no tab waits for the one that leads: the stream's watchdog is the only timer. */
 const answered = () => vi.waitFor(() => expect(vi.getTimerCount()).toBe(1));
 
+it('a tab whose lock is late is not taken for gone', async () => {
+  const locks = new Locks();
+  vi.stubGlobal('navigator', { locks });
+  const stream = scriptedStream();
+  const first = tab(stream, ['r0']);
+  await vi.waitFor(() => expect(first.seen).toHaveLength(1));
+  locks.lateMs = 300;
+  const second = tab(stream, ['r1']);
+  await vi.waitFor(() => expect(second.seen).toEqual(['r1:0']));
+  stream.job({ runId: 'r1', status: 'running' });
+  await vi.waitFor(() => expect(second.seen).toEqual(['r1:0', 'r1:1']));
+});
+
 it('ten tabs with thirty runs hold one stream', async () => {
   const stream = scriptedStream();
   const ids = Array.from({ length: 30 }, (_, n) => `r${n}`);
