@@ -35,14 +35,6 @@ const commands = {
     return tabs.length - 1;
   },
   wait: ({ tab, expression }) => waitFor(tabs[tab], expression),
-  async click({ tab, name }) {
-    await tabs[tab].getByRole('button', { name }).click();
-    return true;
-  },
-  async reload({ tab }) {
-    await tabs[tab].reload();
-    return true;
-  },
   async close({ tab }) {
     await tabs[tab].close({ runBeforeUnload: false });
     return true;

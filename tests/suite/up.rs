@@ -195,3 +195,20 @@ async fn a_folder_that_cannot_be_used_is_named() {
         assert!(said.contains(folder.path().to_str().unwrap()), "{said}");
     }
 }
+
+#[tokio::test]
+async fn the_dashboard_comes_packed_and_a_stream_does_not() {
+    let stack = Stack::start().await;
+    stack.publish("job", "r", "passed").await;
+    let encoding = async |path: &str| {
+        let request = reqwest::Client::new().get(format!("{}{path}", stack.url));
+        let request = request.bearer_auth(&stack.token);
+        let response = request.header("Accept-Encoding", "gzip").send().await;
+        let response = response.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let encoding = response.headers().get("content-encoding").cloned();
+        encoding.map(|it| it.to_str().unwrap().to_owned())
+    };
+    assert_eq!(encoding("/").await.as_deref(), Some("gzip"));
+    assert_eq!(encoding("/api/job-status/events/r").await, None);
+}
