@@ -4,7 +4,7 @@ import { batched } from './batch.ts';
 import { useRuncast } from './context.ts';
 import { type MaybeId, useStore } from './hooks.ts';
 import { read } from './read.ts';
-import { type Store, storeOf } from './store.ts';
+import { LiveStore, storeOf } from './store.ts';
 
 /** The history of a run; never mutated. */
 export interface RunEvents {
@@ -28,51 +28,22 @@ export function useRunHistory(runId: MaybeId): RunEvents {
   return useStore<RunEvents>(store);
 }
 
-class HistoryStore implements Store<RunEvents> {
+class HistoryStore extends LiveStore<RunEvents> {
   readonly #client: Client;
   readonly #runId: string;
-  readonly #listeners = new Set<() => void>();
-  readonly #initial: RunEvents;
-  #snapshot: RunEvents;
   /** In their order, without a hole. */
   #events: JobState[] = [];
   /** What the stream told, and there may be a hole before it. */
   #told: JobState[] = [];
-  #watching: AbortController | undefined;
   #isReading = false;
 
   constructor(client: Client, runId: string) {
+    super(noEvents);
     this.#client = client;
     this.#runId = runId;
-    this.#initial = { ...noEvents, isLoading: true, retry: this.#retry };
-    this.#snapshot = this.#initial;
   }
 
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    if (!this.#watching) this.#start();
-    return () => {
-      this.#listeners.delete(listener);
-      if (this.#listeners.size) return;
-      this.#watching?.abort();
-      this.#watching = undefined;
-    };
-  };
-
-  readonly snapshot = (): RunEvents => this.#snapshot;
-
-  readonly initial = (): RunEvents => this.#initial;
-
-  readonly #retry = (): void => {
-    if (!this.#watching) return;
-    this.#watching.abort();
-    this.#set({ error: undefined, isLoading: true });
-    this.#start();
-  };
-
-  #start(): void {
-    const watching = new AbortController();
-    this.#watching = watching;
+  protected start(signal: AbortSignal): void {
     this.#isReading = false;
     this.#client.watchJobRun(this.#runId, {
       onState: (run) => {
@@ -83,22 +54,23 @@ class HistoryStore implements Store<RunEvents> {
         this.#events = [];
         this.#told = [];
       },
-      onError: (error) => this.#set({ error, isLoading: false }),
-      signal: watching.signal,
+      onError: (error) => this.set({ error, isLoading: false }),
+      signal,
     });
   }
 
   /** Takes what follows on what is there; where there is a hole, reads what is in it. */
   readonly #follow = batched(() => {
-    if (!this.#watching || this.#isReading) return;
+    const { signal } = this;
+    if (!signal || this.#isReading) return;
     for (const run of this.#told.splice(0)) {
       const last = this.#events.at(-1)?.seq ?? 0;
       if (run.seq === last + 1) this.#events.push(run);
       else if (run.seq > last) this.#told.push(run);
     }
     const isLoading = this.#told.length > 0;
-    this.#set({ events: [...this.#events], isLoading });
-    if (isLoading) void this.#read(this.#watching.signal);
+    this.set({ events: [...this.#events], isLoading });
+    if (isLoading) void this.#read(signal);
   });
 
   async #read(signal: AbortSignal): Promise<void> {
@@ -108,15 +80,15 @@ class HistoryStore implements Store<RunEvents> {
       const page = await read(
         (aborted) => readRunHistory(this.#client, this.#runId, { after, signal: aborted }),
         signal,
-        (error) => this.#set({ error }),
+        (error) => this.set({ error }),
       );
       if (signal.aborted) return;
-      if (!page) return this.#set({ isLoading: false });
+      if (!page) return this.set({ isLoading: false });
       for (const run of page.events) {
         if (run.seq > (this.#events.at(-1)?.seq ?? 0)) this.#events.push(run);
       }
       after = page.next ?? undefined;
-      this.#set({ events: [...this.#events], error: undefined });
+      this.set({ events: [...this.#events], error: undefined });
     } while (after !== undefined);
     this.#isReading = false;
     // Of what came meanwhile, some was read.
@@ -126,10 +98,5 @@ class HistoryStore implements Store<RunEvents> {
     const [first] = this.#told;
     if (first && first.seq > last + 1) this.#events.push(this.#told.shift() as JobState);
     this.#follow.now();
-  }
-
-  #set(change: Partial<RunEvents>): void {
-    this.#snapshot = { ...this.#snapshot, ...change };
-    for (const listener of [...this.#listeners]) listener();
   }
 }

@@ -12,7 +12,7 @@ import { batched } from './batch.ts';
 import { useRuncast } from './context.ts';
 import { type MaybeId, useStore } from './hooks.ts';
 import { read } from './read.ts';
-import { type Store, storeOf } from './store.ts';
+import { LiveStore, storeOf } from './store.ts';
 
 /** How many executions that ended are kept of what was only seen live. */
 const MAX_FINISHED = 200;
@@ -74,21 +74,19 @@ export function useProjectRuns(
   return useStore<ProjectRuns>(store);
 }
 
-class ProjectRunsStore implements Store<ProjectRuns> {
+class ProjectRunsStore extends LiveStore<ProjectRuns> {
   readonly #client: Client;
   readonly #projectId: string;
   readonly #statuses: readonly Status[];
   readonly #search: string;
   readonly #limit: number | undefined;
-  readonly #listeners = new Set<() => void>();
-  readonly #initial: ProjectRuns;
-  #snapshot: ProjectRuns;
   /** What was read, and what the stream told since, by run. */
   readonly #read = new Map<string, JobState>();
   readonly #live = new Map<string, JobState>();
   #next: string | null = null;
   #reading: AbortController | undefined;
-  #watching: AbortController | undefined;
+  /** What a page that was read changes, told with its runs. */
+  #loaded: Partial<ProjectRuns> = {};
 
   constructor(
     client: Client,
@@ -97,30 +95,22 @@ class ProjectRunsStore implements Store<ProjectRuns> {
     search: string,
     limit: number | undefined,
   ) {
+    // Its own methods are not there yet.
+    const more = { load: () => {} };
+    super({ ...noRuns, loadMore: () => more.load() });
+    more.load = () => this.#loadMore();
     this.#client = client;
     this.#projectId = projectId;
     this.#statuses = statuses;
     this.#search = search.toLowerCase();
     this.#limit = limit;
-    this.#initial = { ...noRuns, isLoading: true, loadMore: this.#loadMore, retry: this.#retry };
-    this.#snapshot = this.#initial;
   }
 
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    if (!this.#watching) this.#start();
-    return () => {
-      this.#listeners.delete(listener);
-      if (!this.#listeners.size) this.#stop();
-    };
-  };
-
-  readonly snapshot = (): ProjectRuns => this.#snapshot;
-
-  readonly initial = (): ProjectRuns => this.#initial;
-
-  #start(): void {
-    this.#watching = new AbortController();
+  protected start(signal: AbortSignal): void {
+    signal.addEventListener('abort', () => {
+      this.#reading?.abort();
+      this.#reading = undefined;
+    });
     this.#client.watchProject(
       { projectId: this.#projectId, kind: 'job' },
       {
@@ -133,37 +123,23 @@ class ProjectRunsStore implements Store<ProjectRuns> {
           this.#live.clear();
           void this.#load();
         },
-        onError: (error) => this.#set({ error, isLoading: false }),
-        signal: this.#watching.signal,
+        onError: (error) => this.set({ error, isLoading: false }),
+        signal,
       },
     );
     void this.#load();
   }
 
-  #stop(): void {
-    this.#watching?.abort();
-    this.#watching = undefined;
-    this.#reading?.abort();
-    this.#reading = undefined;
-  }
-
-  readonly #retry = (): void => {
-    if (!this.#watching) return;
-    this.#stop();
-    this.#set({ error: undefined, isLoading: true });
-    this.#start();
-  };
-
-  readonly #loadMore = (): void => {
+  #loadMore(): void {
     if (this.#next !== null && !this.#reading) void this.#load(this.#next);
-  };
+  }
 
   /** Reads a page, and others where that has none of those that are searched for. */
   async #load(before?: string): Promise<void> {
     this.#reading?.abort();
     const reading = new AbortController();
     this.#reading = reading;
-    if (before !== undefined) this.#set({ isLoadingMore: true });
+    if (before !== undefined) this.set({ isLoadingMore: true });
     let next: string | undefined = before;
     for (let isFirst = before === undefined; ; isFirst = false) {
       const query = {
@@ -176,16 +152,16 @@ class ProjectRunsStore implements Store<ProjectRuns> {
       const page = await read(
         (signal) => listRuns(this.#client, { ...query, signal }),
         reading.signal,
-        (error) => this.#set({ error }),
+        (error) => this.set({ error }),
       );
       if (reading.signal.aborted) return;
       if (page && isFirst) this.#read.clear();
       for (const run of page?.runs ?? []) this.#read.set(run.runId, run);
       if (page) this.#next = page.next;
       if (page?.runs.length || !page?.next) {
-        const error = page ? undefined : this.#snapshot.error;
+        const error = page ? undefined : this.snapshot().error;
         this.#reading = undefined;
-        this.#snapshot = { ...this.#snapshot, isLoading: false, isLoadingMore: false, error };
+        this.#loaded = { isLoading: false, isLoadingMore: false, error };
         return this.#changed.now();
       }
       next = page.next;
@@ -205,7 +181,8 @@ class ProjectRunsStore implements Store<ProjectRuns> {
     const read =
       this.#next === null ? [] : [...this.#read.values()].filter(({ status }) => isTerminal(status));
     const last = read.map(endOf).toSorted()[0] ?? '';
-    this.#set({
+    this.set({
+      ...this.#loaded,
       runs: [
         ...running.toSorted((one, other) => compare(startOf(other), startOf(one))),
         ...ended
@@ -214,6 +191,7 @@ class ProjectRunsStore implements Store<ProjectRuns> {
       ],
       hasMore: this.#next !== null,
     });
+    this.#loaded = {};
     this.#forget();
   });
 
@@ -232,11 +210,6 @@ class ProjectRunsStore implements Store<ProjectRuns> {
       if (run && this.#read.has(runId)) this.#read.set(runId, run);
       this.#live.delete(runId);
     }
-  }
-
-  #set(change: Partial<ProjectRuns>): void {
-    this.#snapshot = { ...this.#snapshot, ...change };
-    for (const listener of [...this.#listeners]) listener();
   }
 }
 
@@ -269,47 +242,19 @@ export function useProjectTests(projectId: MaybeId): ProjectTests {
   return useStore<ProjectTests>(store);
 }
 
-class ProjectTestsStore implements Store<ProjectTests> {
+class ProjectTestsStore extends LiveStore<ProjectTests> {
   readonly #client: Client;
   readonly #projectId: string;
-  readonly #listeners = new Set<() => void>();
-  readonly #initial: ProjectTests;
-  #snapshot: ProjectTests;
   /** Who changed last stands last. */
   readonly #tests = new Map<string, TestState>();
-  #watching: AbortController | undefined;
 
   constructor(client: Client, projectId: string) {
+    super(noTests);
     this.#client = client;
     this.#projectId = projectId;
-    this.#initial = { ...noTests, isLoading: true, retry: this.#retry };
-    this.#snapshot = this.#initial;
   }
 
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    if (!this.#watching) this.#start();
-    return () => {
-      this.#listeners.delete(listener);
-      if (this.#listeners.size) return;
-      this.#watching?.abort();
-      this.#watching = undefined;
-    };
-  };
-
-  readonly snapshot = (): ProjectTests => this.#snapshot;
-
-  readonly initial = (): ProjectTests => this.#initial;
-
-  readonly #retry = (): void => {
-    if (!this.#watching) return;
-    this.#watching.abort();
-    this.#set({ error: undefined, isLoading: true });
-    this.#start();
-  };
-
-  #start(): void {
-    this.#watching = new AbortController();
+  protected start(signal: AbortSignal): void {
     this.#client.watchProject(
       { projectId: this.#projectId, kind: 'test' },
       {
@@ -322,9 +267,9 @@ class ProjectTestsStore implements Store<ProjectTests> {
           this.#tests.clear();
           this.#changed();
         },
-        onError: (error) => this.#set({ error, isLoading: false }),
+        onError: (error) => this.set({ error, isLoading: false }),
         onCurrent: () => this.#changed.now(),
-        signal: this.#watching.signal,
+        signal,
       },
     );
   }
@@ -332,11 +277,6 @@ class ProjectTestsStore implements Store<ProjectTests> {
   readonly #changed = batched(() => {
     const ended = [...this.#tests.values()].filter(({ status }) => isTerminal(status));
     for (const { testId } of ended.slice(0, -MAX_FINISHED)) this.#tests.delete(testId);
-    this.#set({ tests: [...this.#tests.values()].reverse(), isLoading: false });
+    this.set({ tests: [...this.#tests.values()].reverse(), isLoading: false });
   });
-
-  #set(change: Partial<ProjectTests>): void {
-    this.#snapshot = { ...this.#snapshot, ...change };
-    for (const listener of [...this.#listeners]) listener();
-  }
 }

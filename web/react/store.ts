@@ -40,6 +40,66 @@ export function storeOf<T>(value: T): Store<T> {
   return { subscribe: () => () => {}, snapshot: get, initial: get };
 }
 
+/** What comes by and by, and may be refused. */
+interface Live {
+  readonly isLoading: boolean;
+  readonly error: RuncastError | undefined;
+  readonly retry: () => void;
+}
+
+/** A store that goes on while somebody is subscribed. */
+export abstract class LiveStore<T extends Live> implements Store<T> {
+  readonly #listeners = new Set<() => void>();
+  readonly #initial: T;
+  #snapshot: T;
+  #life: AbortController | undefined;
+
+  constructor(empty: T) {
+    this.#initial = { ...empty, isLoading: true, retry: this.#retry };
+    this.#snapshot = this.#initial;
+  }
+
+  /** Goes on until the signal. */
+  protected abstract start(signal: AbortSignal): void;
+
+  /** Of its present life; `undefined` while nobody is subscribed. */
+  protected get signal(): AbortSignal | undefined {
+    return this.#life?.signal;
+  }
+
+  protected set(change: Partial<T>): void {
+    this.#snapshot = { ...this.#snapshot, ...change };
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    if (!this.#life) this.#begin();
+    return () => {
+      this.#listeners.delete(listener);
+      if (this.#listeners.size) return;
+      this.#life?.abort();
+      this.#life = undefined;
+    };
+  };
+
+  readonly snapshot = (): T => this.#snapshot;
+
+  readonly initial = (): T => this.#initial;
+
+  readonly #retry = (): void => {
+    if (!this.#life) return;
+    this.#life.abort();
+    this.set({ error: undefined, isLoading: true } as Partial<T>);
+    this.#begin();
+  };
+
+  #begin(): void {
+    this.#life = new AbortController();
+    this.start(this.#life.signal);
+  }
+}
+
 export const nothing: Watched<never> = {
   state: undefined,
   error: undefined,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
     response::{IntoResponse, Response},
     routing::get,
@@ -213,9 +213,12 @@ fn unavailable() -> Problem {
 
 /// The answer, or that it is what the client has (RFC 9110, section 13.1.2).
 fn answer(headers: &HeaderMap, body: &impl Serialize) -> Response {
-    let json = Json(body).into_response();
-    let Ok(text) = serde_json::to_vec(body) else {
-        return json;
+    let text = match serde_json::to_vec(body) {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be written");
+            return unavailable().into_response();
+        }
     };
     let hash = digest(&SHA256, &text);
     let etag = format!(
@@ -233,7 +236,7 @@ fn answer(headers: &HeaderMap, body: &impl Serialize) -> Response {
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        json
+        ([(header::CONTENT_TYPE, "application/json")], text).into_response()
     };
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(header::ETAG, etag);
