@@ -3,7 +3,7 @@
 import json
 import re
 
-from templates import CHECKOUT, of_type, values
+from templates import CHECKOUT, custom_names, of_type, values
 
 STREAMS = {"TestStatus": "test-status", "JobStatus": "job-status", "QueueStats": "queue-stats"}
 FUNCTIONS = {*STREAMS, "Worker", "Ingest", "Notify", "Migrate"}
@@ -42,7 +42,7 @@ def check(application, data):
     """All that is wrong with the two templates, the first as SAM translates it."""
     found = []
     for rule in (functions, urls, queues, schema, notify, api, cloudfront, permissions, parameters, alarms,
-                 nested, network, cache, database):  # fmt: skip
+                 nested, names, network, cache, database):  # fmt: skip
         name = rule.__name__
         try:
             found += [f"{name}: {message}" for message in rule(application, data)]
@@ -466,10 +466,19 @@ def uncounted(who, metric, label, function):
 
 def nested(application, data):
     stack = application["Resources"]["NewDataStack"]
-    if (stack.get("DeletionPolicy"), stack.get("UpdateReplacePolicy")) != ("Retain", "Retain"):
+    if (stack.get("DeletionPolicy"), stack.get("UpdateReplacePolicy")) != ("RetainExceptOnCreate", "Retain"):
         yield "the data goes with the application"
-    if application["Resources"]["DashboardFiles"].get("DeletionPolicy") != "Retain":
+    if application["Resources"]["DashboardFiles"].get("DeletionPolicy") != "RetainExceptOnCreate":
         yield "a bucket with files in it cannot be deleted, nor then the stack"
+    for template in (application, data):
+        for name, resource in template["Resources"].items():
+            # A version goes with its function.
+            if resource.get("DeletionPolicy") == "Retain" and resource["Type"] != "AWS::Lambda::Version":
+                yield f"{name} stays of a first deployment that failed, and bars the next"
+            if resource["Properties"].get("DeletionProtection") is True:
+                yield f"{name} cannot be deleted by the roll-back of a first deployment"
+    if "AWS::StackId" not in json.dumps(stack["Properties"]["Parameters"]["Name"]):
+        yield "the data's names are taken, where an earlier stack of this name has left its data"
     given = set(stack["Properties"]["Parameters"])
     required = {name for name, parameter in data["Parameters"].items() if "Default" not in parameter}
     if not required <= given <= set(data["Parameters"]):
@@ -480,6 +489,15 @@ def nested(application, data):
             taken.add(part["Fn::GetAtt"][1].removeprefix("Outputs."))
     if taken != set(data["Outputs"]):
         yield f"the data's outputs do not fit: {sorted(taken ^ set(data['Outputs']))}"
+
+
+def names(application, data):
+    # What has a name cannot be there twice. The data stays when its stack goes, and then its names do.
+    for template, prefix in ((application, "AWS::StackName"), (data, "Name")):
+        for resource in template["Resources"]:
+            for name in custom_names(template, resource):
+                if f'"{prefix}"' not in json.dumps(name) and f"${{{prefix}}}" not in json.dumps(name):
+                    yield f"{resource} has a name that another stack's may have"
 
 
 def network(_, data):
@@ -586,7 +604,9 @@ def database(_, data):
         yield "the database's capacity is not from 0 to what the parameter says"
     if data["Parameters"]["DatabaseMaxCapacity"]["MinValue"] < 1:
         yield "Aurora takes a maximum of 1 unit at least"
-    for name in ("EnableIAMDatabaseAuthentication", "StorageEncrypted", "DeletionProtection"):
+    if cluster.get("DeletionProtection") != {"Ref": "DatabaseProtected"}:
+        yield "nobody can protect the database, or its stack's roll-back cannot delete it"
+    for name in ("EnableIAMDatabaseAuthentication", "StorageEncrypted"):
         if cluster.get(name) is not True:
             yield f"the database lacks {name}"
     if cluster["BackupRetentionPeriod"] < 7:
@@ -598,7 +618,7 @@ def database(_, data):
     secret = properties(data, "OwnerSecret")["GenerateSecretString"]
     if secret.get("ExcludePunctuation") is not True:
         yield "a password with punctuation breaks its URL"
-    if data["Resources"]["OwnerSecret"].get("DeletionPolicy") != "Retain":
+    if data["Resources"]["OwnerSecret"].get("DeletionPolicy") != "RetainExceptOnCreate":
         yield "a snapshot is left without its password"
     proxy = properties(data, "Proxy")
     if (proxy["EngineFamily"], proxy.get("RequireTLS"), proxy.get("DefaultAuthScheme")) != ("POSTGRESQL", True, "IAM_AUTH"):

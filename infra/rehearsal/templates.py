@@ -3,11 +3,14 @@
 import json
 import logging
 import os
+import re
+from functools import cache
 from pathlib import Path
 from unittest.mock import Mock
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
+import cfnlint  # noqa: E402
 from samcli.yamlhelper import yaml_parse  # noqa: E402
 from samtranslator.translator.transform import transform  # noqa: E402
 
@@ -44,6 +47,26 @@ def of_type(template, resource_type):
     """The resources of a type, by name."""
     resources = template["Resources"].items()
     return {name: resource for name, resource in resources if resource["Type"] == resource_type}
+
+
+@cache
+def schema(resource_type):
+    """AWS's own schema of a type, as the linter has it."""
+    schemas = Path(cfnlint.__file__).parent / "data" / "schemas"
+    files = json.loads((schemas / "providers" / "us-east-1.json").read_text())
+    return json.loads((schemas / "resources" / f"{files[resource_type]}.json").read_text()) if resource_type in files else {}
+
+
+def custom_names(template, name):
+    """The names that a resource is given, and not what it is a part of: nothing else may have them."""
+    resource = template["Resources"][name]
+    description = schema(resource["Type"])
+    fixed = {path.split("/")[2] for path in description.get("createOnlyProperties", []) + description.get("primaryIdentifier", [])}
+    given = {key: resource["Properties"][key] for key in sorted(fixed & set(resource.get("Properties", {})))}
+    parts = re.findall(r'"(?:Ref|Fn::GetAtt)": \[?"(\w+)|\$\{(\w+)', json.dumps(given))
+    if any(part in template["Resources"] for pair in parts for part in pair):
+        return []
+    return [value for key, value in given.items() if re.search(r"(Name|Id|Identifier)$", key)]
 
 
 def values(node):

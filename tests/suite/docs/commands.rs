@@ -126,6 +126,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "sam deploy",
         "it needs AWS; `make rehearse` deploys to an emulator",
     ),
+    (
+        "aws cloudformation delete-stack --stack-name runcast",
+        "it needs AWS; `make rehearse` deletes what failed",
+    ),
     ("git pull", "it needs the network"),
     (
         "make web/dist/index.html && aws s3 sync web/dist s3://$DASHBOARD_BUCKET --delete",
