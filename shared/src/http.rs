@@ -19,16 +19,16 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use lambda_http::RequestExt;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
-use tower::{Layer, util::MapResponseLayer};
+use tower::Layer;
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
     normalize_path::NormalizePathLayer,
     set_header::SetResponseHeaderLayer,
 };
 
+pub use self::incoming::Context;
 use self::incoming::{Incoming, PathId};
 use crate::{
     access::{
@@ -38,6 +38,7 @@ use crate::{
     },
     bus::{Bus, Subscription},
     config::{self, Access, ConfigError, Env, Redis, Streams},
+    drain::Drain,
     error::Problem,
     log::Log,
     stream::{self, Session},
@@ -56,6 +57,7 @@ pub struct Edge {
     bus: Bus,
     limits: Limits,
     readiness: Readiness,
+    drain: Drain,
     cors_allowed_origins: Vec<HeaderValue>,
 }
 
@@ -77,9 +79,16 @@ impl Edge {
             limits: Limits::new(bus.clone(), limits, &streams),
             bus,
             readiness: Readiness::default(),
+            drain: Drain::default(),
             streams,
             cors_allowed_origins: access.cors_allowed_origins,
         }))
+    }
+
+    /// The end of this process.
+    #[must_use]
+    pub fn drain(&self) -> &Drain {
+        &self.drain
     }
 
     /// Finds and checks the token of who wants to watch.
@@ -145,23 +154,13 @@ impl Edge {
             stream_id,
             place,
             hangup: subscription.hangup(),
+            drain: self.drain.clone(),
             asked_at: incoming.at,
             expires_at: grant.expires_at,
             deadline: incoming.deadline,
         };
         Ok(Some((session, subscription)))
     }
-}
-
-/// Serves requests as the Lambda runtime brings them.
-async fn serve(router: Router) -> Result<(), lambda_http::Error> {
-    // The answer is streamed: a length that axum knows would only be renamed on the way.
-    let unmeasured = MapResponseLayer::new(|mut response: Response| {
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        response
-    });
-    let service = unmeasured.layer(router);
-    lambda_http::run_with_streaming_response_concurrent(service).await
 }
 
 /// What a function serves beside its streams.
@@ -206,7 +205,7 @@ fn router(name: &str, edge: Arc<Edge>, own: Router, beside: Beside, streams: &st
 }
 
 /// Routes that say what is wrong with a request, also with one of another path or method.
-fn answering(routes: Router, no_such_path: String, methods: &'static str) -> Router {
+pub fn answering(routes: Router, no_such_path: String, methods: &'static str) -> Router {
     let method_not_allowed = move |method| ready(method_not_allowed(method, methods));
     routes
         .fallback(move || ready(Problem::new(StatusCode::NOT_FOUND, no_such_path)))
@@ -285,8 +284,20 @@ async fn health() -> Response {
     axum::Json(json!({"status": "ok"})).into_response()
 }
 
+/// `GET /health` and `GET /ready`, of whatever needs Redis and Postgres.
+pub fn probes(edge: &Arc<Edge>, log: &Log) -> Router {
+    let (edge, log) = (edge.clone(), log.clone());
+    let is_ready = async move || readiness(&edge, &log).await;
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(is_ready))
+}
+
 /// Whether Redis and Postgres can be reached; which cannot, and no more.
 async fn readiness(edge: &Edge, log: &Log) -> Result<Response, Problem> {
+    if edge.drain.has_begun() {
+        return Err(Problem::unavailable("This server is ending."));
+    }
     let ask = async || {
         let postgres = timeout(READY_PATIENCE, log.ping());
         let (redis, postgres) = tokio::join!(edge.bus.ping(), postgres);
@@ -328,8 +339,8 @@ impl From<TokenError> for Problem {
 
 /// Writes problems where the request's id is known: it helps to find the cause in the logs.
 async fn write_problems(request: Request, next: Next) -> Response {
-    let context = request.extensions().lambda_context_ref();
-    let request_id = context.map(|context| context.request_id.clone());
+    let context = request.extensions().get::<Context>();
+    let request_id = context.and_then(|context| context.request_id.clone());
     let response = next.run(request).await;
     let problem = response.extensions().get::<Problem>().cloned();
     let problem = problem.or_else(|| {

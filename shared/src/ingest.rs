@@ -16,6 +16,7 @@ use crate::{
     execution::{Kind, Timestamp},
     log::{Answer, Log, LogError, Submission},
     publish::Publisher,
+    record::Swept,
     update::Update,
 };
 
@@ -24,6 +25,9 @@ const EACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long all of them may take, but for the last: Lambda ends the function after 30 s.
 const EACH_PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long a sweep goes on at most, while there is more to look at.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How many updates are committed together: a direct invocation may bring tens of thousands, and what
 /// they concern is all in memory until then. SQS brings ten.
@@ -138,6 +142,33 @@ impl Ingest {
         }
         self.publisher.publish(&events).await;
         answers
+    }
+
+    /// Looks for executions of which nothing is heard any more, for as long as there is time. It may be
+    /// done by several at once.
+    ///
+    /// # Errors
+    /// Where the log can't be read or written now.
+    pub async fn sweep(&self) -> Result<Swept, LogError> {
+        let give_up_at = Instant::now() + SWEEP_PATIENCE;
+        let mut swept = Swept::default();
+        loop {
+            let sweep = self.log.sweep(self.stalled_after).await;
+            let sweep = sweep.inspect_err(|error| {
+                metrics::counter!("PostgresErrors").increment(1);
+                tracing::error!(error = cause::chain(error), "the sweep failed");
+            })?;
+            self.publisher.publish(&sweep.events).await;
+            swept.stale += sweep.swept.stale;
+            swept.given_up += sweep.swept.given_up;
+            if !sweep.more || Instant::now() > give_up_at {
+                break;
+            }
+        }
+        metrics::counter!("Sweeps").increment(1);
+        metrics::counter!("ExecutionsStale").increment(swept.stale as u64);
+        metrics::counter!("ExecutionsGivenUp").increment(swept.given_up as u64);
+        Ok(swept)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     access::limits::Place,
     bus::Hangup,
     config::Streams,
+    drain::Drain,
     execution::{Id, Timestamp},
     telemetry,
     watch::EVICTED,
@@ -47,6 +48,8 @@ pub struct Session {
     pub place: Place,
     /// Tells when its viewer has left, or it is evicted.
     pub hangup: Hangup,
+    /// Tells when this process ends.
+    pub drain: Drain,
     /// When it was asked for.
     pub asked_at: Instant,
     /// When the caller's token runs out.
@@ -150,6 +153,7 @@ async fn run(
         () = sender.closed() => Reason::Gone,
         () = sleep_until(ends.expired_at) => Reason::Expired,
         () = sleep_until(ends.rotate_at) => Reason::Rotate,
+        () = session.drain.stream_ends() => Reason::Rotate,
         () = session.hangup.wait() => {
             if session.hangup.is_evicted() { Reason::Evicted } else { Reason::Closed }
         }

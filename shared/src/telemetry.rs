@@ -17,9 +17,9 @@ static MEASURED: AtomicUsize = AtomicUsize::new(0);
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 const MAX_VALUES: usize = 100;
 
-/// Starts logging and counting. A line names the request it belongs to (`span.requestId`).
+/// Starts logging. A line names the request it belongs to (`span.requestId`).
 /// `RUST_LOG` sets what is logged; by default `info`.
-pub fn init() {
+pub fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()
@@ -28,6 +28,11 @@ pub fn init() {
         .with_span_list(false)
         .with_env_filter(filter)
         .init();
+}
+
+/// Starts logging, and counting for `CloudWatch`.
+pub fn init() {
+    log();
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let collector = Builder::new()
         .cloudwatch_namespace("Runcast")

@@ -1,9 +1,16 @@
 //! The endpoint that producers send status updates to.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use shared::{function, http::updates};
+use shared::{
+    http::{Edge, updates},
+    ingest::Ingest,
+};
 
 fn main() -> ExitCode {
-    function::run(updates::run)
+    lambda::run(async |env| {
+        let ingest = Ingest::from_env(&env, env.connections())?;
+        let edge = Edge::from_env(&env)?;
+        lambda::serve(updates::router(&edge, &Arc::new(ingest))).await
+    })
 }

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use shared::{
     cause,
     config::Database,
-    function,
     log::{LogError, schema},
 };
 
@@ -38,7 +37,7 @@ fn thirty() -> u32 {
 }
 
 fn main() -> ExitCode {
-    function::run(async |env| {
+    lambda::run(async |env| {
         let database = Database::from_env(&env)?;
         let handle = |event: LambdaEvent<Value>| handle(&database, event.payload);
         lambda_runtime::run(service_fn(handle)).await
@@ -46,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 async fn handle(database: &Database, payload: Value) -> Result<Value, Diagnostic> {
-    serve(database, payload).await.map_err(function::failure)
+    serve(database, payload).await.map_err(lambda::failure)
 }
 
 async fn serve(database: &Database, payload: Value) -> Result<Value, String> {

@@ -14,7 +14,7 @@ use std::{
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json, value::RawValue};
 use shared::{
-    cause, function,
+    cause,
     log::{Told, Untold},
     telemetry,
 };
@@ -36,7 +36,7 @@ const MAX_FAILURES: u32 = 3;
 fn main() -> ExitCode {
     // Only one provider is compiled in; installed by hand, since reqwest asks for it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    function::run(async |env| {
+    lambda::run(async |env| {
         let Config { worker, sinks } = Config::from_env(&env)?;
         let handle = |_: LambdaEvent<Box<RawValue>>| handle(&worker, &sinks);
         lambda_runtime::run(service_fn(handle)).await
@@ -65,7 +65,7 @@ async fn handle(worker: &Worker, sinks: &[Sink]) -> Result<Value, Diagnostic> {
     if failures.is_empty() {
         Ok(json!({"told": told}))
     } else {
-        Err(function::failure(failures.join("; ")))
+        Err(lambda::failure(failures.join("; ")))
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use shared::{function, http::queues};
+use shared::http::{Edge, queues};
 
 fn main() -> ExitCode {
-    function::run(queues::run)
+    lambda::run(async |env| {
+        let edge = Edge::from_env(&env)?;
+        lambda::serve(queues::router(&env, &edge)?).await
+    })
 }

@@ -2,8 +2,15 @@
 
 use std::process::ExitCode;
 
-use shared::{execution::Kind, function, http::status};
+use shared::{
+    execution::Kind,
+    http::{Edge, status},
+};
 
 fn main() -> ExitCode {
-    function::run(|env| status::run(Kind::Test, env))
+    lambda::run(async |env| {
+        let edge = Edge::from_env(&env)?;
+        let log = status::log(&env, env.connections())?;
+        lambda::serve(status::router(Kind::Test, &edge, &log)).await
+    })
 }

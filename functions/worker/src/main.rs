@@ -2,22 +2,16 @@
 
 mod batch;
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::process::ExitCode;
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json, value::RawValue};
-use shared::{cause, function, ingest::Ingest, telemetry};
+use shared::{cause, ingest::Ingest, telemetry};
 
 use crate::batch::{Invocation, Outbox};
 
-/// How long a sweep goes on at most, while there is more to look at.
-const SWEEP_PATIENCE: Duration = Duration::from_secs(15);
-
 fn main() -> ExitCode {
-    function::run(async |env| {
+    lambda::run(async |env| {
         let ingest = Ingest::from_env(&env, 1)?;
         // Not a `Value`: one that cannot be held would cost the whole batch.
         let handle = |event: LambdaEvent<Box<RawValue>>| handle(&ingest, event.payload);
@@ -26,16 +20,19 @@ fn main() -> ExitCode {
 }
 
 async fn handle(ingest: &Ingest, payload: Box<RawValue>) -> Result<Value, Diagnostic> {
-    let answer = match Invocation::read(payload.get()).map_err(function::failure)? {
+    let answer = match Invocation::read(payload.get()).map_err(lambda::failure)? {
         Invocation::Updates(batch) => {
             let answers = ingest.commit(&batch.submissions, batch.groups()).await;
             batch.answer(&answers)
         }
-        Invocation::Sweep => sweep(ingest).await,
+        Invocation::Sweep => match ingest.sweep().await {
+            Ok(swept) => Ok(json!({"stale": swept.stale, "givenUp": swept.given_up})),
+            Err(_) => Err("the log cannot be swept now; see the function's log".to_owned()),
+        },
         Invocation::Outbox(outbox) => tell(ingest, outbox).await,
     };
     telemetry::flush();
-    answer.map_err(function::failure)
+    answer.map_err(lambda::failure)
 }
 
 /// Notes how far a sink was told; says what comes next.
@@ -55,28 +52,4 @@ async fn tell(ingest: &Ingest, outbox: Outbox) -> Result<Value, String> {
         "the outbox cannot be read now; see the function's log".to_owned()
     })?;
     Ok(json!({"untold": untold}))
-}
-
-/// Looks for executions of which nothing is heard any more, for as long as there is time.
-async fn sweep(ingest: &Ingest) -> Result<Value, String> {
-    let give_up_at = Instant::now() + SWEEP_PATIENCE;
-    let (mut stale, mut given_up) = (0, 0);
-    loop {
-        let sweep = ingest.log.sweep(ingest.stalled_after).await;
-        let sweep = sweep.map_err(|error| {
-            metrics::counter!("PostgresErrors").increment(1);
-            tracing::error!(error = cause::chain(&error), "the sweep failed");
-            "the log cannot be swept now; see the function's log".to_owned()
-        })?;
-        ingest.publisher.publish(&sweep.events).await;
-        stale += sweep.swept.stale;
-        given_up += sweep.swept.given_up;
-        if !sweep.more || Instant::now() > give_up_at {
-            break;
-        }
-    }
-    metrics::counter!("Sweeps").increment(1);
-    metrics::counter!("ExecutionsStale").increment(stale as u64);
-    metrics::counter!("ExecutionsGivenUp").increment(given_up as u64);
-    Ok(json!({"stale": stale, "givenUp": given_up}))
 }

@@ -43,11 +43,16 @@ impl Env {
         self.0.clone().into_iter().chain(others).collect()
     }
 
-    /// Whether this process serves many invocations at once (Lambda Managed Instances).
+    /// How many connections to Postgres this process holds at most. One that serves one request at a
+    /// time needs one: with two, a first request that comes while the first is being opened opens
+    /// another. One that serves many (Lambda Managed Instances) has eight.
     #[must_use]
-    pub fn serves_many(&self) -> bool {
+    pub fn connections(&self) -> usize {
         let concurrency = self.get("AWS_LAMBDA_MAX_CONCURRENCY");
-        concurrency.is_some_and(|text| text.parse().is_ok_and(|number: u32| number > 1))
+        match concurrency.and_then(|text| text.parse().ok()) {
+            Some(2u32..) => 8,
+            _ => 1,
+        }
     }
 
     /// A variable's value, trimmed; an empty one is not set.

@@ -4,10 +4,20 @@ use std::{net::IpAddr, time::SystemTime};
 
 use axum::extract::{FromRequestParts, Path, Query};
 use http::{HeaderMap, HeaderValue, request::Parts};
-use lambda_http::{RequestExt, request::RequestContext};
 use tokio::time::Instant;
 
 use crate::error::Problem;
+
+/// What is known of a request beside itself: whoever serves it puts this into its extensions.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// Its name in logs.
+    pub request_id: Option<String>,
+    /// When Lambda kills the function.
+    pub deadline: Option<SystemTime>,
+    /// From where it came.
+    pub source: Option<IpAddr>,
+}
 
 /// What a stream's request says, beside its path.
 pub(super) struct Incoming {
@@ -43,12 +53,12 @@ impl<S: Sync> FromRequestParts<S> for Incoming {
         let query = Query::try_from_uri(&parts.uri);
         let Query(query) = query
             .map_err(|_| Problem::bad_request("The query is not valid: percent-encode it."))?;
-        let context = parts.extensions.lambda_context_ref();
+        let context = parts.extensions.get::<Context>();
         Ok(Incoming {
             query,
             headers: parts.headers.clone(),
-            deadline: context.map(lambda_http::Context::deadline),
-            source: source(parts),
+            deadline: context.and_then(|context| context.deadline),
+            source: context.and_then(|context| context.source),
             at: Instant::now(),
         })
     }
@@ -67,27 +77,4 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         })?;
         Ok(PathId(id))
     }
-}
-
-/// From where a request came. Only a request that `CloudFront` signed (origin access control) is
-/// believed what it says of its viewer: anyone can send such a header.
-fn source(parts: &Parts) -> Option<IpAddr> {
-    let context = parts.extensions.request_context_ref()?;
-    let signed = context.authorizer().is_some_and(|by| by.iam.is_some());
-    let viewer = || {
-        parts
-            .headers
-            .get("x-viewer-address")?
-            .to_str()
-            .ok()?
-            .parse()
-            .ok()
-    };
-    let direct = match context {
-        RequestContext::ApiGatewayV2(context) => &context.http.source_ip,
-        RequestContext::ApiGatewayV1(context) => &context.identity.source_ip,
-        _ => return None,
-    };
-    let viewer = signed.then(viewer).flatten();
-    viewer.or_else(|| direct.as_ref()?.parse().ok())
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Beside, Edge, incoming::Incoming, streaming};
 use crate::{
-    config::{self, Env},
+    config::{self, ConfigError, Env},
     error::Problem,
     queue::Queues,
     stream,
@@ -24,13 +24,13 @@ struct App {
     queues: Queues,
 }
 
-/// Runs the function: reads the configuration, serves.
+/// What is served of the queues.
 ///
 /// # Errors
-/// Where a variable has a value that it does not take, or the Lambda runtime fails.
-pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
-    let queues = config::Queues::from_env(&env)?;
-    let edge = Edge::from_env(&env)?;
+/// Where a variable has a value that it does not take.
+pub fn router(env: &Env, edge: &Arc<Edge>) -> Result<Router, ConfigError> {
+    let queues = config::Queues::from_env(env)?;
+    let edge = edge.clone();
     let app = Arc::new(App {
         edge: edge.clone(),
         queues: Queues::new(queues, edge.bus.clone()),
@@ -39,14 +39,8 @@ pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
         .route("/events", streaming(watch))
         .route("/ready", get(ready))
         .with_state(app);
-    super::serve(super::router(
-        "queue-stats",
-        edge,
-        own,
-        Beside::default(),
-        "GET /events",
-    ))
-    .await
+    let beside = Beside::default();
+    Ok(super::router("queue-stats", edge, own, beside, "GET /events"))
 }
 
 async fn watch(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, Problem> {

@@ -29,13 +29,6 @@ use crate::{
 /// The most executions, runs and projects that one stream carries.
 const MAX_SCOPES: usize = 50;
 
-/// How many connections to Postgres a process holds at most. One that serves one request at a time
-/// needs one: with two, a first request that comes while the first is being opened opens another.
-const CONNECTIONS: usize = 1;
-
-/// The same for one that serves many (Lambda Managed Instances).
-const CONNECTIONS_SHARED: usize = 8;
-
 /// What the requests of one process share.
 pub(super) struct App {
     kind: Kind,
@@ -43,30 +36,19 @@ pub(super) struct App {
     pub(super) log: Log,
 }
 
-/// Runs a status function: reads the configuration, serves.
-///
-/// # Errors
-/// Where a variable has a value that it does not take, or the Lambda runtime fails.
-pub async fn run(kind: Kind, env: Env) -> Result<(), lambda_http::Error> {
-    super::serve(router(kind, &env)?).await
-}
-
-/// What a status function serves. It connects when the first valid token has come.
+/// The log as streams read it, by the configuration, with so many connections at most. It is connected
+/// to when the first valid token has come.
 ///
 /// # Errors
 /// Where a variable has a value that it does not take.
-///
-/// # Panics
-/// Outside of a Tokio runtime.
-pub fn router(kind: Kind, env: &Env) -> Result<Router, ConfigError> {
-    let database = Database::from_env(env)?;
-    let edge = Edge::from_env(env)?;
-    let connections = if env.serves_many() {
-        CONNECTIONS_SHARED
-    } else {
-        CONNECTIONS
-    };
-    let log = Log::new(&database, connections);
+pub fn log(env: &Env, connections: usize) -> Result<Log, ConfigError> {
+    Ok(Log::new(&Database::from_env(env)?, connections))
+}
+
+/// What is served of the status of tests, or of jobs.
+#[must_use]
+pub fn router(kind: Kind, edge: &Arc<Edge>, log: &Log) -> Router {
+    let (edge, log) = (edge.clone(), log.clone());
     let app = Arc::new(App {
         kind,
         edge: edge.clone(),
@@ -92,7 +74,7 @@ pub fn router(kind: Kind, env: &Env) -> Result<Router, ConfigError> {
     let streams =
         format!("GET /events/{{{id}}}, GET /events?{id}=…&{id}=…{of_run}, GET /events?projectId=…");
     let name = format!("{kind}-status");
-    Ok(super::router(&name, edge, own, beside, &streams))
+    super::router(&name, edge, own, beside, &streams)
 }
 
 async fn watch_one(

@@ -12,7 +12,6 @@ use axum::{
 use super::{Edge, body, incoming::Incoming};
 use crate::{
     access::grant::Grant,
-    config::{ConfigError, Env},
     error::Problem,
     ingest::{self, Ingest, Receipt},
     log::Submission,
@@ -23,39 +22,18 @@ use crate::{
 /// The most updates of one request.
 const MAX_UPDATES: usize = 1000;
 
-/// How many batches a process commits at once that serves many requests; else one.
-const CONNECTIONS_SHARED: usize = 8;
-
 /// What the requests of one process share.
 struct App {
     edge: Arc<Edge>,
-    ingest: Ingest,
+    ingest: Arc<Ingest>,
 }
 
-/// Runs the function: reads the configuration, serves.
-///
-/// # Errors
-/// Where a variable has a value that it does not take, or the Lambda runtime fails.
-pub async fn run(env: Env) -> Result<(), lambda_http::Error> {
-    super::serve(router(&env)?).await
-}
-
-/// What the function serves. It connects when something valid has come.
-///
-/// # Errors
-/// Where a variable has a value that it does not take.
-///
-/// # Panics
-/// Outside of a Tokio runtime.
-pub fn router(env: &Env) -> Result<Router, ConfigError> {
-    let connections = if env.serves_many() {
-        CONNECTIONS_SHARED
-    } else {
-        1
-    };
+/// What takes updates. It connects when something valid has come.
+#[must_use]
+pub fn router(edge: &Arc<Edge>, ingest: &Arc<Ingest>) -> Router {
     let app = App {
-        ingest: Ingest::from_env(env, connections)?,
-        edge: Edge::from_env(env)?,
+        ingest: ingest.clone(),
+        edge: edge.clone(),
     };
     let routes = Router::new()
         .route("/api/updates", post(take))
@@ -66,7 +44,7 @@ pub fn router(env: &Env) -> Result<Router, ConfigError> {
                         and GET /api/updates/ready.";
     let methods = "updates take POST";
     let routes = super::answering(routes, no_such_path.to_owned(), methods);
-    Ok(super::dressed(routes))
+    super::dressed(routes)
 }
 
 async fn take(

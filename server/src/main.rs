@@ -1,0 +1,20 @@
+//! `runcast-server`: see the crate.
+
+use std::process::ExitCode;
+
+use shared::{config::Env, telemetry};
+
+fn main() -> ExitCode {
+    let env = Env::of_process();
+    if let Some(argument) = std::env::args().nth(1) {
+        return server::explain(&argument);
+    }
+    telemetry::log();
+    match server::run(&env, |address| tracing::info!(%address, "ready")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
