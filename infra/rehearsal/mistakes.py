@@ -75,6 +75,12 @@ MISTAKES = [
     ("logs for ever", "functions", APPLICATION, prop("WorkerLogs", "RetentionInDays", None)),
     ("too little memory on managed instances", "functions", APPLICATION, prop("JobStatus", "MemorySize", 128)),
     ("a VPC on a managed function", "functions", APPLICATION, prop("JobStatus", "VpcConfig", "Fn::If", 0, "Attached")),
+    ("a function that cannot become a managed one", "updates", APPLICATION, prop("JobStatus", "FunctionName", None)),
+    ("one that can, but not back", "updates", APPLICATION, prop("JobStatus", "FunctionName", {"Fn::Sub": "${AWS::StackName}-job-status-${ManagedMaxVcpus}"})),
+    ("managed instances for one version", "functions", APPLICATION, put("Parameters", "ManagedMaxVcpus", "Default", 12)),
+    ("managed functions that grow without an end", "functions", APPLICATION, prop("QueueStats", "FunctionScalingConfig", None)),
+    ("managed instances of any type", "functions", APPLICATION, prop("Instances", "InstanceRequirements", "AllowedInstanceTypes", None)),
+    ("a name that bars its own replacement", "updates", APPLICATION, prop("Instances", "CapacityProviderName", {"Ref": "AWS::StackName"})),
     ("updates that have to be signed", "urls", APPLICATION, prop("IngestUrl", "AuthType", "AWS_IAM")),
     ("an ingest that anybody invokes", "urls", APPLICATION, prop("IngestUrlInvokePermission", "InvokedViaFunctionUrl", None)),
     ("an ingest with other keys", "functions", APPLICATION, prop("Ingest", "Environment", "Variables", "AUTH_JWKS", "{}")),
@@ -199,7 +205,7 @@ def found(catcher, application, data, path):
         linted = json.dumps(translated if path == APPLICATION else data)
         matches = lint(linted, config=ManualArgs(regions=[REGION]))
         return [f"{match.rule.id} {match.message}" for match in matches if match.rule.id[0] == "E"]
-    return [message for message in rules.check(translated, data) if message.startswith(f"{catcher}: ")]
+    return rules.check(translated, data, only=catcher)
 
 
 def said(index):

@@ -3,7 +3,9 @@
 import json
 import re
 
-from templates import CHECKOUT, custom_names, of_type, values
+from resolve import Refused
+from templates import CHECKOUT, custom_names, of_type, refers, values
+from updates import updates
 
 STREAMS = {"TestStatus": "test-status", "JobStatus": "job-status", "QueueStats": "queue-stats"}
 FUNCTIONS = {*STREAMS, "Worker", "Ingest", "Notify", "Migrate"}
@@ -38,15 +40,17 @@ ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 MARGIN_SECONDS = 30
 
 
-def check(application, data):
+def check(application, data, only=None):
     """All that is wrong with the two templates, the first as SAM translates it."""
     found = []
     for rule in (functions, urls, queues, schema, notify, api, cloudfront, permissions, parameters, alarms,
-                 nested, names, network, cache, database):  # fmt: skip
+                 nested, names, network, cache, database, updates):  # fmt: skip
         name = rule.__name__
+        if only not in (None, name):
+            continue
         try:
             found += [f"{name}: {message}" for message in rule(application, data)]
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, Refused) as error:
             found.append(f"{name}: something is missing or of another form: {error!r}")
     return found
 
@@ -92,8 +96,17 @@ def functions(application, _):
             yield f"{name} has too little memory on managed instances, which have 2048 MB at least"
         if function["VpcConfig"]["Fn::If"][0] != "StreamsAttached":
             yield f"{name} has two networks on managed instances: its own, and the capacity provider's"
+        if "Managed" not in json.dumps(function.get("FunctionScalingConfig")):
+            yield f"{name} grows on managed instances as far as nobody said"
         if "Managed" not in json.dumps(function["PublishToLatestPublished"]):
             yield f"{name} publishes nothing that managed instances could run"
+    # Old and new versions beside each other, a vCPU for each environment.
+    versions, least = 2 * len(STREAMS), limits["ManagedMaxEnvironments"]["MinValue"]
+    vcpus, most = limits["ManagedMaxVcpus"], limits["ManagedMaxEnvironments"]["Default"]
+    if vcpus["MinValue"] < versions * least or vcpus["Default"] < versions * most:
+        yield "a deployment waits for ever: managed instances cannot hold old and new versions"
+    if "AllowedInstanceTypes" not in properties(application, "Instances")["InstanceRequirements"]:
+        yield "managed instances are of any price"
     if properties(application, "JobStatus")["Environment"] != properties(application, "TestStatus")["Environment"]:
         yield "TestStatus and JobStatus are configured differently"
     ingest = properties(application, "Ingest")["Environment"]["Variables"]
@@ -495,8 +508,8 @@ def names(application, data):
     # What has a name cannot be there twice. The data stays when its stack goes, and then its names do.
     for template, prefix in ((application, "AWS::StackName"), (data, "Name")):
         for resource in template["Resources"]:
-            for name in custom_names(template, resource):
-                if f'"{prefix}"' not in json.dumps(name) and f"${{{prefix}}}" not in json.dumps(name):
+            for name in custom_names(template, resource).values():
+                if prefix not in refers(name):
                     yield f"{resource} has a name that another stack's may have"
 
 

@@ -58,15 +58,23 @@ def schema(resource_type):
 
 
 def custom_names(template, name):
-    """The names that a resource is given, and not what it is a part of: nothing else may have them."""
+    """The names that a resource is given, by property, and not those of what it is a part of: nothing else may have them."""
     resource = template["Resources"][name]
-    description = schema(resource["Type"])
-    fixed = {path.split("/")[2] for path in description.get("createOnlyProperties", []) + description.get("primaryIdentifier", [])}
-    given = {key: resource["Properties"][key] for key in sorted(fixed & set(resource.get("Properties", {})))}
-    parts = re.findall(r'"(?:Ref|Fn::GetAtt)": \[?"(\w+)|\$\{(\w+)', json.dumps(given))
-    if any(part in template["Resources"] for pair in parts for part in pair):
-        return []
-    return [value for key, value in given.items() if re.search(r"(Name|Id|Identifier)$", key)]
+    kind = resource["Type"].rsplit("::", 1)[1]
+    described = schema(resource["Type"])
+    identifiers = {path.split("/")[2] for path in described.get("primaryIdentifier", [])}
+    fixed = {path.split("/")[2] for path in described.get("createOnlyProperties", [])} | identifiers
+    given = {key: value for key, value in resource.get("Properties", {}).items() if key in fixed and re.search(r"(Name|Id|Identifier)$", key)}
+    others = {key for key, value in given.items() if refers(value) & set(template["Resources"])}
+    # What it is attached to is no part of its name.
+    if any(not key.endswith("SubnetGroupName") for key in others):
+        return {}
+    return {key: given[key] for key in set(given) - others if key in identifiers or kind.startswith(key.removesuffix("Name"))}
+
+
+def refers(node):
+    """What a part of a template names by `Ref`, `GetAtt` and `Sub`."""
+    return {name for pair in re.findall(r'"(?:Ref|Fn::GetAtt)": \[?"([\w:]+)|\$\{([\w:]+)', json.dumps(node)) for name in pair if name}
 
 
 def values(node):
