@@ -36,6 +36,8 @@ NOTIFY_VARIABLES = {"WORKER_FUNCTION", "EVENT_BUS", "WEBHOOK_URL", "WEBHOOK_SECR
 QUEUE_VARIABLES = {"QUEUE_REDIS_URL", "QUEUE_NAMES", "QUEUE_PREFIX", "RUNNING_CAPACITY", "QUEUED_CAPACITY"}
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+# Of an account, whatever the region.
+GLOBAL = ("AWS::CloudFront::", "AWS::IAM::", "AWS::S3::Bucket", "AWS::CloudWatch::Dashboard")
 # A stream ends this long before its function's time limit.
 MARGIN_SECONDS = 30
 
@@ -220,7 +222,14 @@ def schema(application, _):
     for name in (*STREAMS, "Worker", "Ingest"):
         if "Schema" not in json.dumps(application["Resources"][name].get("DependsOn", [])):
             yield f"{name} is replaced before the schema is there"
+    if not {"OwnerDatabaseUrl", "NewDataStack"} <= refers(migration.get("Database")):
+        yield "another database, or a restored one, is not migrated: nothing of the resource changes"
+    if "@" not in json.dumps(migration.get("Database")):
+        yield "the owner's password stands in the stack's events"
     targets = [rule["Properties"]["Targets"][0] for rule in of_type(application, "AWS::Events::Rule").values()]
+    for target in targets:
+        if target["Arn"] not in [{"Fn::GetAtt": [name, "Arn"]} for name in FUNCTIONS]:
+            yield f"a schedule invokes a version of the past, with the variables of then: {target['Arn']}"
     if not any('"action":"prune"' in json.dumps(target).replace("\\", "") for target in targets):
         yield "nothing prunes"
     if not any('"sweep":true' in json.dumps(target).replace("\\", "") for target in targets):
@@ -511,6 +520,20 @@ def names(application, data):
             for name in custom_names(template, resource).values():
                 if prefix not in refers(name):
                     yield f"{resource} has a name that another stack's may have"
+        for resource_name, resource in template["Resources"].items():
+            if resource["Type"].startswith(GLOBAL):
+                for name in names_of(resource["Properties"]):
+                    if not {prefix, "AWS::Region"} <= refers(name):
+                        yield f"{resource_name} has a name that the same stack has in another region"
+
+
+def names_of(node):
+    """The names in the properties of a resource."""
+    for part in values(node):
+        for key, value in part.items() if isinstance(part, dict) else ():
+            # A name, and not that of a policy within a role, of a setting, or what is named.
+            if key in ("Name", "BucketName", "RoleName", "ManagedPolicyName", "UserName", "DashboardName") and "Value" not in part:
+                yield value
 
 
 def network(_, data):

@@ -145,6 +145,18 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "it needs AWS",
     ),
     (
+        "aws rds restore-db-cluster-to-point-in-time",
+        "it needs AWS; `make rehearse` restores a copy",
+    ),
+    (
+        "aws rds create-db-instance",
+        "it needs AWS; `make rehearse` restores a copy",
+    ),
+    (
+        "aws lambda put-function-concurrency --reserved-concurrent-executions 0",
+        "it needs AWS",
+    ),
+    (
         "runcast run --junit 'target/surefire-reports/*.xml' -- mvn test",
         "it needs a project of Java's; tests/suite/reports.rs",
     ),
@@ -165,14 +177,21 @@ const SERVERS: [(&str, &str); 3] = [
 ];
 
 /// What a command says, by its beginning.
-const SAYS: [(&str, &str); 8] = [
+const SAYS: [(&str, &str); 9] = [
     ("make", "List the targets"),
     ("runcast publish", "\"accepted\":1"),
     ("curl -N -H", "\"status\":\"passed\""),
     ("curl --data-binary", "{\"batchItemFailures\":[]}"),
     ("sed \"s/TOKEN/", "\"status\":\"passed\""),
     ("curl -sN -o /dev/null", " of "),
-    ("aws lambda invoke --function-name $MIGRATE", "prunedEvents"),
+    (
+        "aws lambda invoke --function-name $MIGRATE_FUNCTION --payload fileb://infra/events/prune",
+        "prunedEvents",
+    ),
+    (
+        "aws lambda invoke --function-name $MIGRATE_FUNCTION --payload fileb://infra/events/restored",
+        "epoch",
+    ),
     ("aws lambda invoke --function-name $WORKER", "givenUp"),
 ];
 
