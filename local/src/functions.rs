@@ -105,20 +105,29 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    /// Migrates the schema, then makes every function ready. What there is by then is in `lambdas`,
-    /// also where one fails. Returns those that a schedule invokes.
-    pub(crate) async fn start(
+    /// Migrates the schema.
+    pub(crate) async fn migrate(
         &self,
         servers: &Servers,
-        queue_prefix: &str,
         lambdas: &mut Vec<Lambda>,
-    ) -> Result<Scheduled, Error> {
+    ) -> Result<(), Error> {
         for function in FUNCTIONS.iter().filter(|it| it.role == Role::Migrate) {
             let migrate = self.lambda(function, &servers.owner)?;
             lambdas.push(migrate.clone());
             eprintln!("runcast: migrating the schema");
             invoke(&migrate, &json!({"action": "migrate"})).await?;
         }
+        Ok(())
+    }
+
+    /// Makes every function ready. What there is by then is in `lambdas`, also where one fails. Returns
+    /// those that a schedule invokes.
+    pub(crate) async fn prepare(
+        &self,
+        servers: &Servers,
+        queue_prefix: &str,
+        lambdas: &mut Vec<Lambda>,
+    ) -> Result<Scheduled, Error> {
         let streams = servers.for_streams(queue_prefix).await?;
         let worker = servers.for_worker().await?;
         let ingest = servers.for_ingest(&worker).await?;
@@ -133,6 +142,23 @@ impl Functions {
             lambda.prepare().await?;
             lambdas.push(lambda);
         }
+        self.schedules(&worker, lambdas)
+    }
+
+    /// Makes the worker ready, alone.
+    pub(crate) fn worker(
+        &self,
+        worker: &Addresses,
+        lambdas: &mut Vec<Lambda>,
+    ) -> Result<(), Error> {
+        for function in FUNCTIONS.iter().filter(|it| it.role == Role::Worker) {
+            lambdas.push(self.lambda(function, worker)?);
+        }
+        Ok(())
+    }
+
+    /// What schedules invoke.
+    fn schedules(&self, worker: &Addresses, lambdas: &mut Vec<Lambda>) -> Result<Scheduled, Error> {
         let scheduled = Scheduled {
             sweep: self.scheduled("sweep", &Role::Worker, worker.variables().into())?,
             notify: if is_somebody_told() {

@@ -8,6 +8,7 @@ mod client;
 mod cost;
 mod dashboard;
 mod demo;
+mod embedded;
 mod environment;
 mod function_url;
 mod functions;
@@ -25,7 +26,7 @@ mod runtime_api;
 mod same_origin;
 mod scene;
 mod schedule;
-mod server;
+mod serve;
 mod servers;
 mod signer;
 mod up;
@@ -56,6 +57,8 @@ struct Cli {
 enum Command {
     /// Start everything: Valkey, Postgres, and every function under its real lifecycle
     Up(up::Options),
+    /// Serve every endpoint from this one process, as `runcast-server` does in a container
+    Serve(serve::Options),
     /// Start everything, and play a lively scene
     Demo(demo::Options),
     /// Send one status update through the worker, and print its answer
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Up(options) => up::run(options).await,
+            Command::Serve(options) => serve::run(options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Publish(options) => client::publish::run(*options).await,
             Command::Tail(options) => client::tail::run(options).await,

@@ -17,8 +17,8 @@ use tokio::process::Command;
 
 use crate::{
     Error, checkout,
+    embedded::{self, Server},
     reaper::Reaper,
-    server::{self, Server},
 };
 
 /// A running Postgres.
@@ -57,7 +57,7 @@ impl Postgres {
         let password = fs::read_to_string(&password_file)?;
         let start =
             async |port| Self::start_at(&programs, &dir, port, connections, &password).await;
-        server::on_a_free_port(start).await
+        embedded::on_a_free_port(start).await
     }
 
     async fn start_at(
@@ -103,7 +103,7 @@ impl Postgres {
         let (client, connection) =
             tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
-        let password = server::password();
+        let password = embedded::password();
         let statement = format!("ALTER ROLE {role} LOGIN PASSWORD '{password}'");
         client.batch_execute(&statement).await?;
         Ok(format!(
@@ -160,7 +160,7 @@ impl Programs {
 
     /// Creates the folder `data` in `dir`.
     async fn initialize(&self, dir: &Path, password_file: &Path) -> Result<(), Error> {
-        fs::write(password_file, server::password())?;
+        fs::write(password_file, embedded::password())?;
         fs::set_permissions(password_file, fs::Permissions::from_mode(0o600))?;
         if let Some(user) = &self.user {
             give(password_file, user)?;

@@ -169,6 +169,14 @@ impl Servers {
         })
     }
 
+    /// Of a process that streams, takes updates and sweeps; in Postgres it is the worker, who may all that
+    /// streams may.
+    pub(crate) async fn for_server(&self, queue_prefix: &str) -> Result<Addresses, Error> {
+        let queue_keys = format!("%R~{queue_prefix}:*");
+        let rules = [&STREAM_RULES[..], &INGEST_RULES, &[queue_keys.as_str()]].concat();
+        self.login("server", &rules, "runcast_writer").await
+    }
+
     /// Whether this stack started its own Redis.
     pub(crate) fn has_own_redis(&self) -> bool {
         self.valkey.is_some()

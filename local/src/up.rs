@@ -10,10 +10,13 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::ListenerExt;
+use axum::{Router, serve::ListenerExt};
 use serde_json::json;
 use shared::{config, execution::Id};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     Error,
@@ -41,15 +44,8 @@ Examples:
 
 Prints one JSON line on stdout when ready; ends with Ctrl-C.")]
 pub(crate) struct Options {
-    /// Where function URLs, the Invoke API and the dashboard are served; 0 takes a free port
-    #[arg(long, default_value_t = 8787)]
-    port: u16,
-    /// A Redis to use instead of an embedded Valkey
-    #[arg(long, value_parser = Secret::REDIS_URL)]
-    redis_url: Option<String>,
-    /// A Postgres to use instead of an embedded one; the schema is migrated
-    #[arg(long, value_parser = Secret::DATABASE_URL)]
-    database_url: Option<String>,
+    #[command(flatten)]
+    place: Place,
     /// Each function's time limit
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=900))]
     timeout_seconds: u64,
@@ -59,13 +55,27 @@ pub(crate) struct Options {
     /// One process for each streaming function, serving N invocations at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1600))]
     managed: Option<u32>,
+}
+
+/// Where a stack is, and with which servers.
+#[derive(clap::Args)]
+pub(crate) struct Place {
+    /// Where it is served; 0 takes a free port
+    #[arg(long, default_value_t = 8787)]
+    pub(crate) port: u16,
+    /// A Redis to use instead of an embedded Valkey
+    #[arg(long, value_parser = Secret::REDIS_URL)]
+    pub(crate) redis_url: Option<String>,
+    /// A Postgres to use instead of an embedded one; the schema is migrated
+    #[arg(long, value_parser = Secret::DATABASE_URL)]
+    pub(crate) database_url: Option<String>,
     /// Where Postgres keeps its data, and the logs are; Redis's data is not kept. Without, a folder
     /// that is removed in the end
     #[arg(long, value_parser = arguments::folder)]
-    state_dir: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
     /// End when stdin does: when the process that started it is gone
     #[arg(long)]
-    end_with_stdin: bool,
+    pub(crate) end_with_stdin: bool,
 }
 
 const ISSUER: &str = "runcast-local";
@@ -79,7 +89,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
         result = serve(&options, &mut started) => result,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
-        () = process::stdin_ended(), if options.end_with_stdin => Ok(()),
+        () = process::stdin_ended(), if options.place.end_with_stdin => Ok(()),
     };
     started.stop().await;
     result.map(|()| ExitCode::SUCCESS)
@@ -87,8 +97,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
 
 /// What has to be stopped, in this order.
 #[derive(Default)]
-struct Started {
-    lambdas: Vec<Lambda>,
+pub(crate) struct Started {
+    pub(crate) lambdas: Vec<Lambda>,
     servers: Option<Arc<Servers>>,
     reaper: Option<Reaper>,
     state_dir: Option<tempfile::TempDir>,
@@ -118,7 +128,7 @@ impl Started {
         Ok(std::fs::canonicalize(dir).map_err(in_dir)?)
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         for lambda in &self.lambdas {
             lambda.stop();
         }
@@ -131,63 +141,100 @@ impl Started {
 }
 
 async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
-    let listener = listen(options.port).map_err(|error| {
-        format!(
-            "port {} cannot be used ({error}): choose another with --port",
-            options.port
-        )
-    })?;
-    let url = format!("http://{}", listener.local_addr()?);
-
-    let state_dir = started.state_dir(options.state_dir.as_deref())?;
-    let reaper = Reaper::start(&state_dir, options.state_dir.is_none())?;
-    let reaper = started.reaper.insert(reaper);
     let max_environments = usize::from(options.max_environments);
     // Every environment may open a connection at once.
     let connections = max_environments.clamp(100, 2000) + 50;
-    let given = Given {
-        redis_url: options.redis_url.clone(),
-        database_url: options.database_url.clone(),
-    };
-    let servers = Servers::start(&given, connections, &state_dir, reaper).await?;
-    let servers = started.servers.insert(Arc::new(servers));
-
-    let (signer, variables) = access()?;
-    let queues = check(&variables, &servers.owner)?;
+    let ground = started.ground(&options.place, connections).await?;
     let functions = Functions {
-        url: url.clone(),
+        url: ground.url.clone(),
         time_limit: Duration::from_secs(options.timeout_seconds),
         max_environments,
         managed: options.managed,
-        group: reaper.group,
+        group: ground.group,
         report: Report::default(),
-        variables,
+        variables: ground.variables.clone(),
     };
+    let (servers, prefix) = (&ground.servers, &ground.queue_prefix);
     let lambdas = &mut started.lambdas;
-    let scheduled = functions.start(servers, &queues.prefix, lambdas).await?;
-
-    announce(&url, &servers.owner, &signer)?;
-    let gateway = Arc::new(Gateway {
-        lambdas: started
-            .lambdas
-            .iter()
-            .filter(|it| !it.is_quiet())
-            .cloned()
-            .collect(),
-        report: functions.report,
-        signer,
-        buttons: Buttons::new(&url, servers.clone(), queues.prefix),
-    });
-    let router = gateway::router(gateway);
+    functions.migrate(servers, lambdas).await?;
+    let scheduled = functions.prepare(servers, prefix, lambdas).await?;
+    ground.announce()?;
+    let (listener, router) = ground.gateway(&started.lambdas, functions.report);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     // Bytes are passed on the moment they arrive.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    eprintln!("runcast: ready at {url}");
     tokio::select! {
         served = axum::serve(listener, service).into_future() => served?,
         never = schedule::run(&scheduled) => match never {},
     }
     Ok(())
+}
+
+/// What a stack stands on, before there are functions.
+pub(crate) struct Ground {
+    listener: TcpListener,
+    pub(crate) url: String,
+    pub(crate) servers: Arc<Servers>,
+    pub(crate) group: i32,
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) queue_prefix: String,
+    signer: Signer,
+}
+
+impl Started {
+    /// Listens, and starts the servers.
+    pub(crate) async fn ground(
+        &mut self,
+        place: &Place,
+        connections: usize,
+    ) -> Result<Ground, Error> {
+        let port = place.port;
+        let listener = listen(port).map_err(|error| {
+            format!("port {port} cannot be used ({error}): choose another with --port")
+        })?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let state_dir = self.state_dir(place.state_dir.as_deref())?;
+        let reaper = Reaper::start(&state_dir, place.state_dir.is_none())?;
+        let reaper = self.reaper.insert(reaper);
+        let given = Given {
+            redis_url: place.redis_url.clone(),
+            database_url: place.database_url.clone(),
+        };
+        let servers = Servers::start(&given, connections, &state_dir, reaper).await?;
+        let servers = self.servers.insert(Arc::new(servers)).clone();
+        let (signer, variables) = access()?;
+        let queues = check(&variables, &servers.owner)?;
+        Ok(Ground {
+            listener,
+            url,
+            servers,
+            group: reaper.group,
+            variables,
+            queue_prefix: queues.prefix,
+            signer,
+        })
+    }
+}
+
+impl Ground {
+    /// Says that the stack is ready.
+    pub(crate) fn announce(&self) -> Result<(), Error> {
+        announce(&self.url, &self.servers.owner, &self.signer)?;
+        eprintln!("runcast: ready at {}", self.url);
+        Ok(())
+    }
+
+    /// What is served at the stack's port: its functions, the Invoke API, the dashboard.
+    pub(crate) fn gateway(self, lambdas: &[Lambda], report: Report) -> (TcpListener, Router) {
+        let lambdas = lambdas.iter().filter(|it| !it.is_quiet());
+        let gateway = Gateway {
+            lambdas: lambdas.cloned().collect(),
+            report,
+            signer: self.signer,
+            buttons: Buttons::new(&self.url, self.servers, self.queue_prefix),
+        };
+        (self.listener, gateway::router(Arc::new(gateway)))
+    }
 }
 
 /// The stack's own key, and the variables by which the functions accept its tokens.

@@ -8,8 +8,8 @@ use tokio::process::Command;
 
 use crate::{
     Error, checkout,
+    embedded::{self, Server},
     reaper::Reaper,
-    server::{self, Server},
 };
 
 /// A running Valkey.
@@ -27,7 +27,7 @@ impl Valkey {
         std::fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
         let binary = binary()?;
         let start = async |port| Self::start_at(&binary, &dir, port, reaper).await;
-        server::on_a_free_port(start).await
+        embedded::on_a_free_port(start).await
     }
 
     async fn start_at(
@@ -36,7 +36,7 @@ impl Valkey {
         port: u16,
         reaper: &Reaper,
     ) -> Result<Self, Error> {
-        let password = server::password();
+        let password = embedded::password();
         let log = dir.join("valkey.log");
         // In files, so that a server that is started again is the same.
         let config = dir.join("valkey.conf");
@@ -75,7 +75,7 @@ impl Valkey {
     pub(crate) async fn login(&self, user: &str, rules: &[&str]) -> Result<String, Error> {
         let client = redis::Client::open(self.url.as_str())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        let password = server::password();
+        let password = embedded::password();
         redis::cmd("ACL")
             .arg("SETUSER")
             .arg(user)

@@ -4,11 +4,24 @@ use std::{net::SocketAddr, time::Duration};
 
 use shared::config::{ConfigError, Env};
 
+/// `LISTEN` (`0.0.0.0:8080`): where it is served.
+///
+/// # Errors
+/// Where it is no address.
+pub(crate) fn listen(env: &Env) -> Result<SocketAddr, ConfigError> {
+    match env.get("LISTEN") {
+        None => Ok(SocketAddr::from(([0, 0, 0, 0], 8080))),
+        Some(_) => env.required(
+            "LISTEN",
+            "an address and a port, like 0.0.0.0:8080",
+            |text| text.parse().ok(),
+        ),
+    }
+}
+
 /// The server's own variables; all others are those of the functions.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// `LISTEN` (`0.0.0.0:8080`): where it is served.
-    pub(crate) listen: SocketAddr,
     /// `SHUTDOWN_GRACE_SECONDS` (25): over how long its streams end, once it is asked to end.
     pub(crate) grace: Duration,
     /// `SWEEP_SECONDS` (60): how often it looks for executions of which nothing is heard; 0: never.
@@ -35,17 +48,10 @@ impl Config {
                 }),
             }
         };
-        let listen = match env.get("LISTEN") {
-            None => SocketAddr::from(([0, 0, 0, 0], 8080)),
-            Some(_) => env.required("LISTEN", "an address and a port, like 0.0.0.0:8080", |text| {
-                text.parse().ok()
-            })?,
-        };
         let sweep_every = number("SWEEP_SECONDS", 60, 0..=3600)?;
         let proxies = number("PROXIES", 0, 0..=10)?;
         let connections = number("DATABASE_CONNECTIONS", 8, 1..=1000)?;
         Ok(Config {
-            listen,
             grace: Duration::from_secs(number("SHUTDOWN_GRACE_SECONDS", 25, 0..=3600)?),
             sweep_every: (sweep_every > 0).then(|| Duration::from_secs(sweep_every)),
             proxies: usize::try_from(proxies).unwrap_or_default(),

@@ -9,8 +9,8 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use shared::http::Context;
 use metrics::gauge;
+use shared::http::Context;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -107,7 +107,11 @@ impl Front {
         });
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Response, Infallible> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
         let context = Context {
             request_id: Some(format!("{:032x}", rand::random::<u128>())),

@@ -9,8 +9,9 @@ mod connections;
 mod metrics;
 mod routes;
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
+use axum::Router;
 use rand::RngExt;
 use shared::{
     config::Env,
@@ -18,7 +19,7 @@ use shared::{
     ingest::Ingest,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
@@ -27,6 +28,9 @@ use self::{config::Config, connections::Front, routes::Routes};
 
 /// Why a server cannot start, or ended.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// How many connections wait to be accepted, where many come at once.
+const BACKLOG: u32 = 4096;
 
 const HELP: &str = "\
 Serves every endpoint of Runcast on one port, until SIGTERM.
@@ -51,50 +55,74 @@ pub fn explain(argument: &str) -> ExitCode {
         "--help" | "-h" => println!("{HELP}"),
         "--version" | "-V" => println!("runcast-server {}", env!("CARGO_PKG_VERSION")),
         other => {
-            eprintln!("runcast-server takes no arguments, such as {other}: see runcast-server --help");
+            eprintln!(
+                "runcast-server takes no arguments, such as {other}: see runcast-server --help"
+            );
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
 }
 
-/// Serves until it is asked to end. Calls `ready` once it listens.
+/// Serves at `LISTEN` until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Where a variable has a value that it does not take, or the port is taken.
-pub fn run(env: &Env, ready: impl FnOnce(SocketAddr)) -> Result<(), Error> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
+pub fn run(env: &Env) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(env, ready))
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let asked_to_end = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        let listen = config::listen(env)?;
+        let listener = bind(listen);
+        let listener =
+            listener.map_err(|error| format!("LISTEN: {listen} cannot be used ({error})"))?;
+        serve(env, listener, None, asked_to_end).await
+    })
 }
 
-/// As [`run`], within a runtime.
+/// Listens at an address.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves until it is asked to end, and its streams have ended. What is no path of its own, `rest`
+/// serves.
 ///
 /// # Errors
-/// As there.
-pub async fn serve(env: &Env, ready: impl FnOnce(SocketAddr)) -> Result<(), Error> {
+/// Where a variable has a value that it does not take.
+pub async fn serve(
+    env: &Env,
+    listener: TcpListener,
+    rest: Option<Router>,
+    asked_to_end: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let config = Config::from_env(env)?;
     let edge = Edge::from_env(env)?;
     let log = status::log(env, config.connections)?;
     let ingest = Arc::new(Ingest::from_env(env, config.connections)?);
     let front = Front {
-        routes: Routes::new(env, &edge, &log, &ingest, metrics::install()?)?,
+        routes: Routes::new(env, &edge, &log, &ingest, rest)?,
         proxies: config.proxies,
     };
-    let listen = config.listen;
-    let listener = TcpListener::bind(listen).await;
-    let listener = listener.map_err(|error| format!("LISTEN: {listen} cannot be used ({error})"))?;
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    ready(listener.local_addr()?);
+    tracing::info!(address = %listener.local_addr()?, "ready");
     let asked_to_end = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        asked_to_end.await;
         tracing::info!(seconds = config.grace.as_secs(), "ending");
         edge.drain().begin(config.grace);
     };
@@ -111,8 +139,7 @@ async fn sweep(ingest: &Ingest, every: Option<Duration>) {
         return std::future::pending().await;
     };
     loop {
-        let share = rand::rng().random_range(0.8..1.0);
-        sleep(every.mul_f64(share)).await;
+        sleep(every.mul_f64(rand::rng().random_range(0.8..1.0))).await;
         // Why it failed, is logged.
         let _ = ingest.sweep().await;
     }

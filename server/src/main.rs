@@ -9,8 +9,8 @@ fn main() -> ExitCode {
     if let Some(argument) = std::env::args().nth(1) {
         return server::explain(&argument);
     }
-    telemetry::log();
-    match server::run(&env, |address| tracing::info!(%address, "ready")) {
+    telemetry::log(std::io::stdout);
+    match server::run(&env) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

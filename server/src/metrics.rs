@@ -5,7 +5,9 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SetRecorderError, SharedString,
     Unit,
 };
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 /// The buckets of latencies, in milliseconds.
 const BUCKETS: [f64; 13] = [
@@ -73,7 +75,10 @@ mod tests {
 
     #[test]
     fn names_are_those_of_prometheus() {
-        let key = Key::from_parts("StreamsEnded", vec![metrics::Label::new("Reason", "rotate")]);
+        let key = Key::from_parts(
+            "StreamsEnded",
+            vec![metrics::Label::new("Reason", "rotate")],
+        );
         let renamed = renamed(&key, "_total");
         assert_eq!(renamed.name(), "runcast_streams_ended_total");
         let label = renamed.labels().next().unwrap();

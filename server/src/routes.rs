@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::{Router, routing::get};
-use metrics_exporter_prometheus::PrometheusHandle;
 use shared::{
-    config::{ConfigError, Env},
+    config::Env,
     execution::Kind,
     http::{self, Edge, queues, status, updates},
     ingest::Ingest,
     log::Log,
 };
+
+use crate::{Error, metrics};
 
 /// What is served, by the first part of a path below `/api`.
 #[derive(Clone)]
@@ -20,6 +21,7 @@ pub(crate) struct Routes {
     queues: Router,
     updates: Router,
     own: Router,
+    rest: Option<Router>,
 }
 
 impl Routes {
@@ -28,8 +30,9 @@ impl Routes {
         edge: &Arc<Edge>,
         log: &Log,
         ingest: &Arc<Ingest>,
-        counted: PrometheusHandle,
-    ) -> Result<Self, ConfigError> {
+        rest: Option<Router>,
+    ) -> Result<Self, Error> {
+        let counted = metrics::install()?;
         let own = http::probes(edge, log);
         let own = own.route("/metrics", get(async move || counted.render()));
         let no_such_path = "There is no such path. Here are /api/test-status, /api/job-status, \
@@ -39,19 +42,21 @@ impl Routes {
             jobs: status::router(Kind::Job, edge, log),
             queues: queues::router(env, edge)?,
             updates: updates::router(edge, ingest),
+            rest,
             own: http::answering(own, no_such_path.to_owned(), "these paths take GET"),
         })
     }
 
     /// Who serves a path.
     pub(crate) fn of(&self, path: &str) -> &Router {
-        let below = path.strip_prefix("/api/").unwrap_or_default();
-        match below.split('/').next() {
-            Some("test-status") => &self.tests,
-            Some("job-status" | "runs") => &self.jobs,
-            Some("queue-stats") => &self.queues,
-            Some("updates") => &self.updates,
-            _ => &self.own,
+        let mut parts = path.split('/').skip(1);
+        match (parts.next(), parts.next()) {
+            (Some("api"), Some("test-status")) => &self.tests,
+            (Some("api"), Some("job-status" | "runs")) => &self.jobs,
+            (Some("api"), Some("queue-stats")) => &self.queues,
+            (Some("api"), Some("updates")) => &self.updates,
+            (Some("api" | "health" | "ready" | "metrics"), _) => &self.own,
+            _ => self.rest.as_ref().unwrap_or(&self.own),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 static METRICS: OnceLock<&'static Collector> = OnceLock::new();
 
@@ -19,7 +19,10 @@ const MAX_VALUES: usize = 100;
 
 /// Starts logging. A line names the request it belongs to (`span.requestId`).
 /// `RUST_LOG` sets what is logged; by default `info`.
-pub fn log() {
+pub fn log<W>(to: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()
@@ -27,12 +30,13 @@ pub fn log() {
         .with_current_span(true)
         .with_span_list(false)
         .with_env_filter(filter)
+        .with_writer(to)
         .init();
 }
 
 /// Starts logging, and counting for `CloudWatch`.
 pub fn init() {
-    log();
+    log(std::io::stdout);
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let collector = Builder::new()
         .cloudwatch_namespace("Runcast")

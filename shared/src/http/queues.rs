@@ -40,7 +40,13 @@ pub fn router(env: &Env, edge: &Arc<Edge>) -> Result<Router, ConfigError> {
         .route("/ready", get(ready))
         .with_state(app);
     let beside = Beside::default();
-    Ok(super::router("queue-stats", edge, own, beside, "GET /events"))
+    Ok(super::router(
+        "queue-stats",
+        edge,
+        own,
+        beside,
+        "GET /events",
+    ))
 }
 
 async fn watch(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, Problem> {
