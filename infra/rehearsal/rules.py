@@ -3,9 +3,9 @@
 import json
 import re
 
-from resolve import Refused
+from resolve import Refused, Stack
 from templates import CHECKOUT, custom_names, of_type, refers, values
-from updates import updates
+from updates import NEW, OWN, updates
 
 STREAMS = {"TestStatus": "test-status", "JobStatus": "job-status", "QueueStats": "queue-stats"}
 FUNCTIONS = {*STREAMS, "Worker", "Ingest", "Notify", "Migrate"}
@@ -36,8 +36,29 @@ NOTIFY_VARIABLES = {"WORKER_FUNCTION", "EVENT_BUS", "WEBHOOK_URL", "WEBHOOK_SECR
 QUEUE_VARIABLES = {"QUEUE_REDIS_URL", "QUEUE_NAMES", "QUEUE_PREFIX", "RUNNING_CAPACITY", "QUEUED_CAPACITY"}
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Clusters.RBAC.html#Access-string
+ACCESS_WORD = r"on|resetchannels|-@all|\+[a-z]+(\|[a-z]+)?|&[a-z-]+:\*|(%R|%W|%RW)?~[\w${}-]+:\*"
 # Of an account, whatever the region.
 GLOBAL = ("AWS::CloudFront::", "AWS::IAM::", "AWS::S3::Bucket", "AWS::CloudWatch::Dashboard")
+# What a deployment must say before it begins: parameters, in a region, that do not go with each other.
+REFUSED = [
+    ({name: ""}, "us-east-1", f"needs {name}")
+    for name in ("StreamsRedisUrl", "WorkerRedisUrl", "StreamsDatabaseUrl", "WorkerDatabaseUrl", "OwnerDatabaseUrl")
+] + [
+    ({"VpcSecurityGroupIds": ""}, "us-east-1", "need each other"),
+    ({"VpcSubnetIds": ""}, "us-east-1", "need each other"),
+    ({"VpcSubnetIds": "", "VpcSecurityGroupIds": "", "ManagedConcurrency": 64}, "us-east-1", "ManagedConcurrency needs"),
+    ({"DatabaseIamAuth": "true"}, "us-east-1", "DatabaseIamAuth needs"),
+    ({"StreamsRedisIamUser": "streams"}, "us-east-1", "need CacheArn"),
+    ({"WorkerRedisIamUser": "worker"}, "us-east-1", "need CacheArn"),
+    ({"IngestRedisIamUser": "ingest"}, "us-east-1", "need CacheArn"),
+    ({"Data": "new", "QueueNames": "mail"}, "us-east-1", "QueueNames needs Data=own"),
+    ({"RequestsPerFiveMinutes": 100}, "us-east-1", "needs Front=cloudfront"),
+    ({"RequestsPerFiveMinutes": 100, "Front": "cloudfront"}, "eu-west-1", "lives in us-east-1"),
+    ({"RequestsPerFiveMinutes": 1, "Front": "cloudfront"}, "us-east-1", "at least 10"),
+    ({"RequestsPerFiveMinutes": 9, "Front": "cloudfront"}, "us-east-1", "at least 10"),
+    ({"WebhookUrl": "https://example.com/hook"}, "us-east-1", "needs WebhookSecret"),
+]  # fmt: skip
 # A stream ends this long before its function's time limit.
 MARGIN_SECONDS = 30
 
@@ -178,15 +199,15 @@ def queues(application, _):
             yield f"{name} is not in high-throughput mode"
         if queue.get("SqsManagedSseEnabled") is not True:
             yield f"{name} is not encrypted"
-    if updates["VisibilityTimeout"] <= worker["Timeout"]:
+    if min(updates["VisibilityTimeout"], dead.get("VisibilityTimeout", 30)) <= worker["Timeout"]:
         yield "a message shows again while the worker may still have it"
     if updates["VisibilityTimeout"] > 60:
         yield "what the worker hands back waits for minutes, and the viewers with it"
     if updates["RedrivePolicy"]["deadLetterTargetArn"] != {"Fn::GetAtt": ["DeadUpdates", "Arn"]}:
         yield "what fails for ever blocks its group for ever"
     tries = updates["RedrivePolicy"]["maxReceiveCount"]
-    if tries * updates["VisibilityTimeout"] < 1800:
-        yield "an outage of Postgres of half an hour fills the dead-letter queue"
+    if tries * updates["VisibilityTimeout"] < 12 * 3600:
+        yield "an outage of Postgres of half a day fills the dead-letter queue, and updates lose their order"
     if dead["MessageRetentionPeriod"] < updates["MessageRetentionPeriod"]:
         yield "dead letters go before anyone reads them: their age counts from the first sending"
     policies = of_type(application, "AWS::SQS::QueuePolicy").values()
@@ -197,16 +218,18 @@ def queues(application, _):
         statement = policy["Properties"]["PolicyDocument"]["Statement"][0]
         if statement["Effect"] != "Deny" or statement["Condition"] != {"Bool": {"aws:SecureTransport": "false"}}:
             yield "a queue takes requests without TLS"
-    (mapping,) = of_type(application, "AWS::Lambda::EventSourceMapping").values()
-    mapping = mapping["Properties"]
-    if mapping["BatchSize"] > 10:
-        yield "a FIFO queue gives ten messages at most"
-    if "MaximumBatchingWindowInSeconds" in mapping:
-        yield "a FIFO queue knows no batching window"
-    if mapping.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
-        yield "the worker's answer is not read: what it hands back would be deleted"
-    if "MaximumConcurrency" not in mapping.get("ScalingConfig", {}):
-        yield "a burst of updates takes the account's whole concurrency, and all of Postgres's connections"
+    mappings = {name: mapping["Properties"] for name, mapping in of_type(application, "AWS::Lambda::EventSourceMapping").items()}
+    for mapping in mappings.values():
+        if mapping["BatchSize"] > 10:
+            yield "a FIFO queue gives ten messages at most"
+        if "MaximumBatchingWindowInSeconds" in mapping:
+            yield "a FIFO queue knows no batching window"
+        if mapping.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+            yield "the worker's answer is not read: what it hands back would be deleted"
+        if "MaximumConcurrency" not in mapping.get("ScalingConfig", {}):
+            yield "a burst of updates takes the account's whole concurrency, and all of Postgres's connections"
+    if mappings["WorkerUpdates"].get("Enabled") is False or mappings["WorkerDeadUpdates"].get("Enabled") is not False:
+        yield "updates are not taken, or what was given up is tried for ever, among what is new"
     reserved = {"Fn::If": ["WorkerReserved", {"Ref": "WorkerConcurrency"}, {"Ref": "AWS::NoValue"}]}
     if worker.get("ReservedConcurrentExecutions") != reserved:
         yield "streams can fill every environment until updates are dead letters, or a batch finds none"
@@ -267,9 +290,6 @@ def notify(application, _):
         yield "nothing tells anybody, or not each minute"
     if function.get("ReservedConcurrentExecutions") != {"Fn::If": ["WorkerReserved", 1, {"Ref": "AWS::NoValue"}]}:
         yield "streams can fill every environment until nobody is told, or two tell the same"
-    signed = json.dumps(application["Rules"].get("WebhookIsSigned"))
-    if '"WebhookUrl"' not in signed or '[{"Ref": "WebhookSecret"}, ""]' not in signed:
-        yield "a webhook can be asked for without a secret, and fails when the function starts"
 
 
 def api(application, _):
@@ -427,9 +447,12 @@ def parameters(application, data):
         prefix = template["Parameters"]["QueuePrefix"]["AllowedPattern"]
         if not all(re.fullmatch(prefix, text) for text in ("bull", "{bull}")) or re.fullmatch(prefix, "*"):
             yield "QueuePrefix refuses {bull}, which BullMQ needs in a cluster, or takes every key"
-    queues_rule = json.dumps(application["Rules"].get("QueuesAreWithOwnData"))
-    if '"QueueNames"' not in queues_rule or '[{"Ref": "Data"}, "own"]' not in queues_rule:
-        yield "queues can be asked for with new data, which no user can write and nothing reaches"
+    for given, region, wanted in REFUSED:
+        stack = Stack(application, {**(NEW if given.get("Data") == "new" else OWN), **given}, region)
+        if not any(wanted in said for said in stack.broken):
+            yield f"{given} is taken, and fails later: {wanted}"
+    for given in (OWN, NEW):
+        yield from Stack(application, given).broken
     # The alarm takes more than one poll in five seconds for a fault.
     if application["Parameters"]["FallbackPollDegradedSeconds"]["MaxValue"] >= 5:
         yield "the alarm FallbackRate does not ring when Redis is away"
@@ -542,7 +565,12 @@ def network(_, data):
         if of_type(data, forbidden):
             yield f"there is a way to the internet: {forbidden}"
     subnets = of_type(data, "AWS::EC2::Subnet")
-    zones = [subnet["Properties"]["AvailabilityZone"]["Fn::Select"][0] for subnet in subnets.values()]
+    zones = []
+    for subnet in subnets.values():
+        condition, named, first = subnet["Properties"]["AvailabilityZone"]["Fn::If"]
+        zones.append(first["Fn::Select"][0])
+        if (condition, named) != ("ZonesNamed", {"Fn::Select": [zones[-1], {"Ref": "AvailabilityZones"}]}):
+            yield "a zone that lacks Lambda, or the cache, cannot be avoided"
     ranges = {json.dumps(subnet["Properties"]["CidrBlock"]) for subnet in subnets.values()}
     # Some regions have two, and an interface endpoint is paid for in each.
     if sorted(zones) != [0, 1] or len(ranges) != 2:
@@ -592,6 +620,7 @@ def cache(_, data):
         yield "the cache's bill has no upper end"
     if properties(data, "Users")["UserIds"] != [{"Ref": user} for user in ("StreamsUser", "WorkerUser", "IngestUser")]:
         yield "the cache lets in others, or not all"
+    versions = [float(properties(data, "ServerlessCache")["MajorEngineVersion"]), float(nodes["EngineVersion"])]
     users = (("StreamsUser", "STREAM_RULES"), ("WorkerUser", "WORKER_RULES"), ("IngestUser", "INGEST_RULES"))
     for name, table in users:
         user = properties(data, name)
@@ -603,6 +632,11 @@ def cache(_, data):
         access = access["Fn::Sub"] if isinstance(access, dict) else access
         if access.split()[:2] != ["on", "resetchannels"]:
             yield f"{name} is off, or listens to every channel"
+        for word in access.replace("(", " ").replace(")", " ").split():
+            if not re.fullmatch(ACCESS_WORD, word):
+                yield f"{name}: ElastiCache does not document {word}"
+        if not {"(", "%"}.isdisjoint(access) and min(versions) < 7:
+            yield f"{name}: ElastiCache takes selectors and %R~ from version 7 on"
         if "+@all" in access or re.search(r"~\*|&\*|allkeys|allchannels", access):
             yield f"{name} may do everything"
         outside, _, selector = access.partition("(")
@@ -656,6 +690,11 @@ def database(_, data):
         yield "a password with punctuation breaks its URL"
     if data["Resources"]["OwnerSecret"].get("DeletionPolicy") != "RetainExceptOnCreate":
         yield "a snapshot is left without its password"
+    pool = properties(data, "ProxyTarget").get("ConnectionPoolConfigurationInfo", {})
+    if "idle_session_timeout = 0" not in pool.get("InitQuery", ""):
+        yield "Postgres closes what the proxy keeps, by the roles' idle_session_timeout"
     proxy = properties(data, "Proxy")
+    if proxy.get("IdleClientTimeout", 1800) > 60:
+        yield "the proxy keeps the connections of frozen environments"
     if (proxy["EngineFamily"], proxy.get("RequireTLS"), proxy.get("DefaultAuthScheme")) != ("POSTGRESQL", True, "IAM_AUTH"):
         yield "the proxy does not ask for TLS and IAM"

@@ -136,9 +136,22 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "it needs AWS; `make build` runs the first part",
     ),
     ("aws sqs receive-message", "it needs AWS"),
+    ("aws sqs start-message-move-task", "it needs AWS"),
     (
-        "aws sqs start-message-move-task --source-arn …",
-        "it needs AWS",
+        "aws lambda update-event-source-mapping --uuid $UPDATES_MAPPING --no-enabled",
+        "it needs AWS; `make rehearse` runs it",
+    ),
+    (
+        "aws lambda update-event-source-mapping --uuid $DEAD_UPDATES_MAPPING --enabled",
+        "it needs AWS; `make rehearse` runs it",
+    ),
+    (
+        "aws lambda update-event-source-mapping --uuid $DEAD_UPDATES_MAPPING --no-enabled",
+        "it needs AWS; `make rehearse` runs it",
+    ),
+    (
+        "aws lambda update-event-source-mapping --uuid $UPDATES_MAPPING --enabled",
+        "it needs AWS; `make rehearse` runs it",
     ),
     (
         "aws rds modify-db-cluster --master-user-password",
