@@ -30,6 +30,8 @@ AWS_METRICS = {
     "AWS/Lambda": {"Errors", "Invocations", "Throttles"},
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
     "AWS/RDS": {"ACUUtilization"},
+    # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/serverless-metrics-events-redis.html
+    "AWS/ElastiCache": {"ThrottledCmds"},
 }
 DATABASE_VARIABLES = {"DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_CA_FILE", "DATABASE_IDLE_SECONDS"}
 NOTIFY_VARIABLES = {"WORKER_FUNCTION", "EVENT_BUS", "WEBHOOK_URL", "WEBHOOK_SECRET", "NOTIFY_CHANGES", "RUST_LOG"}
@@ -40,6 +42,8 @@ ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 ACCESS_WORD = r"on|resetchannels|-@all|\+[a-z]+(\|[a-z]+)?|&[a-z-]+:\*|(%R|%W|%RW)?~[\w${}-]+:\*"
 # Of an account, whatever the region.
 GLOBAL = ("AWS::CloudFront::", "AWS::IAM::", "AWS::S3::Bucket", "AWS::CloudWatch::Dashboard")
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/a"
+ACL = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/acl/a"
 # What a deployment must say before it begins: parameters, in a region, that do not go with each other.
 REFUSED = [
     ({name: ""}, "us-east-1", f"needs {name}")
@@ -57,6 +61,13 @@ REFUSED = [
     ({"RequestsPerFiveMinutes": 100, "Front": "cloudfront"}, "eu-west-1", "lives in us-east-1"),
     ({"RequestsPerFiveMinutes": 1, "Front": "cloudfront"}, "us-east-1", "at least 10"),
     ({"RequestsPerFiveMinutes": 9, "Front": "cloudfront"}, "us-east-1", "at least 10"),
+    ({"DomainName": "live.example.com", "Front": "cloudfront"}, "us-east-1", "DomainName needs CertificateArn"),
+    ({"DomainName": "live.example.com", "CertificateArn": CERTIFICATE}, "us-east-1", "DomainName needs Front"),
+    ({"HostedZoneId": "Z1"}, "us-east-1", "HostedZoneId needs"),
+    ({"WebAclArn": ACL}, "us-east-1", "WebAclArn needs Front"),
+    ({"WebAclArn": ACL, "Front": "cloudfront", "RequestsPerFiveMinutes": 100}, "us-east-1", "one web ACL"),
+    ({"AccessLogBucket": "logs"}, "us-east-1", "AccessLogBucket needs"),
+    ({"ApiAccessLogs": "true"}, "us-east-1", "ApiAccessLogs needs"),
     ({"WebhookUrl": "https://example.com/hook"}, "us-east-1", "needs WebhookSecret"),
 ]  # fmt: skip
 # A stream ends this long before its function's time limit.
@@ -95,6 +106,8 @@ def functions(application, _):
             yield f"{name} does not take the architecture from the parameter"
         if "TracingConfig" not in function:
             yield f"{name} cannot be traced"
+        if "Keyed" not in json.dumps(function.get("KmsKeyArn")):
+            yield f"{name} keeps its variables by another key than the one that was given"
         group = function["LoggingConfig"]["LogGroup"].get("Ref")
         if "RetentionInDays" not in properties(application, group):
             yield f"{name} keeps its logs for ever"
@@ -197,8 +210,10 @@ def queues(application, _):
             yield f"{name} keeps no order"
         if (queue.get("DeduplicationScope"), queue.get("FifoThroughputLimit")) != ("messageGroup", "perMessageGroupId"):
             yield f"{name} is not in high-throughput mode"
-        if queue.get("SqsManagedSseEnabled") is not True:
+        if queue.get("SqsManagedSseEnabled") != {"Fn::If": ["Keyed", {"Ref": "AWS::NoValue"}, True]}:
             yield f"{name} is not encrypted"
+        if "Keyed" not in json.dumps(queue.get("KmsMasterKeyId")):
+            yield f"{name} is not encrypted by the key that was given"
     if min(updates["VisibilityTimeout"], dead.get("VisibilityTimeout", 30)) <= worker["Timeout"]:
         yield "a message shows again while the worker may still have it"
     if updates["VisibilityTimeout"] > 60:
@@ -215,9 +230,15 @@ def queues(application, _):
     if sorted(covered) != ["DeadUpdates", "Updates"]:
         yield "a queue takes requests without TLS"
     for policy in policies:
-        statement = policy["Properties"]["PolicyDocument"]["Statement"][0]
-        if statement["Effect"] != "Deny" or statement["Condition"] != {"Bool": {"aws:SecureTransport": "false"}}:
+        (queue,) = policy["Properties"]["Queues"]
+        statements = [part for part in values(policy["Properties"]["PolicyDocument"]) if isinstance(part, dict) and "Effect" in part]
+        if statements[0]["Effect"] != "Deny" or statements[0]["Condition"] != {"Bool": {"aws:SecureTransport": "false"}}:
             yield "a queue takes requests without TLS"
+        for statement in statements:
+            if statement["Resource"] != {"Fn::GetAtt": [queue["Ref"], "Arn"]}:
+                yield "SQS refuses a policy about another queue, or about two"
+            if statement["Effect"] == "Allow" and set(statement["Action"]) != {"sqs:SendMessage", "sqs:GetQueueUrl"}:
+                yield "who sends updates may do more, or less"
     mappings = {name: mapping["Properties"] for name, mapping in of_type(application, "AWS::Lambda::EventSourceMapping").items()}
     for mapping in mappings.values():
         if mapping["BatchSize"] > 10:
@@ -294,6 +315,10 @@ def notify(application, _):
 
 def api(application, _):
     gateway = properties(application, "Api")
+    (stage,) = of_type(application, "AWS::ApiGateway::Stage").values()
+    form = stage["Properties"]["AccessLogSetting"]["Fn::If"][1]["Format"]
+    if not all(re.fullmatch(r"[a-zA-Z]+(\.[a-zA-Z]+)?", word) and "uery" not in word for word in re.findall(r"\$context\.([\w.]+)", form)):
+        yield "access logs keep the viewers' tokens"
     if gateway["EndpointConfiguration"]["Types"] != ["REGIONAL"]:
         yield "an API at the edge closes connections that are silent for 30 s"
     for name, deployment in of_type(application, "AWS::ApiGateway::Deployment").items():
@@ -324,6 +349,10 @@ def api(application, _):
 
 def cloudfront(application, _):
     config = properties(application, "Distribution")["DistributionConfig"]
+    if "EdgeNamed" not in json.dumps(config.get("Aliases")) or "EdgeNamed" not in json.dumps(config.get("ViewerCertificate")):
+        yield "the cookie of an app does not come along: CloudFront has no name of the app's"
+    if config["Logging"]["Fn::If"][1].get("IncludeCookies") is not False:
+        yield "access logs keep the viewers' tokens"
     if config["HttpVersion"] != "http2and3":
         yield "six streams fill a browser's HTTP/1.1 connections"
     kept = {answer["ErrorCode"]: answer.get("ErrorCachingMinTTL") for answer in config.get("CustomErrorResponses", [])}
@@ -407,6 +436,8 @@ def permissions(application, data):
                 if isinstance(part, dict) and part.get("Effect") == "Allow":
                     if "*" in (part["Action"], part["Resource"]) or ["*"] in (part["Action"], part["Resource"]):
                         yield f"{name} allows everything, or everywhere"
+            if "Bounded" not in json.dumps(role["Properties"].get("PermissionsBoundary")):
+                yield f"{name} has no permissions boundary, and cannot be made where one is asked for"
     for name, role, user in (("Worker", "WorkerRole", "writer"), ("the streams", "StatusRole", "reader")):
         policies = json.dumps(properties(application, role)["Policies"])
         if "rds-db:connect" not in policies or f"/runcast_{user}" not in policies:
@@ -473,13 +504,18 @@ def alarms(application, data):
                 metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric
             ] or [alarm]
             for metric in metrics:
+                # The account's, against its quota: the service, the resource, and two that are always the same.
+                if metric["Namespace"] == "AWS/Usage":
+                    if "SERVICE_QUOTA" not in json.dumps(alarm["Metrics"]) or len(metric["Dimensions"]) != 4:
+                        yield f"{name} does not know the quota"
+                    continue
                 (dimension,) = metric["Dimensions"]
                 if metric["Namespace"] == "Runcast":
                     yield from uncounted(name, metric["MetricName"], None, dimension["Value"]["Ref"])
                 elif metric["MetricName"] not in AWS_METRICS[metric["Namespace"]]:
                     yield f"{name} watches {metric['MetricName']}, which nothing counts"
                 expected = {"Runcast": "Function", "AWS/Lambda": "FunctionName", "AWS/SQS": "QueueName",
-                            "AWS/RDS": "DBClusterIdentifier"}  # fmt: skip
+                            "AWS/RDS": "DBClusterIdentifier", "AWS/ElastiCache": "clusterId"}  # fmt: skip
                 if dimension["Name"] != expected[metric["Namespace"]]:
                     yield f"{name} watches a dimension that does not exist"
                 if metric["Namespace"] == "AWS/SQS" and "QueueName" not in json.dumps(dimension["Value"]):
@@ -541,7 +577,8 @@ def names(application, data):
     for template, prefix in ((application, "AWS::StackName"), (data, "Name")):
         for resource in template["Resources"]:
             for name in custom_names(template, resource).values():
-                if prefix not in refers(name):
+                # What the operator names is the operator's.
+                if prefix not in refers(name) and name not in [{"Ref": each} for each in template["Parameters"]]:
                     yield f"{resource} has a name that another stack's may have"
         for resource_name, resource in template["Resources"].items():
             if resource["Type"].startswith(GLOBAL):
@@ -685,6 +722,11 @@ def database(_, data):
         yield "the database's log is kept for ever: RDS makes its group without an end"
     if instance.get("PubliclyAccessible") is not False:
         yield "the database is public"
+    if properties(data, "DatabaseReplica").get("PromotionTier", 2) > 1:
+        yield "the replica is smaller than what it takes the place of"
+    for name, key in (("Database", "KmsKeyId"), ("ServerlessCache", "KmsKeyId"), ("CacheNodes", "KmsKeyId"), ("OwnerSecret", "KmsKeyId")):
+        if "Keyed" not in json.dumps(properties(data, name).get(key)):
+            yield f"{name} is not encrypted by the key that was given"
     secret = properties(data, "OwnerSecret")["GenerateSecretString"]
     if secret.get("ExcludePunctuation") is not True:
         yield "a password with punctuation breaks its URL"

@@ -130,6 +130,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "aws cloudformation delete-stack --stack-name runcast",
         "it needs AWS; `make rehearse` deletes what failed",
     ),
+    (
+        "sam deploy --tags",
+        "it needs AWS; `make rehearse` deploys to an emulator",
+    ),
     ("git pull", "it needs the network"),
     (
         "make web/dist/index.html && aws s3 sync web/dist s3://$DASHBOARD_BUCKET --delete",
