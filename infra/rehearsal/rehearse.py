@@ -21,6 +21,7 @@ from pathlib import Path
 
 import docs
 import mistakes
+import pairs
 import rules
 from templates import APPLICATION, CHECKOUT, DATA, load, translate
 
@@ -368,6 +369,7 @@ STEPS = [
     ("lint", lint),
     ("docs", lambda: check(list(docs.check(load(APPLICATION), load(DATA))))),
     ("mistakes", lambda: check([f"nobody catches: {name}" for name in mistakes.uncaught()])),
+    ("every pair of parameters", lambda: check(list(pairs.check(translate(load(APPLICATION)), load(DATA))))),
     ("deploy to ministack, update, delete", deploy),
 ]
 
