@@ -8,7 +8,7 @@ from itertools import combinations
 from jsonschema import Draft7Validator, validators
 from resolve import Refused, Stack
 from templates import schema
-from updates import NEW, OWN
+from updates import FRONTS, NEW, OWN
 
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/a"
 # Beside `AllowedValues`, the default, and both ends of a number.
@@ -56,8 +56,9 @@ def candidates(template):
 
 
 def check(application, data):
-    fronts = ({}, {"Front": "cloudfront"}, {"Front": "cloudfront", **NAMED}, {"Front": "api-gateway", **NAMED})
-    yield from covered("the application", application, [{**base, **front} for base in (OWN, NEW) for front in fronts])
+    bases = (OWN, NEW, {**OWN, "VpcSubnetIds": "", "VpcSecurityGroupIds": ""})
+    fronts = [{"Front": front, **named} for front in FRONTS[1:] for named in ({}, NAMED)]
+    yield from covered("the application", application, [{**base, **front} for base in bases for front in ({}, *fronts)])
     yield from covered("the data", data, ({"Name": "runcast-1c2fa620"},))
 
 
