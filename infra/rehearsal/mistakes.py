@@ -163,6 +163,11 @@ MISTAKES = [
     ("a change of the API that never goes live", "api", APPLICATION, put("Resources", "ApiDeployment", {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}})),
     ("an API with a stage too many", "api", APPLICATION, prop("Api", "OpenApiVersion", None)),
     ("an API for everybody's APIs", "permissions", APPLICATION, prop("JobStatusApiPermission", "SourceArn", None)),
+    # Rights.
+    ("a right that nothing uses", "calls", APPLICATION, prop("ProducerPolicy", "PolicyDocument", "Statement", 0, "Action", ["sqs:SendMessage", "sqs:GetQueueUrl"])),
+    ("a right of the data that nothing uses", "calls", DATA, prop("S3Endpoint", "PolicyDocument", "Statement", 0, "Action", ["s3:PutObject", "s3:GetObject"])),
+    ("a call without its right", "calls", APPLICATION, prop("Notify", "Policies", 1, {"Ref": "AWS::NoValue"})),
+    ("producers that cannot encrypt", "calls", APPLICATION, prop("ProducerPolicy", "PolicyDocument", "Statement", 1, {"Ref": "AWS::NoValue"})),
     # Secrets, alarms, and the data's stack.
     ("a key that is shown", "parameters", APPLICATION, put("Parameters", "AuthJwks", "NoEcho", False)),
     ("an alarm on what nothing counts", "alarms", APPLICATION, prop("PublishFailed", "Metrics", 1, "MetricStat", "Metric", "MetricName", "PublishErrors")),

@@ -3,6 +3,7 @@
 import json
 import re
 
+from calls import calls
 from resolve import Refused, Stack
 from templates import CHECKOUT, custom_names, of_type, refers, values
 from updates import NEW, OWN, updates
@@ -78,7 +79,7 @@ def check(application, data, only=None):
     """All that is wrong with the two templates, the first as SAM translates it."""
     found = []
     for rule in (functions, urls, queues, schema, notify, api, cloudfront, permissions, parameters, alarms,
-                 nested, names, network, cache, database, updates):  # fmt: skip
+                 nested, names, network, cache, database, updates, calls):  # fmt: skip
         name = rule.__name__
         if only not in (None, name):
             continue
@@ -237,7 +238,7 @@ def queues(application, _):
         for statement in statements:
             if statement["Resource"] != {"Fn::GetAtt": [queue["Ref"], "Arn"]}:
                 yield "SQS refuses a policy about another queue, or about two"
-            if statement["Effect"] == "Allow" and set(statement["Action"]) != {"sqs:SendMessage", "sqs:GetQueueUrl"}:
+            if statement["Effect"] == "Allow" and statement["Action"] != "sqs:SendMessage":
                 yield "who sends updates may do more, or less"
     mappings = {name: mapping["Properties"] for name, mapping in of_type(application, "AWS::Lambda::EventSourceMapping").items()}
     for mapping in mappings.values():
