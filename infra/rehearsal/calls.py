@@ -13,6 +13,7 @@ AWS = "AWS calls: "
 USES = {
     ("StatusRole", "elasticache:Connect"): REDIS,
     ("StatusRole", "rds-db:connect"): POSTGRES,
+    ("StatusRole", "s3:GetObject"): "tests/suite/artifacts.rs: a_tests_own_artifact_is_signed_and_nothing_else",
     ("QueueStatsRole", "elasticache:Connect"): REDIS,
     ("WorkerRole", "elasticache:Connect"): REDIS,
     ("WorkerRole", "rds-db:connect"): POSTGRES,

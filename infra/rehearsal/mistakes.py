@@ -192,6 +192,7 @@ MISTAKES = [
     ("names that an earlier stack's data has", "nested", APPLICATION, prop("NewDataStack", "Parameters", "Name", {"Ref": "AWS::StackName"})),
     ("an output that is not there", "nested", APPLICATION, prop("Worker", "Environment", "Variables", "REDIS_URL", {"Fn::If": ["NewData", {"Fn::GetAtt": ["NewDataStack", "Outputs.CacheUrl"]}, {"Ref": "WorkerRedisUrl"}]})),
     ("a worker that logs in as the reader", "permissions", APPLICATION, prop("Worker", "Environment", "Variables", "DATABASE_URL", {"Ref": "StreamsDatabaseUrl"})),
+    ("streams that read any bucket", "permissions", APPLICATION, prop("StatusRole", "Policies", 2, "Fn::If", 1, "PolicyDocument", "Statement", 0, "Resource", {"Fn::Sub": ["arn:${AWS::Partition}:s3:::*/*", {}]})),
     ("streams that log in as anybody", "permissions", APPLICATION, prop("StatusRole", "Policies", 1, "Fn::If", 1, "PolicyDocument", "Statement", 0, "Resource", {"Fn::Sub": "arn:aws:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResourceId}/*"})),
     # The data.
     ("an engine that does not exist", "database", DATA, prop("Database", "Engine", "aurora-postgres")),

@@ -213,7 +213,7 @@ def deploy():
                     **{f"{who}DatabaseUrl": database for who in ("Streams", "Worker", "Owner")},
                     **{f"{who}RedisUrl": servers["redisUrl"] for who in ("Streams", "Worker")},
                     "AuthJwks": JWKS, "AuthIssuer": "runcast-local", "StreamWindowSeconds": "10",
-                    "EventBus": "default",
+                    "EventBus": "default", "ArtifactsBucket": "artifacts/{org}",
                 }  # fmt: skip
                 sam_deploy(endpoint, template, parameters)
                 postgres = pg8000.native.Connection(database="rehearsal", **login)
@@ -295,6 +295,7 @@ def scene(client, endpoint, postgres):
     if status != 401:
         raise Failed(f"no token, and the function URL answers {status} {body}")
     print("  SQS, worker, log, job-status, function URL: three events, in order, then the end; 401 without a token")
+    artifact(client, endpoint, answers)
     host = urllib.parse.urlparse(answers["IngestAddress"]).hostname
     sent = [{"eventId": f"sent-{status}", "kind": "job", "id": "sent", "projectId": "demo", "status": status}
             for status in ("running", "passed")]  # fmt: skip
@@ -315,6 +316,26 @@ def scene(client, endpoint, postgres):
     pruned = json.loads(answer["Payload"].read())
     if pruned != {"prunedEvents": 0, "prunedRejectedUpdates": 0}:
         raise Failed(f"the prune answers {pruned}")
+
+
+def artifact(client, endpoint, answers):
+    """What a test left is read through the URL that test-status signs."""
+    key = "demo/a b/trace.txt"
+    client("s3").put_object(Bucket="artifacts", Key=key, Body=b"a trace")
+    update = {"eventId": "left", "kind": "test", "id": "left", "organizationId": "demo", "projectId": "demo",
+              "status": "failed", "s3Url": f"s3://artifacts/{key}"}  # fmt: skip
+    client("sqs").send_message(QueueUrl=answers["UpdatesQueueUrl"], MessageBody=json.dumps(update), MessageGroupId="test:left",
+                               MessageDeduplicationId="left")  # fmt: skip
+    host = urllib.parse.urlparse(answers["TestStatusAddress"]).hostname
+    address = f"{endpoint}/_aws/lambda-url/{host.split('.')[0]}/api/test-status/artifacts/left"
+    signed = lambda: (answer := get(address))[0] != 404 and answer  # noqa: E731
+    status, _, said = eventually("the test is known", signed)
+    if status != 200:
+        raise Failed(f"test-status answers {status} {said} to who asks for an artifact")
+    with urllib.request.urlopen(json.loads(said)["url"], timeout=60) as response:
+        if response.read() != b"a trace":
+            raise Failed(f"{said} is another object")
+    print("  test-status, S3: an artifact, by a URL that it signed")
 
 
 def tell(client):

@@ -35,6 +35,7 @@ AWS_METRICS = {
     "AWS/ElastiCache": {"ThrottledCmds"},
 }
 DATABASE_VARIABLES = {"DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_CA_FILE", "DATABASE_IDLE_SECONDS"}
+STATUS_VARIABLES = DATABASE_VARIABLES | {"ARTIFACTS_BUCKET"}
 NOTIFY_VARIABLES = {"WORKER_FUNCTION", "EVENT_BUS", "WEBHOOK_URL", "WEBHOOK_SECRET", "NOTIFY_CHANGES", "RUST_LOG"}
 QUEUE_VARIABLES = {"QUEUE_REDIS_URL", "QUEUE_NAMES", "QUEUE_PREFIX", "RUNNING_CAPACITY", "QUEUED_CAPACITY"}
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
@@ -116,14 +117,14 @@ def functions(application, _):
         if properties(application, name).get("VpcConfig", {}).get("Fn::If", [None])[0] != "Attached":
             yield f"{name} does not reach the data"
     status = properties(application, "TestStatus")["Environment"]["Variables"]
-    shared = {variable: status[variable] for variable in set(status) - DATABASE_VARIABLES}
+    shared = {variable: status[variable] for variable in set(status) - STATUS_VARIABLES}
     for name in STREAMS:
         function = properties(application, name)
         if function["Timeout"] < limits["StreamWindowSeconds"]["MaxValue"] + MARGIN_SECONDS:
             yield f"{name} is killed before its streams end"
         variables = function["Environment"]["Variables"]
-        own = {variable for variable in variables if re.match(r"DATABASE_|QUEUE_|\w+_CAPACITY$", variable)}
-        if own != (QUEUE_VARIABLES if name == "QueueStats" else DATABASE_VARIABLES):
+        own = {variable for variable in variables if re.match(r"DATABASE_|ARTIFACTS_|QUEUE_|\w+_CAPACITY$", variable)}
+        if own != (QUEUE_VARIABLES if name == "QueueStats" else STATUS_VARIABLES):
             yield f"{name} gets what it does not use, secrets maybe, or lacks something: {sorted(own)}"
         if {variable: variables[variable] for variable in set(variables) - own} != shared:
             yield f"{name} is configured otherwise than the others"
@@ -447,6 +448,11 @@ def permissions(application, data):
             yield f"{name} can log in to Postgres as anybody, the owner too"
         if "elasticache:Connect" not in policies:
             yield f"{name} cannot log in to the cache"
+    bucket = {"Bucket": {"Fn::Select": [0, {"Fn::Split": ["/", {"Ref": "ArtifactsBucket"}]}]}}
+    artifacts = ("s3:GetObject", {"Fn::Sub": ["arn:${AWS::Partition}:s3:::${Bucket}/*", bucket]})
+    parts = [part for part in values(properties(application, "StatusRole")["Policies"]) if isinstance(part, dict)]
+    if artifacts not in [(part.get("Action"), part.get("Resource")) for part in parts]:
+        yield "the streams may read another bucket than that of the artifacts, or not that"
         environment = properties(application, "Worker" if name == "Worker" else "TestStatus")["Environment"]
         if f"runcast_{user}@" not in json.dumps(environment):
             yield f"{name} logs in to Postgres as another than runcast_{user}"

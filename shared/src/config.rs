@@ -15,6 +15,7 @@
 //! | `AUTH_JWKS` | required | a JSON Web Key Set (RFC 7517), inline |
 //! | `AUTH_ISSUER`, `AUTH_AUDIENCE` | required | the `iss` and `aud` that a token must have |
 //! | `CORS_ALLOWED_ORIGINS` | none | origins, comma separated |
+//! | `ARTIFACTS_BUCKET` | none | the bucket that tests' `s3Url` is read of: `NAME`, or `NAME/{org}` |
 //! | `STREAM_WINDOW_SECONDS` | 120 | the longest a stream lives before it rotates |
 //! | `STREAM_HEARTBEAT_SECONDS` | 15 | silence before a ping |
 //! | `FALLBACK_POLL_SECONDS` | 15 | how often a healthy stream reads the log to make sure |
@@ -28,10 +29,11 @@
 //! | `QUEUE_PREFIX` | `bull` | the prefix of their keys |
 //! | `RUNNING_CAPACITY`, `QUEUED_CAPACITY` | 5, 50 | how many jobs can run, and wait |
 //!
-//! IAM authentication also reads what Lambda sets: `AWS_REGION`, and `AWS_ACCESS_KEY_ID`,
+//! IAM authentication, and `ARTIFACTS_BUCKET`, also read what Lambda sets: `AWS_REGION`, and `AWS_ACCESS_KEY_ID`,
 //! `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` or `AWS_CONTAINER_CREDENTIALS_FULL_URI`,
 //! `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
 
+mod artifacts;
 mod database;
 mod env;
 mod redis;
@@ -43,6 +45,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::{
+    artifacts::Artifacts,
     database::{Database, DatabaseIam},
     env::{ConfigError, Env, Secret},
     redis::{Redis, RedisIam},

@@ -1,6 +1,7 @@
 //! The HTTP face of the functions: what they all have, from headers to health. What each streams, is in
 //! [`status`] and [`queues`]; what is sent, in [`updates`].
 
+mod artifacts;
 mod body;
 mod incoming;
 pub mod queues;
@@ -58,6 +59,7 @@ pub struct Edge {
     limits: Limits,
     readiness: Readiness,
     drain: Drain,
+    artifacts: Option<config::Artifacts>,
     cors_allowed_origins: Vec<HeaderValue>,
 }
 
@@ -80,6 +82,7 @@ impl Edge {
             bus,
             readiness: Readiness::default(),
             drain: Drain::default(),
+            artifacts: config::Artifacts::from_env(env)?,
             streams,
             cors_allowed_origins: access.cors_allowed_origins,
         }))

@@ -1,5 +1,5 @@
 //! IAM authentication: a password that is a presigned URL, good for 15 minutes and made anew for
-//! each connection.
+//! each connection; and presigned URLs of objects in S3 ([`Object`]).
 //!
 //! <https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>,
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html>.
@@ -8,6 +8,7 @@
 //! second TLS stack and megabytes for what are two sources in Lambda ([`Credentials`]).
 
 mod credentials;
+mod object;
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,10 @@ use aws_sigv4::{
 };
 use thiserror::Error;
 
-pub use self::credentials::{Credentials, CredentialsError};
+pub use self::{
+    credentials::{Credentials, CredentialsError},
+    object::{Object, ObjectUrl, dns_suffix},
+};
 
 /// How long a token is accepted: the most that both services take.
 const VALID_FOR: Duration = Duration::from_mins(15);
@@ -125,7 +129,7 @@ impl Signer {
     async fn token(&self, service: &str, host: &str, query: &str) -> Result<String, TokenError> {
         let credentials = self.credentials.current().await?;
         let now = SystemTime::now();
-        presign(credentials, now, &self.region, service, host, query)
+        token(credentials, now, &self.region, service, host, query)
     }
 }
 
@@ -198,7 +202,7 @@ const UNRESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUME
     .remove(b'~');
 
 /// A presigned URL without its scheme.
-fn presign(
+fn token(
     credentials: aws_credential_types::Credentials,
     now: SystemTime,
     region: &str,
@@ -206,9 +210,25 @@ fn presign(
     host: &str,
     query: &str,
 ) -> Result<String, TokenError> {
-    let identity = credentials.into();
+    let url = format!("https://{host}/?{query}");
     let mut settings = SigningSettings::default();
     settings.expires_in = Some(VALID_FOR);
+    let body = SignableBody::Bytes(&[]);
+    let url = presign(credentials, now, region, service, &url, settings, body)?;
+    Ok(url.trim_start_matches("https://").to_owned())
+}
+
+/// A GET of this URL, signed in its query.
+fn presign(
+    credentials: aws_credential_types::Credentials,
+    now: SystemTime,
+    region: &str,
+    service: &str,
+    url: &str,
+    mut settings: SigningSettings,
+    body: SignableBody<'_>,
+) -> Result<String, TokenError> {
+    let identity = credentials.into();
     settings.signature_location = SignatureLocation::QueryParams;
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
@@ -217,13 +237,11 @@ fn presign(
         .time(now)
         .settings(settings)
         .build()?;
-    let mut request = http::Request::get(format!("https://{host}/?{query}")).body(())?;
-    let url = request.uri().to_string();
-    let signable = SignableRequest::new("GET", url, [].into_iter(), SignableBody::Bytes(&[]))?;
+    let mut request = http::Request::get(url).body(())?;
+    let signable = SignableRequest::new("GET", url, [].into_iter(), body)?;
     let (instructions, _) = sign(signable, &parameters.into())?.into_parts();
     instructions.apply_to_request_http1x(&mut request);
-    let url = request.uri().to_string();
-    Ok(url.trim_start_matches("https://").to_owned())
+    Ok(request.uri().to_string())
 }
 
 #[cfg(test)]
@@ -275,13 +293,13 @@ mod tests {
                 _ => panic!("neither a cache nor a host"),
             };
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(vector.unix_seconds);
-            let token = presign(credentials, now, &vector.region, service, &host, &query).unwrap();
+            let token = token(credentials, now, &vector.region, service, &host, &query).unwrap();
             assert_eq!(sorted(&token), sorted(&vector.token));
         }
     }
 
     /// The order of a query's parts means nothing.
-    fn sorted(token: &str) -> Vec<&str> {
+    pub(super) fn sorted(token: &str) -> Vec<&str> {
         let mut parts: Vec<_> = token.split(['&', '?']).collect();
         parts.sort_unstable();
         parts

@@ -13,7 +13,7 @@ use page::{Page, pages, tree};
 use serde_json::{Value, json};
 
 /// What looks like a path of the checkout, and is none, or is not there yet.
-const NO_PATHS: [(&str, &str); 11] = [
+const NO_PATHS: [(&str, &str); 12] = [
     (
         ".venv/bin/mypy",
         "of its own environment; `make check` runs it",
@@ -26,6 +26,7 @@ const NO_PATHS: [(&str, &str); 11] = [
     ("V3__what.sql", "one that you would write"),
     ("functions/NAME", "one that you would write"),
     ("shared/proptest-regressions", "made by a failing test"),
+    ("NAME/{org}", "in a bucket"),
     ("target/debug", "made by a build"),
     ("web/dist", "made by a build"),
 ];

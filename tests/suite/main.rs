@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod artifacts;
 mod browser;
 mod cluster;
 mod commands;

@@ -100,7 +100,7 @@ fn full(kind: &str, id: &str, status: &str) -> Value {
         "job" => json!({"jobId": "j", "errorDetails": "no", "artifactPaths": ["a/b.zip"],
                         "rerunOf": "before", "shard": {"index": 1, "total": 2}}),
         _ => {
-            json!({"runId": "run", "suite": "a suite", "file": "a.spec.ts", "line": 7, "reportPath": "r.html", "s3Url": "s3://b/r", "error": "no"})
+            json!({"runId": "run", "suite": "a suite", "file": "a.spec.ts", "line": 7, "reportPath": "r.html", "s3Url": "s3://bucket/r", "error": "no"})
         }
     };
     for optional in [optional, own] {
@@ -254,9 +254,10 @@ async fn see_updates(held: &mut Held) {
     }
 }
 
-/// Every answer to who reads runs, but those of faults and limits.
+/// Every answer to who reads runs or artifacts, but those of faults and limits.
 async fn see_runs(held: &mut Held) {
     let (list, one) = ("/api/runs", "/api/runs/{id}");
+    let artifact = "/api/test-status/artifacts/{id}";
     let good = held.stack.token.clone();
     let narrow = held
         .stack
@@ -277,6 +278,14 @@ async fn see_runs(held: &mut Held) {
         (one, "/api/runs/a%3Ab", Some(&good)),
         (one, "/api/runs/run", Some(&narrow)),
         (one, "/api/runs/run", None),
+        (artifact, "/api/test-status/artifacts/run", Some(&good)),
+        (
+            artifact,
+            "/api/test-status/artifacts/in-passed",
+            Some(&good),
+        ),
+        (artifact, "/api/test-status/artifacts/a%3Ab", Some(&good)),
+        (artifact, "/api/test-status/artifacts/run", None),
     ] {
         let token = token.map(String::as_str);
         assert!(held.get(path, instead, token).await.is_none(), "{instead}");
@@ -309,8 +318,10 @@ async fn see_faults(held: &mut Held) {
     }
     held.get("/api/runs", "/api/runs?projectId=demo", Some(&token))
         .await;
-    held.get("/api/runs/{id}", "/api/runs/run", Some(&token))
-        .await;
+    for path in ["/api/runs/{id}", "/api/test-status/artifacts/{id}"] {
+        held.get(path, &path.replace("{id}", "run"), Some(&token))
+            .await;
+    }
     held.stack.worker_may_commit(false).await;
     let updates = json!([update("job", "not-sent", "running")]);
     let refused = held.stack.post(&updates).await;
@@ -348,7 +359,10 @@ async fn see_limits(held: Held) -> Held {
             }
             _ => path.replace("{id}", "run"),
         };
-        if path.contains("/events") || path.starts_with("/api/runs") {
+        if ["/events", "/runs", "/artifacts"]
+            .iter()
+            .any(|limited| path.contains(limited))
+        {
             let too_often = eventually("it is too often", async || {
                 let answer = ask(&held.stack, Method::GET, &instead, Some(&token)).await;
                 (answer.status() == 429).then_some(answer)
@@ -369,7 +383,14 @@ async fn see_limits(held: Held) -> Held {
 #[tokio::test]
 async fn all_that_is_specified_is_seen_and_nothing_else() {
     // Longer than the shortest token lives.
-    let variables = [("QUEUE_NAMES", "imports"), ("STREAM_WINDOW_SECONDS", "8")];
+    let variables = [
+        ("QUEUE_NAMES", "imports"),
+        ("STREAM_WINDOW_SECONDS", "8"),
+        ("ARTIFACTS_BUCKET", "bucket"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
     let stack = Stack::with(&[], &variables).await;
     let mut held = Held {
         stack,

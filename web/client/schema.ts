@@ -41,6 +41,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/test-status/artifacts/{id}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Where a test's s3Url can be read
+     * @description Where it names an object of the bucket in `ARTIFACTS_BUCKET`; 404 where it does not.
+     */
+    get: operations['readTestArtifact'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/job-status/events/{id}': {
     parameters: {
       query?: never;
@@ -678,6 +698,15 @@ export interface components {
       field: string;
       reason: string;
     };
+    /** @description What a test left, to be read. */
+    Artifact: {
+      /**
+       * Format: uri
+       * @description It is presigned: keep it to yourself.
+       */
+      url: string;
+      expiresAt: components['schemas']['Timestamp'];
+    };
     /** @description What became of updates, as a direct invocation of the worker, or `POST /api/updates`, answers. */
     InvocationAnswer: {
       accepted: number;
@@ -959,6 +988,21 @@ export interface components {
         'application/json': components['schemas']['RunsPage'];
       };
     };
+    /** @description A URL that anyone who has it can read, until it expires. */
+    Artifact: {
+      headers: {
+        'Cache-Control': components['headers']['Cache-Control'];
+        'X-Accel-Buffering': components['headers']['X-Accel-Buffering'];
+        'X-Content-Type-Options': components['headers']['X-Content-Type-Options'];
+        'Referrer-Policy': components['headers']['Referrer-Policy'];
+        'Content-Security-Policy': components['headers']['Content-Security-Policy'];
+        'Strict-Transport-Security': components['headers']['Strict-Transport-Security'];
+        [name: string]: unknown;
+      };
+      content: {
+        'application/json': components['schemas']['Artifact'];
+      };
+    };
     /** @description The state of the run, or a page of its history. */
     Run: {
       headers: {
@@ -1033,6 +1077,7 @@ export type Invocation = components['schemas']['Invocation'];
 export type SentUpdates = components['schemas']['SentUpdates'];
 export type Rejection = components['schemas']['Rejection'];
 export type Warning = components['schemas']['Warning'];
+export type Artifact = components['schemas']['Artifact'];
 export type InvocationAnswer = components['schemas']['InvocationAnswer'];
 export type BatchAnswer = components['schemas']['BatchAnswer'];
 export type BatchItemFailure = components['schemas']['BatchItemFailure'];
@@ -1055,6 +1100,7 @@ export type ResponseMethodNotAllowed = components['responses']['MethodNotAllowed
 export type ResponseTooManyRequests = components['responses']['TooManyRequests'];
 export type ResponseUnavailable = components['responses']['Unavailable'];
 export type ResponseRuns = components['responses']['Runs'];
+export type ResponseArtifact = components['responses']['Artifact'];
 export type ResponseRun = components['responses']['Run'];
 export type ResponseNotModified = components['responses']['NotModified'];
 export type ParameterLastEventId = components['parameters']['LastEventId'];
@@ -1119,6 +1165,27 @@ export interface operations {
     responses: {
       200: components['responses']['TestStream'];
       204: components['responses']['NoContent'];
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      404: components['responses']['NotFound'];
+      405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
+      503: components['responses']['Unavailable'];
+    };
+  };
+  readTestArtifact: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description The testId. */
+        id: components['schemas']['Id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      200: components['responses']['Artifact'];
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
       404: components['responses']['NotFound'];

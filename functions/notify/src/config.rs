@@ -6,6 +6,7 @@ use reqwest::Url;
 use ring::hmac;
 use shared::{
     config::{ConfigError, Env},
+    iam::dns_suffix,
     log::Changes,
 };
 
@@ -33,7 +34,7 @@ impl Config {
             Some(it.to_owned())
         })?;
         let endpoint = |variable: &'static str, service: &str| {
-            let default = format!("https://{service}.{region}.amazonaws.com");
+            let default = format!("https://{service}.{region}.{}", dns_suffix(&region));
             let url = env.get(variable).or(env.get("AWS_ENDPOINT_URL"));
             url.unwrap_or(&default).trim_end_matches('/').to_owned()
         };

@@ -23,7 +23,7 @@ use crate::{
     access::{grant::Grant, limits::Beginning},
     cause,
     error::Problem,
-    execution::{Event, Id, Kind, Seq, Status},
+    execution::{Event, Id, Seq, Status},
     log::{Asked, Before, LogError},
     watch::{Scope, Watch},
 };
@@ -76,20 +76,10 @@ async fn one(
     }
     let id = parse_id(&id)?;
     let grant = admit(&app, &incoming).await?;
-    let watch = Watch {
-        kind: Kind::Job,
-        organization_id: grant.organization_id.clone(),
-        scopes: vec![Scope::Execution(id)],
-    };
-    let is_theirs = |event: &Event| grant.covers(&event.organization_id, &event.project_id);
     let is_history = flag(&incoming, "history")?;
-    let states_now = app.log.states(&watch).await.map_err(unreadable)?;
-    let now = states_now.events.iter().map(|(_, event)| event);
-    let Some(now) = now.into_iter().next().filter(|event| is_theirs(event)) else {
-        return Err(Problem::not_found());
-    };
+    let now = current(&app, &grant, id.clone()).await?;
     if !is_history {
-        return Ok(answer(&incoming.headers, &state(now)?));
+        return Ok(answer(&incoming.headers, &state(&now)?));
     }
     let after = match incoming.parameter("after") {
         Some(text) => text
@@ -97,6 +87,7 @@ async fn one(
             .map_err(|_| Problem::bad_request("after is the seq of an event, such as 128."))?,
         None => 0,
     };
+    let watch = watch(&app, &grant, id);
     let after = app.log.after(&watch, &[Seq(after)]).await;
     let after = after.map_err(unreadable)?;
     let events: Vec<Event> = after.events.into_iter().map(|(_, event)| event).collect();
@@ -108,8 +99,25 @@ async fn one(
     Ok(answer(&incoming.headers, &history))
 }
 
+fn watch(app: &App, grant: &Grant, id: Id) -> Watch {
+    Watch {
+        kind: app.kind,
+        organization_id: grant.organization_id.clone(),
+        scopes: vec![Scope::Execution(id)],
+    }
+}
+
+/// How an execution stands now, where it is the caller's.
+pub(super) async fn current(app: &App, grant: &Grant, id: Id) -> Result<Event, Problem> {
+    let states = app.log.states(&watch(app, grant, id)).await;
+    let mut events = states.map_err(unreadable)?.events.into_iter();
+    let event = events.next().map(|(_, event)| event);
+    let is_theirs = |event: &Event| grant.covers(&event.organization_id, &event.project_id);
+    event.filter(is_theirs).ok_or_else(Problem::not_found)
+}
+
 /// Finds whose the request is, and lets it in as often as a stream that resumes.
-async fn admit(app: &App, incoming: &Incoming) -> Result<Grant, Problem> {
+pub(super) async fn admit(app: &App, incoming: &Incoming) -> Result<Grant, Problem> {
     let grant = app.edge.authenticate(incoming).await?;
     app.edge.limits.admit(&grant, Beginning::Resumed).await?;
     Ok(grant)
@@ -208,7 +216,7 @@ fn unreadable(error: LogError) -> Problem {
 }
 
 fn unavailable() -> Problem {
-    Problem::unavailable("The runs cannot be read now: try again soon.")
+    Problem::unavailable("This cannot be read now: try again soon.")
 }
 
 /// The answer, or that it is what the client has (RFC 9110, section 13.1.2).

@@ -12,6 +12,7 @@ use http::StatusCode;
 
 use super::{
     Beside, Edge,
+    artifacts::artifact,
     incoming::{Incoming, PathId},
     runs, streaming,
 };
@@ -31,7 +32,7 @@ const MAX_SCOPES: usize = 50;
 
 /// What the requests of one process share.
 pub(super) struct App {
-    kind: Kind,
+    pub(super) kind: Kind,
     pub(super) edge: Arc<Edge>,
     pub(super) log: Log,
 }
@@ -57,8 +58,12 @@ pub fn router(kind: Kind, edge: &Arc<Edge>, log: &Log) -> Router {
     let own = Router::new()
         .route("/events", streaming(watch_many))
         .route("/events/{id}", streaming(watch_one))
-        .route("/ready", get(ready))
-        .with_state(app.clone());
+        .route("/ready", get(ready));
+    let own = match kind {
+        Kind::Test => own.route("/artifacts/{id}", get(artifact)),
+        Kind::Job => own,
+    };
+    let own = own.with_state(app.clone());
     let beside = match kind {
         Kind::Test => Beside::default(),
         Kind::Job => Beside {
@@ -68,7 +73,7 @@ pub fn router(kind: Kind, edge: &Arc<Edge>, log: &Log) -> Router {
     };
     let id = kind.id_name();
     let of_run = match kind {
-        Kind::Test => ", GET /events?runId=…",
+        Kind::Test => ", GET /events?runId=…, GET /artifacts/{testId}",
         Kind::Job => "",
     };
     let streams =

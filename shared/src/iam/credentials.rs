@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use aws_credential_types::Credentials as Keys;
+use chrono::DateTime;
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
@@ -104,6 +105,7 @@ struct Served {
     access_key_id: String,
     secret_access_key: String,
     token: Option<String>,
+    expiration: Option<String>,
 }
 
 async fn ask(uri: &Uri, authorization: Option<&HeaderValue>) -> Result<Keys, CredentialsError> {
@@ -133,17 +135,21 @@ async fn ask(uri: &Uri, authorization: Option<&HeaderValue>) -> Result<Keys, Cre
     connection.abort();
     // Not the error's own words: they may repeat what was read.
     let served: Served = serde_json::from_slice(&body).map_err(|_| CredentialsError::Unreadable)?;
+    let expires_at = served.expiration;
+    let expires_at = expires_at.and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
     Ok(Keys::new(
         served.access_key_id,
         served.secret_access_key,
         served.token,
-        None,
+        expires_at.map(Into::into),
         "container",
     ))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -168,8 +174,8 @@ mod tests {
     #[tokio::test]
     async fn credentials_are_taken_from_where_they_are_served() {
         let (uri, asked) = serve(
-            "HTTP/1.1 200 OK\r\ncontent-length: 82\r\n\r\n\
-             {\"AccessKeyId\":\"AKID\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"2030-01-01\"}",
+            "HTTP/1.1 200 OK\r\ncontent-length: 92\r\n\r\n\
+             {\"AccessKeyId\":\"AKID\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"2030-01-01T00:00:00Z\"}",
         )
         .await;
         let credentials = Credentials::served(&uri, Some("let me in")).unwrap();
@@ -178,6 +184,8 @@ mod tests {
             (keys.access_key_id(), keys.session_token()),
             ("AKID", Some("t"))
         );
+        let year_2030 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
+        assert_eq!(keys.expiry(), Some(year_2030));
         let asked = asked.await.unwrap();
         assert!(
             asked.starts_with("get /v1/creds?x=1 http/1.1\r\n"),
