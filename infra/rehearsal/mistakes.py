@@ -163,6 +163,11 @@ MISTAKES = [
     ("a change of the API that never goes live", "api", APPLICATION, put("Resources", "ApiDeployment", {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}})),
     ("an API with a stage too many", "api", APPLICATION, prop("Api", "OpenApiVersion", None)),
     ("an API for everybody's APIs", "permissions", APPLICATION, prop("JobStatusApiPermission", "SourceArn", None)),
+    # What it costs.
+    ("an alarm that nobody counts", "cost", APPLICATION, put("Resources", "Another", {"Type": "AWS::CloudWatch::Alarm", "Properties": {"MetricName": "Errors"}})),
+    ("a metric that nobody counts", "cost", APPLICATION, replace("Overview", "DashboardBody", "Fn::Sub", old='["Runcast","Sweeps"', new='["Runcast","Sweeps","Function","Another"],["Runcast","Sweeps"')),
+    ("instances that cost more", "cost", APPLICATION, prop("Instances", "InstanceRequirements", "AllowedInstanceTypes", 0, "Fn::If", 2, "m7i.4xlarge")),
+    ("nodes that cost more", "cost", DATA, prop("CacheNodes", "CacheNodeType", "cache.r7g.large")),
     # Rights.
     ("a right that nothing uses", "calls", APPLICATION, prop("ProducerPolicy", "PolicyDocument", "Statement", 0, "Action", ["sqs:SendMessage", "sqs:GetQueueUrl"])),
     ("a right of the data that nothing uses", "calls", DATA, prop("S3Endpoint", "PolicyDocument", "Statement", 0, "Action", ["s3:PutObject", "s3:GetObject"])),

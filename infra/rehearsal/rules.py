@@ -80,7 +80,7 @@ def check(application, data, only=None):
     """All that is wrong with the two templates, the first as SAM translates it."""
     found = []
     for rule in (functions, urls, queues, schema, notify, api, cloudfront, permissions, parameters, alarms,
-                 nested, names, network, cache, database, updates, calls):  # fmt: skip
+                 nested, names, network, cache, database, updates, calls, cost):  # fmt: skip
         name = rule.__name__
         if only not in (None, name):
             continue
@@ -601,6 +601,37 @@ def names_of(node):
             # A name, and not that of a policy within a role, of a setting, or what is named.
             if key in ("Name", "BucketName", "RoleName", "ManagedPolicyName", "UserName", "DashboardName") and "Value" not in part:
                 yield value
+
+
+def cost(application, data):
+    # What docs/cost.md counts with.
+    formula = (CHECKOUT / "local/src/cost/formula.rs").read_text()
+    prices = (CHECKOUT / "local/src/cost/prices.rs").read_text()
+    counted = {name: float(number) for name, number in re.findall(r"^const (\w+): f64 = ([\d.]+);", formula, re.M)}
+    resources = [
+        *Stack(application, NEW).resources().values(),
+        *Stack(data, {"Name": "runcast-1c2fa620"}).resources().values(),
+    ]
+    alarms = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in alarms)
+    if watched != counted["ALARM_METRICS"]:
+        yield f"the alarms watch {watched} metrics, and are paid for {counted['ALARM_METRICS']:.0f}"
+    shown = re.findall(r'\["Runcast","(\w+)","Function","([^"]+)"', properties(application, "Overview")["DashboardBody"]["Fn::Sub"])
+    if len(set(shown)) != counted["METRICS_BY_NAME"]:
+        yield f"the functions count {len(set(shown))} metrics, and are paid for {counted['METRICS_BY_NAME']:.0f}"
+    kinds = [resource["Type"] for resource in resources]
+    for kind, name in (("AWS::CloudWatch::Dashboard", "dashboard"), ("AWS::SecretsManager::Secret", "secret")):
+        if kinds.count(kind) != 1:
+            yield f"one {name} is paid for, and there are {kinds.count(kind)}"
+    if len(properties(application, "RateLimit")["Rules"]) != 1:
+        yield "a web ACL with one rule is paid for"
+    nodes = properties(data, "CacheNodes")
+    if f"{nodes['CacheNodeType']} " not in prices or nodes["NumCacheClusters"] != 2:
+        yield "two nodes of another type are paid for"
+    for given, kind in (("x86_64", "m7i.xlarge"), ("arm64", "m7g.xlarge")):
+        managed = Stack(application, {**NEW, "ManagedConcurrency": 64, "Architecture": given}).resources()["Instances"]["Properties"]
+        if managed["InstanceRequirements"]["AllowedInstanceTypes"] != [kind] or f"EC2 {kind} " not in prices:
+            yield f"instances of another type are paid for than {kind}"
 
 
 def network(_, data):

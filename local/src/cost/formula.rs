@@ -21,8 +21,12 @@ const PING_BYTES: f64 = 8.0;
 const PING_SECONDS: f64 = 15.0;
 /// `START`, `END`, `REPORT`, the stream's own line and its metrics, in bytes.
 const LOGGED_BYTES_A_REQUEST: f64 = 1_500.0;
-/// Metrics by function and name (assumed).
-const CUSTOM_METRICS: f64 = 30.0;
+/// Custom metrics by function and name: each that the dashboard of `template.yaml` shows.
+const METRICS_BY_NAME: f64 = 45.0;
+/// Those by reason beside: a streaming function's streams end by two reasons mostly (assumed).
+const METRICS_BY_REASON: f64 = 6.0;
+/// Metrics that the alarms watch, with new data and nobody told, each paid for.
+const ALARM_METRICS: f64 = 42.0;
 /// Long polls of an idle queue: five pollers, each 20 seconds (assumed: AWS's number for standard queues).
 const IDLE_POLLS_A_MONTH: f64 = 5.0 * HOURS_A_MONTH * 3600.0 / 20.0;
 const BYTES_A_GB: f64 = 1e9;
@@ -275,7 +279,7 @@ impl Usage {
             line("CloudWatch Logs, worker", logged, "GB", prices::LOGS),
             line(
                 "CloudWatch metrics (EMF)",
-                CUSTOM_METRICS,
+                METRICS_BY_NAME + METRICS_BY_REASON,
                 "metrics",
                 prices::METRICS,
             ),
@@ -380,7 +384,33 @@ pub(crate) fn fixed() -> Vec<Line> {
             cache,
         ),
         line(
-            "An interface VPC endpoint in two zones, where one is needed",
+            "or two cache.t4g.small nodes instead, with CacheKind=nodes",
+            2.0 * month,
+            "hours",
+            prices::CACHE_NODE,
+        ),
+        line(
+            "Alarms, by the metrics that they watch",
+            ALARM_METRICS,
+            "metrics",
+            prices::ALARM_METRIC,
+        ),
+        line(
+            "The dashboard in CloudWatch",
+            1.0,
+            "month",
+            prices::DASHBOARD,
+        ),
+        line("The owner's secret", 1.0, "month", prices::SECRET),
+        line(
+            "A web ACL, with RequestsPerFiveMinutes",
+            1.0,
+            "month",
+            prices::WEB_ACL,
+        ),
+        line("its rule", 1.0, "rule", prices::WEB_ACL_RULE),
+        line(
+            "An interface VPC endpoint in two zones, for managed instances",
             2.0 * month,
             "hours",
             endpoint,

