@@ -23,7 +23,7 @@ MORE = {
     "DataSecret": ["arn:aws:secretsmanager:us-east-1:123456789012:secret:runcast-a"], "DataSecretVersion": ["1"],
     "CacheArn": ["arn:aws:elasticache:us-east-1:123456789012:serverlesscache:a"], "DatabaseResourceId": ["cluster-A"],
     "CorsAllowedOrigins": ["https://app.example.com"], "QueueNames": ["mail"], "QueuePrefix": ["{bull}"],
-    "ManagedInstanceType": ["m7i.2xlarge"], "Name": ["runcast-1c2fa620"],
+    "ArtifactsBucket": ["artifacts", "artifacts/{org}"], "ManagedInstanceType": ["m7i.2xlarge"], "Name": ["runcast-1c2fa620"],
     **{f"{who}RedisUrl": ["rediss://cache:6379"] for who in ("Streams", "Worker", "Ingest", "Queue")},
     **{f"{who}DatabaseUrl": ["postgres://someone:secret@db:5432/runcast"] for who in ("Streams", "Worker", "Owner")},
     **{f"{who}RedisIamUser": [who.lower()] for who in ("Streams", "Worker", "Ingest")},

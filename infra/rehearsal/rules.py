@@ -448,14 +448,14 @@ def permissions(application, data):
             yield f"{name} can log in to Postgres as anybody, the owner too"
         if "elasticache:Connect" not in policies:
             yield f"{name} cannot log in to the cache"
+        environment = properties(application, "Worker" if name == "Worker" else "TestStatus")["Environment"]
+        if f"runcast_{user}@" not in json.dumps(environment):
+            yield f"{name} logs in to Postgres as another than runcast_{user}"
     bucket = {"Bucket": {"Fn::Select": [0, {"Fn::Split": ["/", {"Ref": "ArtifactsBucket"}]}]}}
     artifacts = ("s3:GetObject", {"Fn::Sub": ["arn:${AWS::Partition}:s3:::${Bucket}/*", bucket]})
     parts = [part for part in values(properties(application, "StatusRole")["Policies"]) if isinstance(part, dict)]
     if artifacts not in [(part.get("Action"), part.get("Resource")) for part in parts]:
         yield "the streams may read another bucket than that of the artifacts, or not that"
-        environment = properties(application, "Worker" if name == "Worker" else "TestStatus")["Environment"]
-        if f"runcast_{user}@" not in json.dumps(environment):
-            yield f"{name} logs in to Postgres as another than runcast_{user}"
     policies = json.dumps(properties(application, "IngestRole")["Policies"])
     if "elasticache:Connect" not in policies or "/runcast_writer" not in policies or re.search(r"dbuser:[^\"]*\*", policies):
         yield "Ingest cannot log in, or can as anybody"
