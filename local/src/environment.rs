@@ -39,6 +39,8 @@ pub(crate) struct Spec {
     pub(crate) is_quiet: bool,
     /// How many invocations one process serves at once; 1 but with Managed Instances.
     pub(crate) concurrency: usize,
+    /// Chunks of answers that have fewer bytes are held back.
+    pub(crate) hold_chunks: usize,
     /// The process group to start in.
     pub(crate) group: i32,
 }
@@ -57,7 +59,7 @@ impl Environment {
         let failed = |error: Error| NoAnswer::Init(format!("{} did not start: {error}", spec.name));
         let started = Instant::now();
         let arn = format!("arn:aws:lambda:local:000000000000:function:{}", spec.name);
-        let api = RuntimeApi::new(arn);
+        let api = RuntimeApi::new(arn, spec.hold_chunks);
         let (pid, exited, last_line) = launch(spec, &api).map_err(failed)?;
         let environment = |init| Environment {
             pid,

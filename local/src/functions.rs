@@ -98,6 +98,8 @@ pub(crate) struct Functions {
     pub(crate) max_environments: usize,
     /// How many invocations the one process of a streaming function serves at once.
     pub(crate) managed: Option<u32>,
+    /// Chunks of streams that have fewer bytes are held back.
+    pub(crate) hold_chunks: usize,
     /// The process group to start in.
     pub(crate) group: i32,
     pub(crate) report: Report,
@@ -226,6 +228,7 @@ impl Functions {
             memory_mb: function.memory_mb,
             paths: function.paths,
             concurrency: managed.map_or(1, |concurrency| concurrency as usize),
+            hold_chunks: self.hold_chunks,
             group: self.group,
             is_quiet: false,
         })

@@ -13,6 +13,7 @@ mod environment;
 mod function_url;
 mod functions;
 mod gateway;
+mod hold;
 mod invocation;
 mod lambda;
 mod listener;

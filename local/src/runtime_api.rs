@@ -26,11 +26,16 @@ use tokio::{
     sync::{Mutex as AsyncMutex, mpsc, watch},
 };
 
-use crate::invocation::{Broken, Invocation};
+use crate::{
+    hold::Hold,
+    invocation::{Broken, Invocation},
+};
 
 /// What the Runtime API of one environment knows.
 pub(crate) struct RuntimeApi {
     arn: String,
+    /// Chunks of answers that have fewer bytes are held back.
+    hold_chunks: usize,
     sender: mpsc::UnboundedSender<Arc<Invocation>>,
     queue: AsyncMutex<mpsc::UnboundedReceiver<Arc<Invocation>>>,
     /// How many `next` requests wait: at none, the function is at work.
@@ -39,10 +44,11 @@ pub(crate) struct RuntimeApi {
 }
 
 impl RuntimeApi {
-    pub(crate) fn new(arn: String) -> Arc<Self> {
+    pub(crate) fn new(arn: String, hold_chunks: usize) -> Arc<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         Arc::new(RuntimeApi {
             arn,
+            hold_chunks,
             sender,
             queue: AsyncMutex::new(receiver),
             polls: watch::channel(0).0,
@@ -170,7 +176,7 @@ async fn init_error(body: Bytes) -> Response {
     StatusCode::ACCEPTED.into_response()
 }
 
-/// Passes an answer on, chunk by chunk, the moment they come. A viewer that left is not told of:
+/// Passes an answer on, chunk by chunk, the moment they come, or as they are held back. A viewer that left is not told of:
 /// the rest is read, and goes nowhere.
 async fn take_answer(
     api: &RuntimeApi,
@@ -186,15 +192,20 @@ async fn take_answer(
     let Some(chunks) = invocation.begin_answer(headers, is_error) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
+    let mut hold = Hold::new(api.hold_chunks);
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
+            () = hold.is_over() => {
+                send(&chunks, hold.rest()).await;
+                continue;
+            }
             () = invocation.was_cut() => Some(Err(axum::Error::new(Broken))),
         };
         match frame {
             None => break,
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(chunk) => drop(chunks.send(Ok(chunk)).await),
+                Ok(chunk) => send(&chunks, hold.take(chunk)).await,
                 // Trailers follow the last chunk where the function failed in mid-stream.
                 Err(trailers) => {
                     let trailers = trailers.into_trailers().unwrap_or_default();
@@ -210,6 +221,13 @@ async fn take_answer(
             }
         }
     }
+    send(&chunks, hold.rest()).await;
     invocation.end_answer();
     StatusCode::ACCEPTED.into_response()
+}
+
+async fn send(to: &mpsc::Sender<Result<Bytes, Broken>>, chunks: impl IntoIterator<Item = Bytes>) {
+    for chunk in chunks {
+        let _ = to.send(Ok(chunk)).await;
+    }
 }

@@ -64,6 +64,7 @@ async fn begin(place: &Place, started: &mut Started) -> Result<(Env, TcpListener
         time_limit: Duration::from_mins(1),
         max_environments: 10,
         managed: None,
+        hold_chunks: 0,
         group: ground.group,
         report: Report::default(),
         variables: ground.variables.clone(),

@@ -55,6 +55,10 @@ pub(crate) struct Options {
     /// One process for each streaming function, serving N invocations at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1600))]
     managed: Option<u32>,
+    /// Hold back what a stream sends in fewer bytes until it sends more, a second at most, as is reported of
+    /// Lambda [default BYTES: 16384]
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_value = "0", default_missing_value = "16384", hide_default_value = true)]
+    hold_chunks: usize,
 }
 
 /// Where a stack is, and with which servers.
@@ -150,6 +154,7 @@ async fn serve(options: &Options, started: &mut Started) -> Result<(), Error> {
         time_limit: Duration::from_secs(options.timeout_seconds),
         max_environments,
         managed: options.managed,
+        hold_chunks: options.hold_chunks,
         group: ground.group,
         report: Report::default(),
         variables: ground.variables.clone(),

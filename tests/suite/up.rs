@@ -212,3 +212,16 @@ async fn the_dashboard_comes_packed_and_a_stream_does_not() {
     assert_eq!(encoding("/").await.as_deref(), Some("gzip"));
     assert_eq!(encoding("/api/job-status/events/r").await, None);
 }
+
+#[tokio::test]
+async fn what_is_held_back_arrives_all_the_same() {
+    let stack = Stack::with(&["--hold-chunks"], &[]).await;
+    stack.publish("job", "r", "waiting").await;
+    let mut viewer = stack.watch("/api/job-status/events/r").await;
+    assert_eq!(viewer.status().await, ("waiting".to_owned(), 1));
+    stack.publish("job", "r", "running").await;
+    // Nothing else is sent: a second brings it.
+    assert_eq!(viewer.status().await, ("running".to_owned(), 2));
+    stack.publish("job", "r", "passed").await;
+    assert_eq!(viewer.rest().await, (vec![3], Some("complete".to_owned())));
+}
