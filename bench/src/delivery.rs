@@ -6,7 +6,7 @@ use crate::{
     figure::{Bar, Figure, PERCENTILES, of_runs, sorted},
     load::{Load, Publisher, RATE, Subscriber},
     machine::{private, resident},
-    mode::{MOST, Mode},
+    mode::{MOST, Mode, server_of},
     runtime::{self, Process},
 };
 
@@ -19,8 +19,17 @@ const SECONDS: f64 = 2.0;
 /// Events a second that everybody gets.
 const FAN_OUT_RATE: u32 = 4;
 
-/// What the bar is about.
+/// What the bars are about.
 const BARRED: usize = 500;
+
+/// How many times the floor the median, and the 99th percentile, may be.
+fn bars(mode: Mode) -> Option<[f64; 2]> {
+    match mode {
+        Mode::Plain => None,
+        Mode::Managed => Some([2.0, 3.0]),
+        Mode::Served => Some([1.5, 2.0]),
+    }
+}
 
 /// Where the memory of a managed process is looked at.
 const MEMORY_AT: [usize; 2] = [500, MOST];
@@ -36,12 +45,12 @@ pub(crate) fn name_of(streams: usize, mode: &str) -> String {
 
 /// Events to streams of their own, one process a stream or one for all.
 pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
-    let (name, managed) = (mode.name(), mode == Mode::Managed);
+    let (name, managed) = (mode.name(), mode != Mode::Plain);
     let stack = mode.stack(MOST, &QUIET).await;
     let mut publisher = Publisher::redis(&stack.redis_url).await;
     let mut figures = Vec::new();
     let base = if managed {
-        resident(stack.pids("job-status").await[0])
+        resident(server_of(&stack).await)
     } else {
         0.0
     };
@@ -60,14 +69,14 @@ pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
             &name_of(count, name),
             &ours,
             &floors,
-            managed && count == BARRED,
+            bars(mode).filter(|_| count == BARRED),
         ));
         if managed && MEMORY_AT.contains(&count) {
             #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-            let each = (resident(stack.pids("job-status").await[0]) - base) / count as f64;
+            let each = (resident(server_of(&stack).await) - base) / count as f64;
             let figure = Figure::new(
                 "memory",
-                format!("per stream, managed, at {count}"),
+                format!("per stream, {name}, at {count}"),
                 "KB",
                 &[each],
             );
@@ -101,25 +110,26 @@ pub(crate) async fn at_the_runtime_api() -> Vec<Figure> {
     load.deliver(&mut publisher, 0.3, RATE).await;
     let (ours, floors) = beside(&mut load, &mut floor, &mut publisher, RATE).await;
     let name = format!("{BARRED} streams, managed, to the Runtime API");
-    percentiles(&name, &ours, &floors, false)
+    percentiles(&name, &ours, &floors, None)
 }
 
 /// One execution that everybody watches.
-pub(crate) async fn fan_out() -> Vec<Figure> {
-    let stack = Mode::Managed.stack(MOST, &QUIET).await;
+pub(crate) async fn fan_out(mode: Mode) -> Vec<Figure> {
+    let name = mode.name();
+    let stack = mode.stack(MOST, &QUIET).await;
     let mut publisher = Publisher::redis(&stack.redis_url).await;
     let mut figures = Vec::new();
     for count in [500, MOST] {
-        eprintln!("  delivery, managed: 1 execution, {count} streams");
+        eprintln!("  delivery, {name}: 1 execution, {count} streams");
         let mut load = Load::open_one(&stack, &format!("all{count}"), count).await;
         let mut floor =
             Subscriber::many_to(&stack.redis_url, &format!("floor{count}"), count).await;
         let (ours, floors) = beside(&mut load, &mut floor, &mut publisher, FAN_OUT_RATE).await;
         figures.extend(percentiles(
-            &format!("1 execution watched by {count}, managed"),
+            &format!("1 execution watched by {count}, {name}"),
             &ours,
             &floors,
-            false,
+            bars(mode).filter(|_| mode == Mode::Served && count == MOST),
         ));
         if count < MOST {
             load.close().await;
@@ -149,14 +159,18 @@ async fn beside(
     (ours, floors)
 }
 
-fn percentiles(name: &str, ours: &[Vec<f64>], floors: &[Vec<f64>], barred: bool) -> Vec<Figure> {
+fn percentiles(
+    name: &str,
+    ours: &[Vec<f64>],
+    floors: &[Vec<f64>],
+    bars: Option<[f64; 2]>,
+) -> Vec<Figure> {
     let figure = |(label, percent)| {
         let values = of_runs(ours, percent);
         let figure = Figure::new(GROUP, format!("{name}, {label}"), "ms", &values)
             .over(&values, &of_runs(floors, percent));
-        match label {
-            "p50" if barred => figure.with(Bar::Ratio(2.0)),
-            "p99" if barred => figure.with(Bar::Ratio(3.0)),
+        match (label, bars) {
+            ("p50", Some([most, _])) | ("p99", Some([_, most])) => figure.with(Bar::Ratio(most)),
             _ => figure,
         }
     };

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 500;
 
 pub(crate) async fn run() -> Vec<Figure> {
     let mut figures = Vec::new();
-    for mode in [Mode::Plain, Mode::Managed] {
+    for mode in [Mode::Plain, Mode::Managed, Mode::Served] {
         let name = mode.name();
         let stack = mode.stack(2 * AT_ONCE, &[]).await;
         stack.publish("job", "done", "running").await;

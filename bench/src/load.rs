@@ -13,6 +13,7 @@ use integration::stack::Stack;
 use redis::{
     AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
 };
+use shared::execution::{Id, Kind, State};
 use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
@@ -52,10 +53,24 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 
 /// What the worker would publish: an event of a job run, of the size that one has.
 pub(crate) fn message(id: &str, seq: u64) -> String {
+    static RUNNING: LazyLock<String> = LazyLock::new(|| {
+        let id: Id = "_id_".parse().unwrap();
+        let state = State::unreported(Kind::Job, id).to_json();
+        let of = r#","organizationId":"demo","projectId":"demo","publishedAt":"2026-01-01T00:01:05.000Z"}"#;
+        let time = "\"2026-01-01T00:00:00.000Z\"";
+        let state = state
+            .replace(r#""jobId":null"#, r#""jobId":"nightly""#)
+            .replace(r#""status":"waiting""#, r#""status":"running""#)
+            .replace(r#""startedAt":null"#, &format!(r#""startedAt":{time}"#))
+            .replace(r#""occurredAt":null"#, &format!(r#""occurredAt":{time}"#));
+        format!("{}{of}", state.strip_suffix('}').unwrap())
+    });
     let sent = now();
-    format!(
-        r#"{{"kind":"job","runId":"{id}","jobId":"nightly","status":"running","seq":{seq},"progress":{{"completed":{seq},"total":100000,"message":"{sent}"}},"tests":null,"duration":"1m 5s","durationMs":65000,"startedAt":"2026-01-01T00:00:00.000Z","completedAt":null,"errorDetails":null,"artifactPaths":null,"occurredAt":"2026-01-01T00:01:05.000Z","organizationId":"demo","projectId":"demo","publishedAt":"2026-01-01T00:01:05.000Z"}}"#
-    )
+    let progress = format!(r#""progress":{{"completed":{seq},"total":100000,"message":"{sent}"}}"#);
+    RUNNING
+        .replace(r#""runId":"_id_""#, &format!(r#""runId":"{id}""#))
+        .replace(r#""seq":0"#, &format!(r#""seq":{seq}"#))
+        .replace(r#""progress":null"#, &progress)
 }
 
 /// Where an execution's events are published.

@@ -1,4 +1,4 @@
-//! The two ways in which Lambda runs the streaming functions.
+//! The ways in which streams are served.
 
 use integration::stack::Stack;
 
@@ -11,6 +11,8 @@ pub(crate) enum Mode {
     Plain,
     /// One process for all, as on Lambda Managed Instances.
     Managed,
+    /// One process for all, without Lambda: `runcast-server`.
+    Served,
 }
 
 impl Mode {
@@ -19,16 +21,26 @@ impl Mode {
         match self {
             Mode::Plain => "a process a stream",
             Mode::Managed => "managed",
+            Mode::Served => "served",
         }
     }
 
     /// A stack with room for so many streams.
     pub(crate) async fn stack(self, streams: usize, variables: &[(&str, &str)]) -> Stack {
-        let option = match self {
-            Mode::Plain => "--max-environments",
-            Mode::Managed => "--managed",
-        };
         let variables = [&[("RUST_LOG", "warn")], variables].concat();
-        Stack::with(&[option, &streams.to_string()], &variables).await
+        let streams = streams.to_string();
+        match self {
+            Mode::Plain => Stack::with(&["--max-environments", &streams], &variables).await,
+            Mode::Managed => Stack::with(&["--managed", &streams], &variables).await,
+            Mode::Served => Stack::served(&[], &variables).await,
+        }
+    }
+}
+
+/// The process that serves all streams.
+pub(crate) async fn server_of(stack: &Stack) -> nix::unistd::Pid {
+    match stack.pids("job-status").await.first() {
+        Some(pid) => *pid,
+        None => stack.pid(),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     figure::{Figure, median, of_runs, sorted},
     load::{self, Load, Publisher, RATE, Times},
     machine::resident,
-    mode::{MOST, Mode},
+    mode::{MOST, Mode, server_of},
 };
 
 const GROUP: &str = "beside others";
@@ -54,15 +54,20 @@ struct Contender {
 pub(crate) async fn run() -> Vec<Figure> {
     let mut figures = Vec::new();
     let quiet = [("FALLBACK_POLL_SECONDS", "900")];
-    let runcast = Mode::Managed.stack(MOST, &quiet).await;
-    let contender = Contender {
-        name: "Runcast, managed",
-        events_url: format!("{}/api/job-status/events", runcast.url),
-        publisher: Publisher::redis(&runcast.redis_url).await,
-        token: runcast.token.clone(),
-        pid: runcast.pids("job-status").await[0],
+    let ours = async |mode: Mode, name| {
+        let runcast = mode.stack(MOST, &quiet).await;
+        let contender = Contender {
+            name,
+            events_url: format!("{}/api/job-status/events", runcast.url),
+            publisher: Publisher::redis(&runcast.redis_url).await,
+            token: runcast.token.clone(),
+            pid: server_of(&runcast).await,
+        };
+        (measure(contender).await, runcast)
     };
-    figures.extend(measure(contender).await);
+    figures.extend(ours(Mode::Managed, "Runcast, managed").await.0);
+    let (served, runcast) = ours(Mode::Served, "Runcast, served").await;
+    figures.extend(served);
     for (name, command) in OTHERS {
         let port = free_port();
         let mut server = start(command, &runcast, port).await;

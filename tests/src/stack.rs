@@ -58,10 +58,19 @@ impl Stack {
 
     /// A stack with these options and variables.
     pub async fn with(options: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::by("up", options, variables).await
+    }
+
+    /// The same without Lambda: one process serves every endpoint.
+    pub async fn served(options: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::by("serve", options, variables).await
+    }
+
+    async fn by(command: &str, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut child = Command::new(binary("runcast"))
-            .args(["up", "--port", "0", "--end-with-stdin"])
+            .args([command, "--port", "0", "--end-with-stdin"])
             .args(options)
             // Many viewers with one token; tests of the limits set them.
             .env("STREAMS_PER_SUBJECT", "1000000")
@@ -232,10 +241,8 @@ impl Stack {
     /// The ids of a function's processes.
     pub async fn pids(&self, function: &str) -> Vec<Pid> {
         let report = self.report().await;
-        let processes = report["functions"][function]["processes"]
-            .as_array()
-            .unwrap()
-            .clone();
+        let processes = &report["functions"][function]["processes"];
+        let processes = processes.as_array().cloned().unwrap_or_default();
         let pid = |process: &Value| i32::try_from(process["pid"].as_i64().unwrap()).unwrap();
         processes
             .iter()
