@@ -19,6 +19,10 @@ export default defineConfig({
         resolve: { alias },
         test: { name: 'client', include: ['client/**/*.test.ts'] },
       },
+      {
+        resolve: { alias },
+        test: { name: 'dashboard', include: ['dashboard/**/*.test.{ts,tsx}'], environment: 'happy-dom' },
+      },
       react('react 19', {}, []),
       react('react 18', { 'react-dom': at('node_modules/react-dom18'), react: at('node_modules/react18') }, [
         at('react/test/react18.ts'),

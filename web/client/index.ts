@@ -1,8 +1,9 @@
 export { createClient } from './client.ts';
 export { RuncastError } from './error.ts';
-export { listRuns, readRun, readRunHistory } from './read.ts';
+export { listRuns, readRun, readRunHistory, readTestArtifact } from './read.ts';
 export { watchRun } from './run.ts';
 export type {
+  Artifact,
   Attempt,
   EndReason,
   JobState,

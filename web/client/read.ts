@@ -1,7 +1,7 @@
 import { internals } from './client.ts';
 import { RuncastError } from './error.ts';
 import { ask, failureOf, type Refusal, refusalOf } from './request.ts';
-import type { JobState, RunHistory, RunsPage } from './schema.ts';
+import type { Artifact, JobState, RunHistory, RunsPage } from './schema.ts';
 import type { Client, ReadOptions, RunHistoryQuery, RunsQuery } from './types.ts';
 
 /**
@@ -24,6 +24,18 @@ export function readRunHistory(
   { signal, after }: RunHistoryQuery = {},
 ): Promise<RunHistory> {
   return read(client, `/api/runs/${encodeURIComponent(runId)}?${textOf({ history: true, after })}`, signal);
+}
+
+/**
+ * What a test left in S3 (its `s3Url`): a URL that anyone can read, until it expires. 404 where it left nothing there, or
+ * not in the operator's bucket.
+ */
+export function readTestArtifact(
+  client: Client,
+  testId: string,
+  { signal }: ReadOptions = {},
+): Promise<Artifact> {
+  return read(client, `/api/test-status/artifacts/${encodeURIComponent(testId)}`, signal);
 }
 
 /** Throws a {@link RuncastError} where there is no answer (status 0), or another than what was asked for. */

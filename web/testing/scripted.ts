@@ -17,6 +17,9 @@ const SETTLE_MS = 10_000;
 /** How many events of a run's history a page has, as the server's. */
 const HISTORY_PAGE = 200;
 
+/** For how long a signed address serves, in milliseconds. */
+const SIGNED_MS = 300_000;
+
 /** A request for a stream, or for what is to be read. */
 export interface ScriptedRequest {
   /** Path and query. */
@@ -46,7 +49,7 @@ interface Connection {
 export class ScriptedStream {
   /** Every request for a stream so far. */
   readonly requests: ScriptedRequest[] = [];
-  /** Every request below `/api/runs` so far. */
+  /** Every request for what is no stream so far. */
   readonly reads: ScriptedRequest[] = [];
   /** The ids of the streams that were ended with the close beacon. */
   readonly closed: string[] = [];
@@ -75,9 +78,11 @@ export class ScriptedStream {
     }
     init.signal?.throwIfAborted();
     const request = { url: url.pathname + url.search, headers: new Headers(init.headers) };
-    (name === 'runs' ? this.reads : this.requests).push(request);
+    const isStream = name !== 'runs' && what !== 'artifacts';
+    (isStream ? this.requests : this.reads).push(request);
     const answer = this.#answers.shift();
     if (answer) return answer;
+    if (what === 'artifacts') return this.#readArtifact(id);
     if (name === 'runs')
       return what ? this.#readRun(what, url.searchParams) : this.#readRuns(url.searchParams);
     return this.#open(name, id, url.searchParams, request.headers.get('last-event-id'), init.signal);
@@ -326,6 +331,15 @@ export class ScriptedStream {
     const rest = its.filter(({ seq }) => seq > Number(query.get('after') ?? 0));
     const page = rest.slice(0, HISTORY_PAGE);
     return Response.json({ events: page, next: rest.length > page.length ? page.at(-1)?.seq : null });
+  }
+
+  /** Each bucket is the operator's. */
+  #readArtifact(testId: string): Response {
+    const [state] = new Part('test-status', 'testId', testId).states(this.#events) as TestState[];
+    const [, path] = /^s3:\/\/(.+\/.+)/.exec(state?.s3Url ?? '') ?? [];
+    if (!path) return Response.json(problemOf(404, 'There is no such artifact.'), { status: 404 });
+    const expiresAt = new Date(Date.now() + SIGNED_MS).toISOString();
+    return Response.json({ url: `https://scripted.example/${path}?expires=${expiresAt}`, expiresAt });
   }
 
   #write(connection: Connection, frames: string): void {

@@ -7,6 +7,7 @@ import {
   type RuncastError,
   readRun,
   readRunHistory,
+  readTestArtifact,
 } from '../index.ts';
 import { frame, opening, startServer } from './server.ts';
 
@@ -252,6 +253,19 @@ describe('a read', () => {
     expect([rest.events[0]?.seq, rest.events.length, rest.next]).toEqual([201, 50, null]);
     expect(await readRun(client, 'now')).toMatchObject({ status: 'running' });
     await expect(readRun(client, 'unknown')).rejects.toMatchObject({ status: 404 });
+  });
+
+  it('has a signed address of what a test left in S3', async () => {
+    const stream = scriptedStream();
+    stream.test({ testId: 'left', s3Url: 's3://bucket/left/trace.zip' });
+    stream.test({ testId: 'other', s3Url: 'https://elsewhere.example/trace.zip' });
+    const client = createClient({ fetch: stream.fetch });
+    const { url, expiresAt } = await readTestArtifact(client, 'left');
+    expect(new URL(url).pathname).toBe('/bucket/left/trace.zip');
+    expect(Date.parse(expiresAt)).toBeGreaterThan(Date.now());
+    expect(stream.reads.map((read) => read.url)).toEqual(['/api/test-status/artifacts/left']);
+    await expect(readTestArtifact(client, 'other')).rejects.toMatchObject({ status: 404 });
+    await expect(readTestArtifact(client, 'unknown')).rejects.toMatchObject({ status: 404 });
   });
 });
 

@@ -49,7 +49,9 @@ describe('the built package', () => {
   it('has a core of 6 KiB at most, gzipped, and the documentation says how much', async () => {
     const core = await sizeOf('createClient');
     expect(core).toBeLessThanOrEqual(6_144);
-    const all = await sizeOf('createClient, isTerminal, listRuns, readRun, readRunHistory, watchRun');
+    const all = await sizeOf(
+      'createClient, isTerminal, listRuns, readTestArtifact, readRun, readRunHistory, watchRun',
+    );
     const text = readFileSync(join(root, '../docs/client.md'), 'utf8');
     const [, ...said] = /core[^.]*?(\d,\d{3}) bytes[^.]*?(\d,\d{3})/.exec(text) ?? [];
     const [saidCore, saidAll] = said.map((number) => Number(number.replace(',', '')));

@@ -17,10 +17,19 @@ export function hrefOf(path: string, base: string = document.baseURI): string | 
   }
 }
 
+interface ArtifactsProps {
+  paths: readonly string[];
+  /** Where some lead that are no place on the web. */
+  signed?: Record<string, string | undefined>;
+}
+
 /** What a run or a test has left: images to look at, and links to what is on the web. */
-export function Artifacts({ paths }: { paths: readonly string[] }) {
+export function Artifacts({ paths, signed = {} }: ArtifactsProps) {
   const { artifactsUrl } = useSession().settings;
-  const all = [...new Set(paths.filter(Boolean))].map((path) => ({ path, href: hrefOf(path, artifactsUrl) }));
+  const all = [...new Set(paths.filter(Boolean))].map((path) => ({
+    path,
+    href: hrefOf(path, artifactsUrl) ?? signed[path],
+  }));
   const images = all.filter(({ path, href }) => href && IMAGE.test(pathOf(path)));
   const others = all.filter((artifact) => !images.includes(artifact));
   return (

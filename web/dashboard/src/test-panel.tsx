@@ -9,6 +9,7 @@ import { ErrorText, plain } from './error-text.tsx';
 import { useKey } from './keys.ts';
 import { Attempts, Labels, Marks, RanAt } from './life.tsx';
 import { hrefOfTest } from './route.ts';
+import { useArtifactUrl } from './signed.ts';
 import { sourceOf } from './source.ts';
 import { placeOf, titleOf } from './standing.ts';
 import { StatusPill } from './status.tsx';
@@ -78,6 +79,7 @@ function Facts({ test, source }: { test: TestState; source: string | undefined }
     ['Ran at', test.url && <RanAt url={test.url} />],
   ];
   const left = [test.reportPath, test.s3Url].filter((path) => path !== null);
+  const artifactUrl = useArtifactUrl(test);
   return (
     <div className="mt-3 grid min-w-0 gap-4">
       <div className="flex flex-wrap items-center gap-1.5 text-xs">
@@ -108,7 +110,7 @@ function Facts({ test, source }: { test: TestState; source: string | undefined }
       {left.length > 0 && (
         <div className="grid gap-1.5">
           <h3 className="text-[13px] font-semibold">Report and artifacts</h3>
-          <Artifacts paths={left} />
+          <Artifacts paths={left} signed={{ [test.s3Url ?? '']: artifactUrl }} />
         </div>
       )}
     </div>
