@@ -23,13 +23,28 @@ test('a run that is retried says so, and what was flaky', async () => {
   await shows(page, 'main', 'failed', 'the server went away');
   await here.job('retried', 'running', { attempt: 2 });
   await here.job('retried', 'passed');
-  // A page on which all was over does not hear of it.
-  await page.reload();
   await shows(page, 'main', 'passed', '2nd attempt', 'The attempt before');
   // The attempts of a test, on its own page.
   await page.locator('#tests a', { hasText: 'logs in' }).click();
   await shows(page, 'aside', 'logs in', 'The attempt before', '1st', 'expected 200');
   assert.match(page.url(), /#\/runs\/retried\/tests\/retried-t1$/);
+});
+
+test('a page whose run has ended hears of its next attempt, and of what it left', async () => {
+  await here.job('over', 'failed', { name: 'Release' });
+  await here.send([{ kind: 'test', id: 'over-1', runId: 'over', name: 'deploys', status: 'failed' }]);
+  const page = await here.open('/');
+  const isStream = (request) => request.url().includes('/test-status/events');
+  const ended = Promise.race(
+    ['requestfinished', 'requestfailed'].map((outcome) => page.waitForEvent(outcome, isStream)),
+  );
+  await page.goto(`${here.url}/#/runs/over`);
+  await shows(page, 'main', 'failed', '1 test: 1 failed');
+  await ended;
+  await here.job('over', 'passed', { attempt: 2, artifactPaths: ['https://ci.example.com/report.html'] });
+  await shows(page, 'main', 'passed', '2nd attempt', 'Artifacts1');
+  await here.send([{ kind: 'test', id: 'over-1', runId: 'over', status: 'passed', attempt: 2 }]);
+  await shows(page, 'main', '1 test: 1 flaky');
 });
 
 test('a run in shards is running until each of them has ended', async () => {

@@ -149,10 +149,11 @@ export class WatchStore<S> implements Store<Watched<S>> {
     if (this.#snapshot.end) return undefined;
     return this.#watch({
       onState: (state) => {
-        // A watch that begins again begins with the state that is shown.
-        const shown = this.#snapshot.state as { seq?: number } | undefined;
-        const { seq } = state as { seq?: number };
-        if (seq !== undefined && seq === shown?.seq && !this.#snapshot.error) return;
+        // A watch that begins again begins with the state that is shown, or has to load it first.
+        const shown = this.#snapshot.state as Shown | undefined;
+        const { seq, isLoading } = state as Shown;
+        const isKnown = seq === undefined ? isLoading : seq === shown?.seq;
+        if (shown && isKnown && !shown.isLoading && !this.#snapshot.error) return;
         this.#set({ ...this.#snapshot, state, error: undefined, end: undefined, isComplete: isEnd(state) });
       },
       onEnd: (end) => this.#set({ ...this.#snapshot, end }),
@@ -164,6 +165,12 @@ export class WatchStore<S> implements Store<Watched<S>> {
     this.#snapshot = snapshot;
     for (const listener of [...this.#listeners]) listener();
   }
+}
+
+/** An execution has a `seq`, a run with its tests says whether these are still to come. */
+interface Shown {
+  seq?: number;
+  isLoading?: boolean;
 }
 
 /** Of a run with its tests, the run counts. */

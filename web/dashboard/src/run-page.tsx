@@ -1,7 +1,7 @@
 import { ArrowLeft } from 'lucide-react';
 import { memo, type ReactNode, useEffect, useMemo } from 'react';
 import { isTerminal, type JobState, type RunSnapshot } from 'runcast-client';
-import { useProjectRuns, useRun } from 'runcast-client/react';
+import { useProjectRuns, useRun, useRuncast, type Watched } from 'runcast-client/react';
 import { Ago } from './ago.tsx';
 import { Announcer } from './announcer.tsx';
 import { Artifacts } from './artifacts.tsx';
@@ -37,7 +37,9 @@ interface RunPageProps {
 
 /** One run: how it stands, and its tests, what went wrong first. */
 export function RunPage({ runId, testId, query, projectId }: RunPageProps) {
-  const { state, error, retry } = useRun(runId);
+  const watched = useRun(runId);
+  const { state, error, retry } = watched;
+  useReopening(watched, projectId);
   const snapshot = usePaced(state, (state?.tests.size ?? 0) > MANY ? PACE_MS : 0);
   const run = snapshot?.run;
   useEffect(() => {
@@ -78,6 +80,21 @@ export function RunPage({ runId, testId, query, projectId }: RunPageProps) {
       )}
     </>
   );
+}
+
+/** What has ended may be opened again, or told more of: the project's stream, which the page has anyway, says so. */
+function useReopening({ state, end, retry }: Watched<RunSnapshot>, projectId: string): void {
+  const client = useRuncast();
+  const { runId, seq = 0 } = state?.run ?? {};
+  const isWatched = !!end && !!projectId;
+  useEffect(() => {
+    if (!isWatched) return;
+    const watch = client.watchProject(
+      { projectId, kind: 'job' },
+      { onState: (run) => run.runId === runId && run.seq > seq && retry() },
+    );
+    return () => watch.close();
+  }, [isWatched, client, projectId, runId, seq, retry]);
 }
 
 /** What a tab has room for: first, how it stands. */

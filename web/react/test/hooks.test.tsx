@@ -55,6 +55,29 @@ it('useRun has a run and its tests, and ends with it', async () => {
   expect(result.current.state?.tests.get('b')).toBe(state?.tests.get('b'));
 });
 
+it('a run that is watched again is shown until all of it is there anew', async () => {
+  const { stream, wrapper } = network();
+  stream.test({ testId: 'a', runId: 'r', status: 'passed' });
+  stream.job({ runId: 'r', status: 'passed' });
+  const shown: (string | undefined)[] = [];
+  const { result } = renderHook(
+    () => {
+      const watched = useRun('r');
+      shown.push([...(watched.state?.tests.keys() ?? [])].join());
+      return watched;
+    },
+    { wrapper },
+  );
+  await waitFor(() => expect(result.current.end).toBe('complete'));
+  stream.test({ testId: 'b', runId: 'r', status: 'running' });
+  stream.job({ runId: 'r', status: 'running', attempt: 2 });
+  act(() => result.current.retry());
+  await waitFor(() => expect(result.current.state?.run.attempt).toBe(2));
+  // What was not finished comes first.
+  expect(new Set(shown)).toEqual(new Set(['', 'a', 'b,a']));
+  expect(shown.lastIndexOf('')).toBeLessThan(shown.indexOf('a'));
+});
+
 it('without an id nothing is watched, and with another one that is', async () => {
   const { stream, wrapper } = network();
   const { result, rerender } = renderHook(
