@@ -1,22 +1,13 @@
 //! Real `BullMQ`, told what to do to its queues (`tests/node/queues.mjs`).
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-    time::timeout,
-};
 
-use crate::{PATIENCE, checkout};
+use crate::node::Script;
 
 /// A Node process with `BullMQ`.
-pub struct Bull {
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
-    _child: Child,
-}
+pub struct Bull(Script);
 
 impl Bull {
     /// Starts one, for the queues of a prefix.
@@ -25,25 +16,7 @@ impl Bull {
     /// Where Node or `BullMQ` is missing.
     #[must_use]
     pub fn start(redis_url: &str, prefix: &str) -> Self {
-        assert!(
-            checkout("tests/node/node_modules/bullmq").exists(),
-            "BullMQ is missing: run `make setup-tests`"
-        );
-        let mut child = Command::new("node")
-            .arg(checkout("tests/node/queues.mjs"))
-            .args([redis_url, prefix])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("node does not start ({error}): install Node 20.19 or newer")
-            });
-        Bull {
-            input: child.stdin.take().unwrap(),
-            output: BufReader::new(child.stdout.take().unwrap()).lines(),
-            _child: child,
-        }
+        Bull(Script::start("queues.mjs", "bullmq", &[redis_url, prefix]))
     }
 
     /// Runs a command; returns the numbers of `Queue.getJobCounts()` after it.
@@ -64,11 +37,6 @@ impl Bull {
     /// # Panics
     /// Where it fails.
     pub async fn order(&mut self, order: &Value) -> Value {
-        let line = format!("{order}\n");
-        self.input.write_all(line.as_bytes()).await.unwrap();
-        let answer = timeout(PATIENCE, self.output.next_line()).await;
-        let answer = answer.unwrap().unwrap();
-        let answer = answer.unwrap_or_else(|| panic!("BullMQ has failed at {order}"));
-        serde_json::from_str(&answer).unwrap()
+        self.0.order(order).await
     }
 }

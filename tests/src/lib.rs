@@ -10,6 +10,8 @@ pub mod aws;
 pub mod bull;
 pub mod event_source;
 pub mod memory;
+pub mod node;
+pub mod provider;
 pub mod proxy;
 pub mod redis_server;
 pub mod secrets;

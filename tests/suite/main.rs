@@ -28,6 +28,7 @@ mod notify;
 mod options;
 mod other_lambdas;
 mod producers;
+mod provider;
 mod queues;
 mod reports;
 mod runs;
