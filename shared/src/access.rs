@@ -4,3 +4,4 @@ pub mod grant;
 mod keys;
 pub mod limits;
 pub mod token;
+mod verified;

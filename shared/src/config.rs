@@ -11,6 +11,7 @@
 //! | `DATABASE_URL` | required | `postgres://user:password@host/database` |
 //! | `DATABASE_CA_FILE` | the public roots | a PEM file of roots to trust instead; TLS is then required |
 //! | `DATABASE_IAM_AUTH` | false | true for IAM authentication; TLS is then required |
+//! | `DATABASE_PROXY` | false | true where RDS Proxy, or another that shares connections, stands between |
 //! | `DATABASE_IDLE_SECONDS` | 10 | after how long an unused connection is closed |
 //! | `AUTH_JWKS` | required | a JSON Web Key Set (RFC 7517), inline |
 //! | `AUTH_ISSUER`, `AUTH_AUDIENCE` | required | the `iss` and `aud` that a token must have |

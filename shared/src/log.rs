@@ -7,23 +7,19 @@ mod read;
 mod row;
 mod runs;
 pub mod schema;
+mod session;
 mod shared;
 
 use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolBuilder, PoolError, QueueMode,
+    Hook, HookError, Manager, ManagerConfig, Pool, PoolBuilder, PoolError, QueueMode,
     RecyclingMethod, Runtime,
 };
 use thiserror::Error;
 use tokio::time::timeout;
-use tokio_postgres::{
-    Row,
-    error::SqlState,
-    types::{ToSql, Type},
-};
+use tokio_postgres::{Row, error::SqlState};
 
-use self::shared::Reads;
 pub use self::{
     append::{Answer, Appended, Submission, Sweep},
     outbox::{Change, Changes, Told, Untold},
@@ -31,12 +27,16 @@ pub use self::{
     runs::{Asked, Before, Runs},
     shared::{Read, SharedRead},
 };
+use self::{
+    session::{Parameter, Session},
+    shared::Reads,
+};
 use crate::config;
 
 /// How long one read may take before its connection counts as dead.
 const READ_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long a connection stays open after a read that another may follow.
+/// How long the connection of a process that serves one stream stays open after a read.
 const READ_LINGER: Duration = Duration::from_millis(100);
 
 /// A standby that took over writes another timeline, and may not have had all: the log's numbers are
@@ -51,6 +51,10 @@ const NOTE_TIMELINE: &str = "UPDATE epoch SET timeline = now.timeline, epoch = C
 pub struct Log {
     pool: Pool,
     reads: Arc<Reads>,
+    /// Whether statements are prepared: see [`config::Database::proxy`].
+    prepares: bool,
+    /// How long a connection stays open after a read that another may follow.
+    linger: Duration,
 }
 
 /// Why the log could not be read or written. It may be possible later.
@@ -80,7 +84,7 @@ impl Log {
     /// Outside of a Tokio runtime.
     #[must_use]
     pub fn new(database: &config::Database, connections: usize) -> Self {
-        Self::of(Self::pool(database, connections))
+        Self::of(Self::pool(database, connections), database, connections)
     }
 
     /// A log at `database`, to be written over at most `connections` connections. None is opened yet.
@@ -99,7 +103,8 @@ impl Log {
                 Ok(())
             })
         });
-        Self::of(Self::pool(database, connections).post_create(note))
+        let pool = Self::pool(database, connections).post_create(note);
+        Self::of(pool, database, connections)
     }
 
     fn pool(database: &config::Database, connections: usize) -> PoolBuilder {
@@ -127,12 +132,19 @@ impl Log {
             .pre_recycle(not_idle)
     }
 
-    fn of(builder: PoolBuilder) -> Self {
+    fn of(builder: PoolBuilder, database: &config::Database, connections: usize) -> Self {
         #[expect(clippy::expect_used, reason = "a runtime is given")]
         let pool = builder.build().expect("the pool has a runtime");
         Log {
             pool,
             reads: Arc::default(),
+            prepares: !database.proxy,
+            // A process that serves many has few connections for all of them.
+            linger: if connections > 1 {
+                database.idle
+            } else {
+                READ_LINGER
+            },
         }
     }
 
@@ -140,7 +152,7 @@ impl Log {
     pub async fn connect(&self) {
         if self.pool.status().size == 0 {
             // Who reads finds the same, and says so.
-            let _ = self.connection().await;
+            let _ = self.session().await;
         }
     }
 
@@ -155,31 +167,27 @@ impl Log {
     /// Closes connections that nobody else uses: called after a later read while Redis brings what is new, so
     /// that quiet streams hold none.
     pub fn close_unused(&self) {
-        let pool = self.pool.clone();
+        let (pool, linger) = (self.pool.clone(), self.linger);
         tokio::spawn(async move {
-            tokio::time::sleep(READ_LINGER).await;
-            pool.retain(|_, metrics| metrics.last_used() < READ_LINGER);
+            tokio::time::sleep(linger).await;
+            pool.retain(|_, metrics| metrics.last_used() < linger);
         });
     }
 
     /// Runs one statement in one round trip, on a fresh connection where the first is found dead.
-    async fn query(
-        &self,
-        sql: &str,
-        parameters: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<Vec<Row>, LogError> {
+    async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, LogError> {
         let mut attempts_left = 3;
         loop {
             attempts_left -= 1;
-            let connection = self.connection().await?;
-            let result = timeout(READ_TIMEOUT, connection.query_typed(sql, parameters)).await;
+            let session = self.session().await?;
+            let result = timeout(READ_TIMEOUT, session.query(sql, parameters)).await;
             let error = match result {
                 Ok(Ok(rows)) => return Ok(rows),
                 Ok(Err(error)) => LogError::from(error),
                 Err(_) => LogError::TimedOut(READ_TIMEOUT),
             };
             if error.is_of_connection() {
-                drop(Object::take(connection));
+                session.close();
             }
             if attempts_left == 0 || !error.is_worth_another_try() {
                 return Err(error);
@@ -187,9 +195,10 @@ impl Log {
         }
     }
 
-    async fn connection(&self) -> Result<Object, LogError> {
+    async fn session(&self) -> Result<Session, LogError> {
         let connection = self.pool.get().await;
-        connection.map_err(|error| LogError::Connect(Box::new(error)))
+        let connection = connection.map_err(|error| LogError::Connect(Box::new(error)))?;
+        Ok(Session::new(connection, self.prepares))
     }
 }
 

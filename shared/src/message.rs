@@ -1,5 +1,7 @@
 //! What is published in Redis of an event: its data, and whose it is.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -40,6 +42,12 @@ pub fn write(event: &Event, channel: &Channel) -> String {
     format!("{data},{}", envelope.strip_prefix('{').unwrap_or(&envelope))
 }
 
+/// How an envelope begins.
+const BEGINS: &str = "{\"organizationId\":";
+
+/// The same, after a state.
+const BETWEEN: &str = ",\"organizationId\":";
+
 /// Reads the event that a channel carries; `None` where it is not one of this channel's.
 #[must_use]
 pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
@@ -56,12 +64,14 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
         epoch: u64,
         published_at: Timestamp,
     }
-    let envelope: Envelope = serde_json::from_slice(message).ok()?;
-    let state: State = serde_json::from_slice(message).ok()?;
-    let data = state.to_json();
-    // As `write` made it of this state: nothing is missing, nothing more is there.
-    let rest = message.strip_prefix(data.strip_suffix('}')?.as_bytes())?;
-    if !rest.starts_with(b",\"organizationId\":") {
+    let message = str::from_utf8(message).ok()?;
+    // What `write` has made one: where a state has such a text in a string, its quotes are escaped.
+    let (state, envelope) = message.rsplit_once(BETWEEN)?;
+    let envelope: Envelope = serde_json::from_str(&format!("{BEGINS}{envelope}")).ok()?;
+    let data: Arc<str> = format!("{state}}}").into();
+    let state = State::from_json(&data).ok()?;
+    // Nothing is missing, nothing more is there.
+    if !state.is_written(&data) {
         return None;
     }
     let event = Event {

@@ -5,19 +5,22 @@ mod window;
 
 use std::{
     convert::Infallible,
+    pin::pin,
     time::{Duration, SystemTime},
 };
 
-use axum::response::{
-    IntoResponse, Response,
-    sse::{Event as SseEvent, KeepAlive, Sse},
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use futures_util::{StreamExt, stream::poll_fn};
+use http::header;
 use rand::RngExt;
 use serde::Serialize;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::Instrument;
 
@@ -38,6 +41,9 @@ const BUFFERED_FRAMES: usize = 16;
 
 /// How long the last frame waits for a reader that does not read.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is sent after a silence: a comment.
+const PING: &[u8] = b": ping\n\n";
 
 /// What a stream is beside its source.
 #[derive(Debug)]
@@ -125,26 +131,29 @@ pub fn serve(source: impl Source, session: Session, settings: &Streams) -> Respo
         heartbeat_seconds: settings.heartbeat.as_secs(),
         ends_at: Timestamp(ends.first_at().into()),
     };
-    let retry = Duration::from_millis(rand::rng().random_range(1_000..3_000));
-    let opening = SseEvent::default()
-        .retry(retry)
-        .event("stream")
-        .data(json(&opening));
+    let retry: u32 = rand::rng().random_range(1_000..3_000);
+    let opening = format!(
+        "retry: {retry}\nevent: stream\ndata: {}\n\n",
+        json(&opening)
+    )
+    .into();
     let (sender, mut receiver) = mpsc::channel(BUFFERED_FRAMES);
     let _ = sender.try_send(opening);
     // The span names the request in whatever is logged.
-    tokio::spawn(run(source, session, sender, ends).in_current_span());
+    let heartbeat = settings.heartbeat;
+    tokio::spawn(run(source, session, sender, ends, heartbeat).in_current_span());
 
     let frames = poll_fn(move |context| receiver.poll_recv(context)).map(Ok::<_, Infallible>);
-    let heartbeat = KeepAlive::new().interval(settings.heartbeat).text("ping");
-    Sse::new(frames).keep_alive(heartbeat).into_response()
+    let content_type = (header::CONTENT_TYPE, "text/event-stream");
+    ([content_type], Body::from_stream(frames)).into_response()
 }
 
 async fn run(
     mut source: impl Source,
     session: Session,
-    sender: mpsc::Sender<SseEvent>,
+    sender: mpsc::Sender<Bytes>,
     ends: Ends,
+    heartbeat: Duration,
 ) {
     metrics::counter!("StreamsOpened").increment(1);
     let mut sent = Sent::default();
@@ -159,7 +168,7 @@ async fn run(
         }
         // Asked for before the first frame goes out, and not waited for.
         () = session.place.hold() => Reason::Evicted,
-        reason = pump(&mut source, &sender, session.asked_at, &mut sent) => reason,
+        reason = pump(&mut source, &sender, heartbeat, session.asked_at, &mut sent) => reason,
     };
     let farewell = async {
         if reason != Reason::Gone {
@@ -178,7 +187,7 @@ async fn run(
 }
 
 /// The last frame.
-fn end(reason: Reason) -> SseEvent {
+fn end(reason: Reason) -> Bytes {
     #[derive(Serialize)]
     struct End {
         reason: &'static str,
@@ -186,11 +195,11 @@ fn end(reason: Reason) -> SseEvent {
     let told = End {
         reason: reason.told(),
     };
-    let end = SseEvent::default().event("end").data(json(&told));
+    let end = format!("event: end\ndata: {}\n", json(&told));
     match reason {
         // An `EventSource` whose page does not listen comes back, and sends this.
-        Reason::Evicted => end.id(EVICTED),
-        _ => end,
+        Reason::Evicted => format!("{end}id: {EVICTED}\n\n").into(),
+        _ => format!("{end}\n").into(),
     }
 }
 
@@ -221,31 +230,55 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Passes frames on until the source is over or the viewer gone.
+/// Passes frames on until the source is over or the viewer gone; pings where there are none.
 async fn pump(
     source: &mut impl Source,
-    sender: &mpsc::Sender<SseEvent>,
+    sender: &mpsc::Sender<Bytes>,
+    heartbeat: Duration,
     asked_at: Instant,
     sent: &mut Sent,
 ) -> Reason {
+    // One timer for the whole stream, which is put off when it comes too early.
+    let mut silence = pin!(sleep(heartbeat));
+    let mut sent_at = Instant::now();
     loop {
-        let frame = match source.next().await {
+        let mut next = pin!(source.next());
+        let next = loop {
+            tokio::select! {
+                biased;
+                next = &mut next => break next,
+                () = &mut silence => {
+                    if sent_at.elapsed() >= heartbeat {
+                        // Where frames wait to be read, there is no silence.
+                        let _ = sender.try_send(Bytes::from_static(PING));
+                        sent_at = Instant::now();
+                    }
+                    silence.as_mut().reset(sent_at + heartbeat);
+                }
+            }
+        };
+        let frame = match next {
             Next::Frame(frame) => frame,
             Next::Complete => return Reason::Complete,
             Next::Closed => return Reason::Closed,
         };
-        let event = match &frame {
-            Frame::Reset => SseEvent::default().event("reset").data("{}"),
-            Frame::State { id: None, data, .. } => SseEvent::default().data(data),
-            Frame::State {
-                id: Some(id), data, ..
-            } => SseEvent::default().id(id).data(data),
-            Frame::Cursor(id) => SseEvent::default().id(id),
-        };
-        if sender.send(event).await.is_err() {
+        if sender.send(encode(&frame)).await.is_err() {
             return Reason::Gone;
         }
+        sent_at = Instant::now();
         sent.count(&frame, asked_at);
+    }
+}
+
+/// A frame as it is sent. Its data is one line (see `execution::json`).
+fn encode(frame: &Frame) -> Bytes {
+    match frame {
+        Frame::Reset => Bytes::from_static(b"event: reset\ndata: {}\n\n"),
+        Frame::State { id: None, data, .. } => format!("data: {data}\n\n").into(),
+        Frame::State {
+            id: Some(id), data, ..
+        } => format!("id: {id}\ndata: {data}\n\n").into(),
+        Frame::Cursor(id) => format!("id: {id}\n\n").into(),
     }
 }
 

@@ -7,7 +7,11 @@ use integration::{
     stack::signal,
 };
 use nix::{sys::signal::Signal, unistd::Pid};
-use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
+use rand::{
+    RngExt,
+    rngs::StdRng,
+    seq::{IndexedMutRandom, IndexedRandom},
+};
 use serde_json::json;
 use shared::execution::Kind;
 use tokio::time::sleep;
@@ -24,7 +28,7 @@ pub(crate) async fn strike(world: &mut World, kind: Kind, ids: &[String], random
     match random.random_range(0..4) {
         0 => world.redis.cut(),
         1 => world.database.cut(),
-        2 => kill_any(world, "job-status", random).await,
+        2 if world.servers.is_empty() => kill_any(world, "job-status", random).await,
         _ => {}
     }
     match fault {
@@ -67,7 +71,18 @@ pub(crate) async fn strike(world: &mut World, kind: Kind, ids: &[String], random
                 sleep(span(random, 1, 60)).await;
             }
         }
-        9 => kill_any(world, &format!("{kind}-status"), random).await,
+        9 => match world.servers.choose_mut(random) {
+            Some(server) => {
+                if random.random() {
+                    server.kill().await;
+                } else {
+                    let ended = server.terminate().await;
+                    assert!(ended.success(), "a server ended by {ended}");
+                }
+                server.restart().await;
+            }
+            None => kill_any(world, &format!("{kind}-status"), random).await,
+        },
         10 => {
             // Longer than its connections may be idle.
             if let Some(pid) = any_process(world, &format!("{kind}-status"), random).await {
@@ -108,6 +123,11 @@ async fn break_proxy(proxy: &Proxy, random: &mut StdRng) {
 }
 
 async fn any_process(world: &World, function: &str, random: &mut StdRng) -> Option<Pid> {
+    if let Some(server) = world.servers.choose(random)
+        && function.ends_with("-status")
+    {
+        return Some(server.pid());
+    }
     world.stack.pids(function).await.choose(random).copied()
 }
 

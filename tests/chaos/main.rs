@@ -5,7 +5,8 @@
 //! meanwhile faults strike, alone and together. Then the faults stop, and every viewer has to come
 //! to the end with exactly what the log has of its own organization.
 //!
-//! `CHAOS_SEED` replays a schedule, `CHAOS_MINUTES` sets how long it goes on.
+//! `CHAOS_SEED` replays a schedule, `CHAOS_MINUTES` sets how long it goes on, `CHAOS_MODE` how streams
+//! are served.
 
 #![expect(
     clippy::unwrap_used,
@@ -26,9 +27,9 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use crate::world::World;
+use crate::world::{Mode, World};
 
 /// How long it goes on where nothing is said.
 const SHORT: Duration = Duration::from_secs(40);
@@ -42,16 +43,17 @@ async fn nothing_is_lost_doubled_reordered_or_stuck() {
     println!("CHAOS_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let began = Instant::now();
-    let managed = random.random();
-    println!(
-        "{}",
-        if managed {
-            "one process for all streams"
-        } else {
-            "a process a stream"
-        }
-    );
-    let mut world = World::start(managed).await;
+    let modes = [Mode::Plain, Mode::Managed, Mode::Served];
+    let chosen = *modes.choose(&mut random).unwrap();
+    let named = variable("CHAOS_MODE").map(|name| {
+        let mut named = modes.into_iter().filter(|mode| mode.name() == name);
+        named
+            .next()
+            .expect("CHAOS_MODE is plain, managed or served")
+    });
+    let mode = named.unwrap_or(chosen);
+    println!("CHAOS_MODE={}", mode.name());
+    let mut world = World::start(mode).await;
     for wave in 1.. {
         let tally = world.wave(wave, random.random()).await;
         println!(

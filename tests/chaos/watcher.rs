@@ -10,8 +10,7 @@ use std::{
 
 use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
-use integration::stack::Stack;
-use rand::{RngExt, rngs::StdRng};
+use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use shared::execution::Kind;
 use tokio::{
     sync::{mpsc, watch},
@@ -36,7 +35,7 @@ pub(crate) enum Asked {
 
 /// A viewer of one stream.
 pub(crate) struct Watcher {
-    pub(crate) stack: Arc<Stack>,
+    pub(crate) urls: Vec<String>,
     pub(crate) organization: &'static str,
     pub(crate) token: Arc<str>,
     pub(crate) kind: Kind,
@@ -128,8 +127,9 @@ impl Watcher {
     /// One connection.
     async fn connect(&mut self, seen: &mut Seen) -> End {
         let path = self.path();
+        let url = self.urls.choose(&mut self.random).unwrap();
         let mut request = reqwest::Client::new()
-            .get(format!("{}{path}", self.stack.url))
+            .get(format!("{url}{path}"))
             .bearer_auth(&self.token);
         if let Some(id) = &seen.last_event_id {
             request = request.header("Last-Event-ID", id);

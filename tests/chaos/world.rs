@@ -12,8 +12,9 @@ use integration::{
     eventually,
     proxy::Proxy,
     redis_server::Stand,
+    served::{Served, shared_token},
     server::Server,
-    stack::{Stack, postgres},
+    stack::{SHARED_JWKS, Stack, postgres},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use shared::execution::{Kind, Timestamp};
@@ -54,10 +55,33 @@ const SAID: usize = 4_000;
 /// disk, with each commit and for all files after each kill, may take minutes on a busy one.
 const NO_FSYNC: [&str; 2] = ["ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"];
 
+/// How streams are served.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    /// A process a stream, as Lambda does.
+    Plain,
+    /// One process for all, as Lambda Managed Instances do.
+    Managed,
+    /// Two processes for all, without Lambda.
+    Served,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Plain => "plain",
+            Mode::Managed => "managed",
+            Mode::Served => "served",
+        }
+    }
+}
+
 /// What breaks, and what must not.
 pub(crate) struct World {
     /// Where viewers and producers go.
     pub(crate) stack: Arc<Stack>,
+    /// What serves streams instead of its functions.
+    pub(crate) servers: Vec<Served>,
     /// Owns Valkey and Postgres.
     pub(crate) owner: Stack,
     pub(crate) redis: Proxy,
@@ -75,7 +99,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn start(managed: bool) -> Self {
+    pub(crate) async fn start(mode: Mode) -> Self {
         let owner = Stack::start().await;
         let postgres = owner.postgres().await;
         for change in NO_FSYNC {
@@ -85,24 +109,33 @@ impl World {
         let (database, database_url) = Proxy::before(&owner.database_url).await;
         let options = ["--redis-url", &redis_url, "--database-url", &database_url];
         let limits = ["--timeout-seconds", "30", "--max-environments", "120"];
-        let managed: &[&str] = if managed { &["--managed", "200"] } else { &[] };
+        let managed: &[&str] = match mode {
+            Mode::Managed => &["--managed", "200"],
+            Mode::Plain | Mode::Served => &[],
+        };
         let variables = [
             ("STREAM_WINDOW_SECONDS", "12"),
             ("STREAM_HEARTBEAT_SECONDS", "2"),
             ("FALLBACK_POLL_SECONDS", "3"),
             ("DATABASE_IDLE_SECONDS", "1"),
+            ("SHUTDOWN_GRACE_SECONDS", "2"),
+            ("AUTH_JWKS", SHARED_JWKS),
         ];
         let stack = Stack::with(&[&options[..], &limits[..], managed].concat(), &variables).await;
         let mut tokens = Vec::new();
         for organization in ORGANIZATIONS {
-            let token = stack
-                .token(&["--org", organization, "--ttl", "86400"])
-                .await;
-            tokens.push(Arc::from(token));
+            tokens.push(Arc::from(shared_token(organization)));
+        }
+        let mut servers = Vec::new();
+        if mode == Mode::Served {
+            for _ in 0..2 {
+                servers.push(Served::start(&stack, &variables).await);
+            }
         }
         let (valkey, postgres) = (Server::valkey(&owner).await, Server::postgres(&owner).await);
         World {
             stack: Arc::new(stack),
+            servers,
             redis,
             database,
             stand: Stand::beside(&owner.redis_url),
@@ -213,6 +246,14 @@ impl World {
         tally
     }
 
+    /// Where streams are.
+    fn urls(&self) -> Vec<String> {
+        match &self.servers[..] {
+            [] => vec![self.stack.url.clone()],
+            servers => servers.iter().map(|it| it.url.clone()).collect(),
+        }
+    }
+
     /// Each organization's viewers of many executions, of one, and of the project.
     fn open_viewers(
         &self,
@@ -238,7 +279,7 @@ impl World {
                 let executions = all.chain(one).chain(runs).map(|asked| (asked, None));
                 for (asked, cursor) in executions.chain(from_now).chain(from_the_first) {
                     let watcher = Watcher {
-                        stack: self.stack.clone(),
+                        urls: self.urls(),
                         organization,
                         token: token.clone(),
                         kind,

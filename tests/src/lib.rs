@@ -15,6 +15,7 @@ pub mod provider;
 pub mod proxy;
 pub mod redis_server;
 pub mod secrets;
+pub mod served;
 pub mod server;
 pub mod stack;
 pub mod viewer;

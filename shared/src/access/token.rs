@@ -3,13 +3,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, header};
+use jsonwebtoken::Header;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::{
     grant::Grant,
-    keys::{Key, Keys},
+    keys::{Key, Keys, Ring},
+    verified::Verified,
 };
 use crate::{
     config::{self, ConfigError},
@@ -33,6 +35,7 @@ const WRITE: &str = "status:write";
 pub struct Verifier {
     keys: Keys,
     names: config::Claims,
+    verified: Verified,
 }
 
 /// Why a caller is not let in. The caller is told no more than the display.
@@ -122,6 +125,7 @@ impl Verifier {
         Ok(Verifier {
             keys: Keys::new(access)?,
             names: access.claims.clone(),
+            verified: Verified::default(),
         })
     }
 
@@ -169,7 +173,23 @@ impl Verifier {
             // What must be understood, is not: RFC 7515, section 4.1.11.
             return Err(TokenError::Invalid);
         }
-        let mut ring = self.keys.current().await.map_err(|_| TokenError::NoKeys)?;
+        let ring = self.keys.current().await.map_err(|_| TokenError::NoKeys)?;
+        if let Some(known) = self.verified.get(token, scope, &ring) {
+            return Ok(known);
+        }
+        let (ring, found) = self.check(token, &header, scope, ring).await?;
+        self.verified.keep(token, scope, ring, found.clone());
+        Ok(found)
+    }
+
+    /// Checks a token that is not known yet; returns by which keys, too.
+    async fn check(
+        &self,
+        token: &str,
+        header: &Header,
+        scope: &'static str,
+        mut ring: Ring,
+    ) -> Result<(Ring, (Grant, Option<Duration>)), TokenError> {
         let names = |key: &Key| header.kid.is_some() && key.id == header.kid;
         if header.kid.is_some() && !ring.iter().any(names) {
             // It may have been made since.
@@ -207,7 +227,7 @@ impl Verifier {
             queues: claims.queues,
             expires_at: expires_at.ok_or(TokenError::Invalid)?,
         };
-        Ok((grant, life))
+        Ok((ring, (grant, life)))
     }
 }
 

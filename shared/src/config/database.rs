@@ -18,6 +18,9 @@ pub struct Database {
     pub iam: Option<DatabaseIam>,
     /// After how long an unused connection is closed.
     pub idle: Duration,
+    /// Whether a proxy stands between that shares connections, such as RDS Proxy or `PgBouncer`: nothing
+    /// is then kept on one.
+    pub proxy: bool,
 }
 
 /// Who to be in a Postgres of RDS.
@@ -67,6 +70,7 @@ impl Database {
             roots,
             iam,
             idle: env.seconds("DATABASE_IDLE_SECONDS", 10, (1, 3600))?,
+            proxy: env.flag("DATABASE_PROXY")?,
         })
     }
 }

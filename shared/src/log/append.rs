@@ -7,13 +7,11 @@ mod write;
 use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
 use backon::Retryable;
-use deadpool_postgres::Object;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::Client;
 
 pub use self::sweep::Sweep;
 use self::{lock::lock, write::write_and_commit};
-use super::{Log, LogError};
+use super::{Log, LogError, session::Session};
 use crate::{
     execution::{Event, Timestamp},
     jitter::backoff,
@@ -121,7 +119,7 @@ impl Log {
         stalled_after: Option<u32>,
         within: Duration,
     ) -> Result<Appended, LogError> {
-        let append = async |client: &Client| append(client, submissions, stalled_after).await;
+        let append = async |session: &Session| append(session, submissions, stalled_after).await;
         self.transaction(within, append).await
     }
 
@@ -129,25 +127,25 @@ impl Log {
     async fn transaction<T>(
         &self,
         within: Duration,
-        work: impl AsyncFnOnce(&Client) -> Result<T, LogError>,
+        work: impl AsyncFnOnce(&Session) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
         let give_up_at = Instant::now() + within;
         let timed_out = || LogError::TimedOut(within);
-        let connected = timeout_at(give_up_at, self.connection()).await;
-        let connection = connected.map_err(|_| timed_out())??;
-        let error = match timeout_at(give_up_at, work(&connection)).await {
+        let connected = timeout_at(give_up_at, self.session()).await;
+        let session = connected.map_err(|_| timed_out())??;
+        let error = match timeout_at(give_up_at, work(&session)).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => error,
             Err(_) => timed_out(),
         };
         // Whatever failed, the transaction may be open: closing the connection ends it.
-        drop(Object::take(connection));
+        session.close();
         Err(error)
     }
 }
 
 async fn append(
-    client: &Client,
+    session: &Session,
     submissions: &[Submission<'_>],
     stalled_after: Option<u32>,
 ) -> Result<Appended, LogError> {
@@ -155,7 +153,7 @@ async fn append(
         .iter()
         .filter_map(|submission| submission.update.as_ref().ok().cloned())
         .collect();
-    let (before, mut known) = lock(client, &updates).await?;
+    let (before, mut known) = lock(session, &updates).await?;
     let mut after = before.clone();
     let rules = Rules {
         now: Timestamp::now(),
@@ -174,7 +172,7 @@ async fn append(
         .collect();
     after.retain(|key, execution| before.get(key) != Some(execution));
 
-    write_and_commit(client, &mut new, &after, &rejected).await?;
+    write_and_commit(session, &mut new, &after, &rejected).await?;
     let again = again(submissions, &answers, &before, &after);
     let events = again.chain(new.into_iter().map(|new| new.event)).collect();
     Ok(Appended { answers, events })

@@ -7,16 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio_postgres::{
-    Client, Row,
-    types::{ToSql, Type},
-};
+use tokio_postgres::{Row, types::Type};
 
 use crate::{
     execution::{Key, Kind, State, Status, Timestamp},
     log::{
         LogError,
         row::{id, is_null, key, seq, word},
+        session::{Parameter, Session},
     },
     record::{Execution, Executions, KnownEvents, Private},
     update::{Report, Update},
@@ -25,7 +23,7 @@ use crate::{
 /// Opens the transaction, locks every execution that the updates concern, and reads which of the
 /// events are there already: one round trip, however many there are.
 pub(super) async fn lock(
-    client: &Client,
+    session: &Session,
     updates: &[Update],
 ) -> Result<(Executions, KnownEvents), LogError> {
     let mut tests = BTreeMap::new();
@@ -60,13 +58,13 @@ pub(super) async fn lock(
          FROM unnest($1, $2, $3, $4) AS sent(kind, id, organization_id, event_id)
          JOIN events e USING (kind, id, organization_id, event_id)";
     let insert = async |kind: Kind, rows: &Rows<'_>| {
-        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        let parameters: [Parameter<'_>; 4] = [
             (&kind.as_str(), Type::TEXT),
             (&rows.names.ids, Type::TEXT_ARRAY),
             (&rows.names.organizations, Type::TEXT_ARRAY),
             (&rows.projects, Type::TEXT_ARRAY),
         ];
-        client.query_typed(INSERT, &parameters).await
+        session.query(INSERT, &parameters).await
     };
     let sent = Names::new(
         updates
@@ -81,16 +79,16 @@ pub(super) async fn lock(
     // Futures that are polled in order are sent in order, without waiting for each other.
     let ((), _, test_rows, _, job_rows, open_tests, known) = tokio::try_join!(
         biased;
-        client.batch_execute("BEGIN"),
+        session.execute("BEGIN"),
         insert(Kind::Test, &tests),
-        lock_tests(client, &tests.names, Busy::Wait),
+        lock_tests(session, &tests.names, Busy::Wait),
         insert(Kind::Job, &jobs),
-        lock_jobs(client, &jobs.names, &tests.names, Busy::Wait),
-        lock_open_tests(client, &ending),
+        lock_jobs(session, &jobs.names, &tests.names, Busy::Wait),
+        lock_open_tests(session, &ending),
         async {
             let parameters = [&sent_kinds, &sent.ids, &sent.organizations, &sent_ids];
             let parameters = parameters.map(|texts| (texts as _, Type::TEXT_ARRAY));
-            client.query_typed(KNOWN, &parameters).await
+            session.query(KNOWN, &parameters).await
         },
     )?;
     let known = known
@@ -105,7 +103,7 @@ pub(super) async fn lock(
 /// Opens the transaction, and locks the executions that the sweep looks at, the runs of the tests
 /// among them, and the open tests of runs that it ends. What is locked by someone else, is left out.
 pub(super) async fn lock_swept(
-    client: &Client,
+    session: &Session,
     keys: &[Key],
     ending: &[Key],
 ) -> Result<Executions, LogError> {
@@ -122,10 +120,10 @@ pub(super) async fn lock_swept(
         .map(|names| Names::new(names.iter().map(|(id, of)| (id.as_str(), of.as_str()))));
     let ((), tests, jobs, open_tests) = tokio::try_join!(
         biased;
-        client.batch_execute("BEGIN"),
-        lock_tests(client, &tests, Busy::Skip),
-        lock_jobs(client, &jobs, &tests, Busy::Skip),
-        lock_open_tests(client, &ending),
+        session.execute("BEGIN"),
+        lock_tests(session, &tests, Busy::Skip),
+        lock_jobs(session, &jobs, &tests, Busy::Skip),
+        lock_open_tests(session, &ending),
     )?;
     executions([tests, jobs, open_tests])
 }
@@ -161,7 +159,7 @@ pub(super) const COLUMNS: &str = "kind, id, organization_id, project_id, run_id,
 
 type Rowset = Result<Vec<Row>, tokio_postgres::Error>;
 
-async fn lock_tests(client: &Client, tests: &Names<'_>, busy: Busy) -> Rowset {
+async fn lock_tests(session: &Session, tests: &Names<'_>, busy: Busy) -> Rowset {
     let sql = format!(
         "SELECT {COLUMNS} FROM executions
          WHERE kind = 'test' AND (id, organization_id) IN (SELECT * FROM unnest($1, $2))
@@ -169,11 +167,11 @@ async fn lock_tests(client: &Client, tests: &Names<'_>, busy: Busy) -> Rowset {
          FOR UPDATE {}",
         busy.sql()
     );
-    client.query_typed(&sql, &tests.parameters()).await
+    session.query(&sql, &tests.parameters()).await
 }
 
 /// Locks jobs, and the runs of these tests: they are locked by now, what they say of their run holds.
-async fn lock_jobs(client: &Client, jobs: &Names<'_>, tests: &Names<'_>, busy: Busy) -> Rowset {
+async fn lock_jobs(session: &Session, jobs: &Names<'_>, tests: &Names<'_>, busy: Busy) -> Rowset {
     let sql = format!(
         "SELECT {COLUMNS} FROM executions
          WHERE kind = 'job' AND (id, organization_id) IN (
@@ -187,10 +185,10 @@ async fn lock_jobs(client: &Client, jobs: &Names<'_>, tests: &Names<'_>, busy: B
     let [ids, organizations] = jobs.parameters();
     let [test_ids, test_organizations] = tests.parameters();
     let parameters = [ids, organizations, test_ids, test_organizations];
-    client.query_typed(&sql, &parameters).await
+    session.query(&sql, &parameters).await
 }
 
-async fn lock_open_tests(client: &Client, runs: &Names<'_>) -> Rowset {
+async fn lock_open_tests(session: &Session, runs: &Names<'_>) -> Rowset {
     if runs.ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -201,7 +199,7 @@ async fn lock_open_tests(client: &Client, runs: &Names<'_>) -> Rowset {
          ORDER BY id, organization_id
          FOR UPDATE SKIP LOCKED"
     );
-    client.query_typed(&sql, &runs.parameters()).await
+    session.query(&sql, &runs.parameters()).await
 }
 
 /// Executions as columns.
@@ -231,7 +229,7 @@ impl<'a> Names<'a> {
         Names { ids, organizations }
     }
 
-    fn parameters(&self) -> [(&(dyn ToSql + Sync), Type); 2] {
+    fn parameters(&self) -> [Parameter<'_>; 2] {
         [
             (&self.ids, Type::TEXT_ARRAY),
             (&self.organizations, Type::TEXT_ARRAY),
@@ -253,7 +251,7 @@ pub(super) fn execution(row: &Row) -> Result<Execution, LogError> {
     let mut state = if is_null(row, "state") {
         State::unreported(kind, id(row, "id")?)
     } else {
-        let state = serde_json::from_str(row.try_get("state")?);
+        let state = State::from_json(row.try_get("state")?);
         state.map_err(|error| LogError::Row(error.to_string()))?
     };
     if let State::Test(test) = &mut state {

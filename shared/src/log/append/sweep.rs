@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::types::Type;
 
 use super::{
     lock::{COLUMNS, execution, lock_swept},
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     cause,
     execution::{Event, Key, Kind, Timestamp},
-    log::{Log, LogError},
+    log::{Log, LogError, session::Session},
     record::{self, Execution, Rules, Swept},
 };
 
@@ -58,7 +58,7 @@ impl Log {
                 continue;
             }
             let ending: &[Key] = if ends { &keys } else { &[] };
-            let look = async |client: &Client| look(client, &keys, ending, &rules).await;
+            let look = async |session: &Session| look(session, &keys, ending, &rules).await;
             let (swept, events, looked) = match self.transaction(TIMEOUT, look).await {
                 Ok(looked) => looked,
                 Err(error) if sweep.events.is_empty() => return Err(error),
@@ -94,16 +94,16 @@ impl Log {
 }
 
 async fn look(
-    client: &Client,
+    session: &Session,
     keys: &[Key],
     ending: &[Key],
     rules: &Rules,
 ) -> Result<(Swept, Vec<Event>, bool), LogError> {
-    let before = lock_swept(client, keys, ending).await?;
+    let before = lock_swept(session, keys, ending).await?;
     let mut after = before.clone();
     let (mut new, swept) = record::sweep(keys, &mut after, rules);
     after.retain(|key, execution| before.get(key) != Some(execution));
-    write_and_commit(client, &mut new, &after, &[]).await?;
+    write_and_commit(session, &mut new, &after, &[]).await?;
     let events = new.into_iter().map(|new| new.event).collect();
     Ok((swept, events, !after.is_empty()))
 }

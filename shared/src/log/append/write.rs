@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::types::Type;
 
 use super::Submission;
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     log::{
         LogError,
         row::{id, seq, to_sql, word},
+        session::{Parameter, Session},
     },
     record::{Execution, Executions, NewEvent},
     update::MAX_KEPT_BYTES,
@@ -35,7 +36,7 @@ const PART: usize = 1000;
 /// the events the numbers that the log gives them. It is one round trip, but where a run of
 /// thousands of tests ends with all of them: statements are bounded.
 pub(super) async fn write_and_commit(
-    client: &Client,
+    session: &Session,
     new: &mut [NewEvent],
     executions: &Executions,
     rejected: &[(&Submission<'_>, &str)],
@@ -54,17 +55,8 @@ pub(super) async fn write_and_commit(
         let of_part = |key: &Key| last_part.get(key).copied().unwrap_or(0) == part;
         let executions = executions.iter().filter(|(key, _)| of_part(key));
         let executions: Vec<_> = executions.map(|(_, execution)| execution).collect();
-        let counted = if part + 1 < parts {
-            write(client, new, &executions).await?
-        } else {
-            let (counted, ..) = tokio::try_join!(
-                biased;
-                write(client, new, &executions),
-                reject(client, rejected),
-                commit(client),
-            )?;
-            counted
-        };
+        let end = (part + 1 == parts).then_some(rejected);
+        let counted = write(session, new, &executions, end).await?;
         number(new, &counted);
     }
     Ok(())
@@ -107,11 +99,13 @@ const WRITE: &str = "WITH counted AS (
      )
      SELECT organization_id, project_id, kind, seq, (SELECT epoch FROM epoch) FROM counted";
 
-/// Writes events and executions; returns the last number given in each project, and its epoch.
+/// Writes events and executions, and, where it is the end, what was rejected, and commits; returns the
+/// last number given in each project, and its epoch.
 async fn write(
-    client: &Client,
+    session: &Session,
     new: &[NewEvent],
     executions: &[&Execution],
+    end: Option<&[(&Submission<'_>, &str)]>,
 ) -> Result<BTreeMap<Project, (Seq, u64)>, LogError> {
     let events = || new.iter().map(|new| &new.event);
     let changed = || executions.iter().copied();
@@ -175,38 +169,47 @@ async fn write(
     let changed_later: Vec<_> = changed()
         .map(|execution| last.get(&execution.key()).copied())
         .collect();
-    let rows = client
-        .query_typed(
-            WRITE,
-            &[
-                (&event_columns.organizations, Type::TEXT_ARRAY),
-                (&event_columns.projects, Type::TEXT_ARRAY),
-                (&event_columns.kinds, Type::TEXT_ARRAY),
-                (&event_columns.ids, Type::TEXT_ARRAY),
-                (&event_seqs, Type::INT8_ARRAY),
-                (&event_ids, Type::TEXT_ARRAY),
-                (&event_statuses, Type::TEXT_ARRAY),
-                (&event_states, Type::TEXT_ARRAY),
-                (&occurred, Type::TIMESTAMPTZ_ARRAY),
-                (&event_run_ids, Type::TEXT_ARRAY),
-                (&event_run_seqs, Type::INT8_ARRAY),
-                (&later, Type::INT8_ARRAY),
-                (&changed_columns.organizations, Type::TEXT_ARRAY),
-                (&changed_columns.projects, Type::TEXT_ARRAY),
-                (&changed_columns.kinds, Type::TEXT_ARRAY),
-                (&changed_columns.ids, Type::TEXT_ARRAY),
-                (&run_ids, Type::TEXT_ARRAY),
-                (&run_seqs, Type::INT8_ARRAY),
-                (&seqs, Type::INT8_ARRAY),
-                (&statuses, Type::TEXT_ARRAY),
-                (&states, Type::TEXT_ARRAY),
-                (&ended, Type::TIMESTAMPTZ_ARRAY),
-                (&looks, Type::TIMESTAMPTZ_ARRAY),
-                (&private, Type::TEXT_ARRAY),
-                (&changed_later, Type::INT8_ARRAY),
-            ],
-        )
-        .await?;
+    let parameters: [Parameter<'_>; 25] = [
+        (&event_columns.organizations, Type::TEXT_ARRAY),
+        (&event_columns.projects, Type::TEXT_ARRAY),
+        (&event_columns.kinds, Type::TEXT_ARRAY),
+        (&event_columns.ids, Type::TEXT_ARRAY),
+        (&event_seqs, Type::INT8_ARRAY),
+        (&event_ids, Type::TEXT_ARRAY),
+        (&event_statuses, Type::TEXT_ARRAY),
+        (&event_states, Type::TEXT_ARRAY),
+        (&occurred, Type::TIMESTAMPTZ_ARRAY),
+        (&event_run_ids, Type::TEXT_ARRAY),
+        (&event_run_seqs, Type::INT8_ARRAY),
+        (&later, Type::INT8_ARRAY),
+        (&changed_columns.organizations, Type::TEXT_ARRAY),
+        (&changed_columns.projects, Type::TEXT_ARRAY),
+        (&changed_columns.kinds, Type::TEXT_ARRAY),
+        (&changed_columns.ids, Type::TEXT_ARRAY),
+        (&run_ids, Type::TEXT_ARRAY),
+        (&run_seqs, Type::INT8_ARRAY),
+        (&seqs, Type::INT8_ARRAY),
+        (&statuses, Type::TEXT_ARRAY),
+        (&states, Type::TEXT_ARRAY),
+        (&ended, Type::TIMESTAMPTZ_ARRAY),
+        (&looks, Type::TIMESTAMPTZ_ARRAY),
+        (&private, Type::TEXT_ARRAY),
+        (&changed_later, Type::INT8_ARRAY),
+    ];
+    let rows = match end {
+        None => session.query(WRITE, &parameters).await?,
+        Some(rejected) => {
+            // What is sent together must not wait for anything: the commit would come before it.
+            session.prepare(WRITE, &parameters).await?;
+            let (rows, ..) = tokio::try_join!(
+                biased;
+                async { Ok(session.query(WRITE, &parameters).await?) },
+                reject(session, rejected),
+                commit(session),
+            )?;
+            rows
+        }
+    };
     let counted = rows.iter().map(|row| {
         let kind = word(row.try_get("kind")?)?;
         let project = (id(row, "organization_id")?, id(row, "project_id")?, kind);
@@ -266,7 +269,7 @@ fn number(new: &mut [NewEvent], counted: &BTreeMap<Project, (Seq, u64)>) {
     }
 }
 
-async fn reject(client: &Client, rejected: &[(&Submission<'_>, &str)]) -> Result<(), LogError> {
+async fn reject(session: &Session, rejected: &[(&Submission<'_>, &str)]) -> Result<(), LogError> {
     if rejected.is_empty() {
         return Ok(());
     }
@@ -279,8 +282,8 @@ async fn reject(client: &Client, rejected: &[(&Submission<'_>, &str)]) -> Result
         .iter()
         .map(|(submission, _)| clean(&submission.body))
         .collect();
-    let kept = client
-        .query_typed(
+    let kept = session
+        .query_once(
             "INSERT INTO rejected_updates (event_id, reason, body)
              SELECT * FROM unnest($1, $2, $3)
              WHERE (SELECT count(*) < $4 AND coalesce(sum(octet_length(body)), 0) < $5
@@ -310,6 +313,6 @@ fn clean(text: &str) -> String {
         .replace('\0', "\u{fffd}")
 }
 
-async fn commit(client: &Client) -> Result<(), LogError> {
-    Ok(client.batch_execute("COMMIT").await?)
+async fn commit(session: &Session) -> Result<(), LogError> {
+    Ok(session.execute("COMMIT").await?)
 }
