@@ -23,6 +23,7 @@ import docs
 import mistakes
 import pairs
 import rules
+import tomlkit
 from templates import APPLICATION, CHECKOUT, DATA, load, translate
 
 BINARIES = ("test-status", "job-status", "queue-stats", "worker", "ingest", "notify", "migrate")
@@ -153,11 +154,8 @@ def ask(request):
         return error.code, error.headers, error.read().decode()
 
 
-def overlay(packaged, supported):
-    """The packaged template as the emulator can take it: plain, and without what it lacks."""
-    template = translate(packaged)
-    # Its conditions know no Fn::Split; here the bus has a name.
-    template["Conditions"]["BusByArn"] = {"Fn::Equals": ["name", "arn"]}
+def overlay(template, supported):
+    """The template as the emulator can take it: plain, and without what it lacks."""
     dropped = {}
     for name, resource in list(template["Resources"].items()):
         kind = resource["Type"]
@@ -168,6 +166,8 @@ def overlay(packaged, supported):
         del template["Resources"][name]
     # Nothing but conditions that are false here speaks of what was dropped. The linters have seen it whole.
     text = json.dumps(template)
+    # Its conditions know no Fn::Join: a list is the text that was given.
+    text = re.sub(r'{"Fn::Join": \["", ({"Ref": "\w+"})\]}', r"\1", text)
     for names in dropped.values():
         for name in names:
             text = re.sub(rf'{{"Fn::GetAtt": \["{name}", "[^"]+"\]}}', '{"Ref": "AWS::NoValue"}', text)
@@ -215,16 +215,21 @@ def deploy():
                     "AuthJwks": JWKS, "AuthIssuer": "runcast-local", "StreamWindowSeconds": "10",
                     "EventBus": "default", "ArtifactsBucket": "artifacts/{org}",
                 }  # fmt: skip
+                fails(client, endpoint, template, parameters)
                 sam_deploy(endpoint, template, parameters)
                 postgres = pg8000.native.Connection(database="rehearsal", **login)
                 scene(client, endpoint, postgres)
                 tell(client)
-                sam_deploy(endpoint, template, {**parameters, "StreamHeartbeatSeconds": "3"})
-                updated(client)
+                redrive(client, endpoint, postgres)
+                # Who copies a database is alone with it.
+                postgres.close()
+                managed(client, endpoint, template, {**parameters, "StreamHeartbeatSeconds": "3"})
+                restored(client, endpoint, template, parameters, login)
                 run("sam", "delete", "--no-prompts", "--stack-name", STACK, "--region", "us-east-1",
                     env={**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint})  # fmt: skip
                 left = client("lambda").list_functions()["Functions"]
                 check([f"{function['FunctionName']} is left after the deletion" for function in left])
+                postgres = pg8000.native.Connection(database="rehearsal", **login)
                 (events,) = postgres.run("SELECT count(*) FROM events")[0]
                 print(f"  deleted: no function is left, and all {events} events of the log are")
                 postgres.close()
@@ -249,20 +254,66 @@ def package(endpoint, folder, client):
         str(packaged), "--region", "us-east-1", env={**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint})  # fmt: skip
     names = "from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as h; print(*h)"
     supported = subprocess.run([CHECKOUT / ".venv-producers/bin/python", "-c", names], capture_output=True, text=True, check=True)
+    supported = set(supported.stdout.split())
+    application = translate(load(packaged))
+    # It has no layers, without whose file the function of new data stops at its start, and never answers.
+    application["Resources"]["Schema"]["Properties"]["ServiceTimeout"] = 10
+    # Its conditions know no Fn::Split; here the bus has a name.
+    application["Conditions"]["BusByArn"] = {"Fn::Equals": ["name", "arn"]}
+    _, bucket, key = urllib.parse.urlparse(application["Resources"]["NewDataStack"]["Properties"]["TemplateURL"]).path.split("/", 2)
+    client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(overlay(load(DATA), supported)))
     template = folder / "overlay.json"
-    text = json.dumps(overlay(load(packaged), set(supported.stdout.split())))
     # SAM takes no other address of a nested template for an uploaded one.
-    template.write_text(text.replace(endpoint, "https://s3.us-east-1.amazonaws.com"))
+    template.write_text(json.dumps(overlay(application, supported)).replace(endpoint, "https://s3.us-east-1.amazonaws.com"))
     return template
 
 
 def sam_deploy(endpoint, template, parameters):
     begun = time.monotonic()
     overrides = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
+    settings = tomlkit.parse((CHECKOUT / "samconfig.toml").read_text())["default"]["deploy"]["parameters"]
     run("sam", "deploy", "--template-file", str(template), "--stack-name", STACK, "--s3-bucket", "artifacts", "--region", "us-east-1",
-        "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--no-confirm-changeset",
+        "--capabilities", *settings["capabilities"].split(), "--on-failure", settings["on_failure"], "--no-confirm-changeset",
         "--parameter-overrides", *overrides, env={**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint})  # fmt: skip
     print(f"  deployed in {time.monotonic() - begun:.0f} s")
+
+
+def inventory(client):
+    """What there is in the account, by name."""
+    there = {f"secret {secret['Name']}" for secret in client("secretsmanager").list_secrets()["SecretList"]}
+    there |= {f"function {function['FunctionName']}" for function in client("lambda").list_functions()["Functions"]}
+    there |= {f"queue {url}" for url in client("sqs").list_queues().get("QueueUrls", [])}
+    there |= {f"log group {group['logGroupName']}" for group in client("logs").describe_log_groups()["logGroups"]}
+    there |= {f"role {role['RoleName']}" for role in client("iam").list_roles()["Roles"]}
+    there |= {f"rule {rule['Name']}" for rule in client("events").list_rules()["Rules"]}
+    there |= {f"alarm {alarm['AlarmName']}" for alarm in client("cloudwatch").describe_alarms()["MetricAlarms"]}
+    there |= {f"VPC {vpc['VpcId']}" for vpc in client("ec2").describe_vpcs()["Vpcs"]}
+    there |= {f"users {group['UserGroupId']}" for group in client("elasticache").describe_user_groups()["UserGroups"]}
+    there |= {f"cache {group['ReplicationGroupId']}" for group in client("elasticache").describe_replication_groups()["ReplicationGroups"]}
+    there |= {f"cluster {cluster['DBClusterIdentifier']}" for cluster in client("rds").describe_db_clusters()["DBClusters"]}
+    return there
+
+
+def fails(client, endpoint, template, parameters):
+    """First deployments that fail half-way leave nothing that bars the next, under the same name."""
+    before = inventory(client)
+    # The data is made; its database, which is none here, cannot be migrated.
+    new = {"Data": "new", "CacheKind": "nodes", "AuthJwks": JWKS, "AuthIssuer": "runcast-local"}
+    own = {**parameters, "OwnerDatabaseUrl": "postgres://nobody:no@127.0.0.1:1/none"}
+    for what, given in (("new data", new), ("own data", own)):
+        begun = time.monotonic()
+        try:
+            sam_deploy(endpoint, template, given)
+        except Failed as failed:
+            if "Schema" not in str(failed):
+                raise
+        else:
+            raise Failed(f"{what} is deployed, though its database cannot be migrated")
+        # Secrets, and snapshots of the database, have names that AWS made up.
+        left = {each for each in inventory(client) - before if not each.startswith("secret ")}
+        if left:
+            raise Failed(f"the deployment of {what} that failed leaves {sorted(left)}")
+        print(f"  {what}: the migration fails, nothing is left, in {time.monotonic() - begun:.0f} s")
 
 
 def outputs(client):
@@ -338,19 +389,20 @@ def artifact(client, endpoint, answers):
     print("  test-status, S3: an artifact, by a URL that it signed")
 
 
+def invoke(client, name, order):
+    answer = client("lambda").invoke(FunctionName=name, Payload=json.dumps(order))
+    said = answer["Payload"].read().decode()
+    if "FunctionError" in answer:
+        raise Failed(f"{name} fails: {said}")
+    return json.loads(said)
+
+
 def tell(client):
     """A run that fails comes out of the event bus as the rule of docs/operations.md says it."""
-    lambdas, events, sqs = client("lambda"), client("events"), client("sqs")
-    names = [function["FunctionName"] for function in lambdas.list_functions()["Functions"]]
+    events, sqs = client("events"), client("sqs")
+    names = [function["FunctionName"] for function in client("lambda").list_functions()["Functions"]]
     (notify,) = [name for name in names if "-Notify-" in name]
     (worker,) = [name for name in names if "-Worker-" in name]
-
-    def invoke(name, order):
-        answer = lambdas.invoke(FunctionName=name, Payload=json.dumps(order))
-        said = answer["Payload"].read().decode()
-        if "FunctionError" in answer:
-            raise Failed(f"{name} fails: {said}")
-        return json.loads(said)
 
     blocks = re.findall(r"^```json\n(.*?)^```", docs.section(docs.RUNBOOK.read_text(), "Telling others"), re.M | re.S)
     _, pattern, message, *_ = blocks
@@ -359,13 +411,13 @@ def tell(client):
     events.put_rule(Name="told", EventPattern=pattern)
     events.put_targets(Rule="told", Targets=[{"Id": "told", "Arn": arn, **json.loads(message)}])
     # From now on.
-    invoke(notify, {})
+    invoke(client, notify, {})
     for number, status in enumerate(("running", "failed")):
-        invoke(worker, {"updates": [{
+        invoke(client, worker, {"updates": [{
             "eventId": f"told-{number}", "kind": "job", "id": "told", "organizationId": "demo", "projectId": "demo",
             "status": status, "name": "Unit tests", "url": "https://ci.example.com/17", "labels": {"commit": "5f0c2e1"},
         }]})  # fmt: skip
-    said = invoke(notify, {})
+    said = invoke(client, notify, {})
     received = lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages")  # noqa: E731
     (heard,) = eventually("the bus has the end of the run", received)
     if json.loads(heard["Body"]) != {"text": "Unit tests: failed, https://ci.example.com/17"}:
@@ -373,6 +425,98 @@ def tell(client):
     print("  notify, worker, log, event bus: the end of a run, as the rule of the runbook words it")
     events.remove_targets(Rule="told", Ids=["told"])
     events.delete_rule(Name="told")
+
+
+def redrive(client, endpoint, postgres):
+    """What was given up comes before what is new, by the commands of docs/operations.md."""
+    answers, sqs = outputs(client), client("sqs")
+    away, back = re.findall(r"^```sh\n(.*?)^```", docs.section(docs.RUNBOOK.read_text(), "Dead letters"), re.M | re.S)
+    variables = {"UPDATES_MAPPING": answers["UpdatesMapping"], "DEAD_UPDATES_MAPPING": answers["DeadUpdatesMapping"]}
+    environment = {
+        **ENVIRONMENT, **variables, "AWS_ENDPOINT_URL": endpoint, "PATH": f"{CHECKOUT}/.venv-producers/bin:{ENVIRONMENT['PATH']}"
+    }  # fmt: skip
+
+    def send(queue, status):
+        update = {"eventId": f"again-{status}", "kind": "job", "id": "again", "organizationId": "demo", "projectId": "demo", "status": status}
+        sqs.send_message(QueueUrl=answers[queue], MessageBody=json.dumps(update), MessageGroupId="job:again",
+                         MessageDeduplicationId=update["eventId"])  # fmt: skip
+
+    logged = lambda: [row[0] for row in postgres.run("SELECT status FROM events WHERE id = 'again' ORDER BY seq")]  # noqa: E731
+    disabled, _ = away.splitlines()
+    run("bash", "-euc", disabled, env=environment)
+    send("UpdatesQueueUrl", "passed")
+    for status in ("waiting", "running"):
+        send("DeadUpdatesQueueUrl", status)
+    run("bash", "-euc", away, env=environment)
+    eventually("the worker logs what was given up", lambda: logged() == ["waiting", "running"])
+    run("bash", "-euc", back, env=environment)
+    eventually("and then what is new", lambda: logged() == ["waiting", "running", "passed"])
+    print("  what was given up is taken first, then what is new, as the runbook says it")
+
+
+def managed(client, endpoint, template, parameters):
+    """The streaming functions move to managed instances and back, as other functions, in an update that changes more."""
+    # No VPC is looked up: nothing is attached to it here.
+    network = {"VpcSubnetIds": "subnet-a", "VpcSecurityGroupIds": "sg-a"}
+    for concurrency, ending in (("64", "-managed"), ("0", "")):
+        sam_deploy(endpoint, template, {**parameters, **network, "ManagedConcurrency": concurrency})
+        functions = [function["FunctionName"] for function in client("lambda").list_functions()["Functions"]]
+        streams = sorted(name for name in functions if re.match(rf"{STACK}-(test-status|job-status|queue-stats)", name))
+        if streams != [f"{STACK}-{name}{ending}" for name in ("job-status", "queue-stats", "test-status")]:
+            raise Failed(f"with ManagedConcurrency={concurrency} the functions are {functions}")
+        host = urllib.parse.urlparse(outputs(client)["JobStatusAddress"]).hostname
+        status, _, body = get(f"{endpoint}/_aws/lambda-url/{host.split('.')[0]}/api/job-status/events/rehearsed?lastEventId=0")
+        if status != 200 or '"passed"' not in body:
+            raise Failed(f"with ManagedConcurrency={concurrency} the function URL answers {status} {body}")
+        updated(client)
+        print(f"  ManagedConcurrency={concurrency}: other functions, under other URLs, with the same log")
+
+
+def restored(client, endpoint, template, parameters, login):
+    """A log that is restored from a backup, by the steps of docs/operations.md; the backup is a copy of the database."""
+    import pg8000.native
+
+    def report(number, **fields):
+        update = {"eventId": f"restored-{number}", "kind": "job", "id": "restored", "organizationId": "demo", "projectId": "demo", **fields}
+        answer = invoke(client, outputs(client)["WorkerFunction"], {"updates": [update]})
+        check([f"the worker answers {answer}"] if answer["accepted"] != 1 else [])
+
+    report(1, status="running")
+    postgres = pg8000.native.Connection(database="postgres", **login)
+
+    def copied():
+        postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'rehearsal'")
+        try:
+            postgres.run("CREATE DATABASE restored TEMPLATE rehearsal")
+        except pg8000.native.DatabaseError:
+            return False
+        return True
+
+    eventually("the database is copied", copied)
+    postgres.close()
+    # What the backup lacks, and a viewer has seen.
+    report(2, status="running", progress={"completed": 1, "total": 2})
+
+    def elsewhere(*who):
+        return {f"{name}DatabaseUrl": parameters[f"{name}DatabaseUrl"].replace("/rehearsal", "/restored") for name in who}
+
+    def migrations():
+        pages = client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=STACK)
+        events = [(event["LogicalResourceId"], event["ResourceStatus"]) for page in pages for event in page["StackEvents"]]
+        return events.count(("Schema", "UPDATE_COMPLETE"))
+
+    before = migrations()
+    sam_deploy(endpoint, template, {**parameters, **elsewhere("Owner")})
+    if migrations() != before + 1:
+        raise Failed("another database is not migrated")
+    epoch = invoke(client, outputs(client)["MigrateFunction"], json.loads((CHECKOUT / "infra/events/restored.json").read_text()))
+    sam_deploy(endpoint, template, {**parameters, **elsewhere("Owner", "Streams", "Worker")})
+    report(3, status="passed")
+    host = urllib.parse.urlparse(outputs(client)["JobStatusAddress"]).hostname
+    status, _, body = get(f"{endpoint}/_aws/lambda-url/{host.split('.')[0]}/api/job-status/events/restored?lastEventId=2")
+    if status != 200 or "event: reset" not in body or '"passed"' not in body:
+        raise Failed(f"in the epoch {epoch} who has seen the lost event gets {status} {body}")
+    print("  restored: the copy is migrated, a new epoch begins, and who has seen what it lacks gets a reset")
 
 
 def updated(client):
