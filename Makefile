@@ -21,6 +21,7 @@ test: setup-tests build ## Set everything up, then run every test
 	npm --prefix web test
 	cargo test --workspace
 	node --test --test-concurrency=2 tests/browser/*.test.mjs
+	BROWSER=firefox node --test tests/browser/run.test.mjs
 	npm --prefix producers/node test
 	cd producers/python && .venv/bin/pytest -q -n 2
 
@@ -89,7 +90,7 @@ setup-tests: test-requirements setup .venv/.tools .venv-producers/.installed $(P
 
 # First of all: who lacks something shall not learn it after minutes of building.
 test-requirements:
-	@CHROMIUM=$(CHROMIUM) infra/requirements.sh tests
+	@CHROMIUM=$(CHROMIUM) FIREFOX=$(FIREFOX) infra/requirements.sh tests
 
 .venv/.tools: requirements-dev.txt .venv/.servers
 	@echo "installing cargo-lambda and the AWS SAM CLI (PyPI)"

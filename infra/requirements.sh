@@ -17,6 +17,8 @@ python3 -c 'import venv, ensurepip' 2>/dev/null \
 if [ "${1-}" = tests ]; then
     command -v "${CHROMIUM:-chromium}" >/dev/null \
         || lacks "Chromium, for its tests" "on Debian and Ubuntu: apt-get install chromium; or name one with CHROMIUM="
+    command -v "${FIREFOX:-firefox-esr}" >/dev/null \
+        || lacks "Firefox, for its tests" "on Debian: apt-get install firefox-esr; or name one with FIREFOX="
     command -v redis-server >/dev/null \
         || lacks "a redis-server, for its tests of TLS" "on Debian and Ubuntu: apt-get install redis-server"
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \

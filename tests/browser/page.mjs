@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
-import { launch } from './chromium.mjs';
+import { launch } from './browser.mjs';
 
 const PATIENCE_MS = 30_000;
 const INTERVAL_MS = 20;

@@ -67,13 +67,13 @@ test('the address holds the filter, and a reload keeps it', async () => {
   assert.equal(await page.locator('article').count(), 1);
   await page.getByRole('button', { name: 'All' }).click();
   await shows(page, '#running', 'Nightly export');
-  await page.getByRole('searchbox').fill('FIX/exp');
-  await eventually(async () => assert.match(page.url(), /q=FIX%2Fexp$/));
+  await page.getByRole('searchbox').pressSequentially('FIX/exp');
+  await eventually(async () => assert.match(await page.evaluate('location.href'), /q=FIX%2Fexp$/));
   await eventually(async () => assert.equal(await page.locator('article').count(), 1));
   await page.reload();
   await shows(page, '#running', 'fix/export');
   assert.equal(await page.locator('article').count(), 1);
-  await page.getByRole('searchbox').fill('nothing is called this');
+  await page.getByRole('searchbox').pressSequentially('nothing is called this');
   await shows(page, 'main', 'No run is like that');
   await page.getByRole('link', { name: 'Show all' }).click();
   await shows(page, '#finished', 'Checkout');
@@ -151,7 +151,7 @@ test('a keyboard is enough', async () => {
   await shows(page, 'aside', 'exports all', 'AssertionError');
   assert.equal(await page.evaluate('document.activeElement.id'), 'test');
   await goes('Escape', 'exports all');
-  assert.match(page.url(), /#\/runs\/keys-3$/);
+  assert.match(await page.evaluate('location.href'), /#\/runs\/keys-3$/);
   await page.keyboard.press('?');
   await shows(page, 'dialog', 'Next in the list');
   await page.keyboard.press('Escape');
@@ -335,7 +335,7 @@ test('another project can be chosen, or typed', async () => {
   await page.getByRole('link', { name: 'many' }).click();
   await shows(page, '#finished', 'many-');
   await page.locator('summary', { hasText: 'many' }).click();
-  await page.getByRole('textbox', { name: 'Another project' }).fill('elsewhere');
+  await page.getByRole('textbox', { name: 'Another project' }).pressSequentially('elsewhere');
   await page.keyboard.press('Enter');
   await shows(page, 'main', 'No run yet');
   await shows(page, '#project', 'elsewhere');

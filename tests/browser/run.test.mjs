@@ -27,7 +27,7 @@ test('a run that is retried says so, and what was flaky', async () => {
   // The attempts of a test, on its own page.
   await page.locator('#tests a', { hasText: 'logs in' }).click();
   await shows(page, 'aside', 'logs in', 'The attempt before', '1st', 'expected 200');
-  assert.match(page.url(), /#\/runs\/retried\/tests\/retried-t1$/);
+  assert.match(await page.evaluate('location.href'), /#\/runs\/retried\/tests\/retried-t1$/);
 });
 
 test('a page whose run has ended hears of its next attempt, and of what it left', async () => {

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { launch } from './chromium.mjs';
+import { launch } from './browser.mjs';
 
 export const checkout = fileURLToPath(new URL('../..', import.meta.url));
 const PATIENCE_MS = Number(process.env.PATIENCE_MS ?? 30_000);

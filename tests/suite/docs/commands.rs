@@ -38,6 +38,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "node --test tests/browser/run.test.mjs",
         "`make test` runs all of them",
     ),
+    (
+        "BROWSER=firefox node --test tests/browser/run.test.mjs",
+        "`make test` runs it",
+    ),
     ("make check", ".ci/run runs it"),
     ("make rehearse", ".ci/run runs it"),
     ("make chaos", "ten minutes; `make test` has 40 s of it"),
