@@ -75,6 +75,7 @@ MISTAKES = [
     ("logs for ever", "functions", APPLICATION, prop("WorkerLogs", "RetentionInDays", None)),
     ("too little memory on managed instances", "functions", APPLICATION, prop("JobStatus", "MemorySize", 128)),
     ("a VPC on a managed function", "functions", APPLICATION, prop("JobStatus", "VpcConfig", "Fn::If", 0, "Attached")),
+    ("statements that are kept on what a proxy shares", "functions", APPLICATION, prop("Worker", "Environment", "Variables", "DATABASE_PROXY", "false")),
     ("a function that cannot become a managed one", "updates", APPLICATION, prop("JobStatus", "FunctionName", None)),
     ("one that can, but not back", "updates", APPLICATION, prop("JobStatus", "FunctionName", {"Fn::Sub": "${AWS::StackName}-job-status-${ManagedMaxVcpus}"})),
     ("managed instances for one version", "functions", APPLICATION, put("Parameters", "ManagedMaxVcpus", "Default", 12)),

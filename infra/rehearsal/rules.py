@@ -34,7 +34,7 @@ AWS_METRICS = {
     # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/serverless-metrics-events-redis.html
     "AWS/ElastiCache": {"ThrottledCmds"},
 }
-DATABASE_VARIABLES = {"DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_CA_FILE", "DATABASE_IDLE_SECONDS"}
+DATABASE_VARIABLES = {"DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_CA_FILE", "DATABASE_IDLE_SECONDS", "DATABASE_PROXY"}
 STATUS_VARIABLES = DATABASE_VARIABLES | {"ARTIFACTS_BUCKET"}
 NOTIFY_VARIABLES = {"WORKER_FUNCTION", "EVENT_BUS", "WEBHOOK_URL", "WEBHOOK_SECRET", "NOTIFY_CHANGES", "RUST_LOG"}
 QUEUE_VARIABLES = {"QUEUE_REDIS_URL", "QUEUE_NAMES", "QUEUE_PREFIX", "RUNNING_CAPACITY", "QUEUED_CAPACITY"}
@@ -145,6 +145,8 @@ def functions(application, _):
         yield "a deployment waits for ever: managed instances cannot hold old and new versions"
     if "AllowedInstanceTypes" not in properties(application, "Instances")["InstanceRequirements"]:
         yield "managed instances are of any price"
+    if "NewProxy" not in json.dumps(status["DATABASE_PROXY"]):
+        yield "what is kept on a connection is asked for on another: RDS Proxy shares them"
     if properties(application, "JobStatus")["Environment"] != properties(application, "TestStatus")["Environment"]:
         yield "TestStatus and JobStatus are configured differently"
     ingest = properties(application, "Ingest")["Environment"]["Variables"]
