@@ -8,6 +8,7 @@ REDIS = "tests/suite/iam.rs: redis_is_shown_a_new_token_on_each_connection_and_b
 POSTGRES = "tests/suite/iam.rs: postgres_is_shown_a_new_token_on_each_connection"
 SENT = "tests/suite/producers.rs: pythons_updates_arrive_through_sqs_in_order_and_once"
 ANSWERED = "tests/suite/custom_resource.rs: a_creation_and_a_deletion_are_answered_with_success"
+FETCHED = "tests/suite/provider.rs: keys_rotate_within_a_minute_and_a_flood_of_names_asks_for_none"
 AWS = "AWS calls: "
 # What needs the right, by who has it: the test that makes the call, or which of AWS's services does.
 USES = {
@@ -28,6 +29,9 @@ USES = {
     ("UpdatesOverTls", "sqs:SendMessage"): SENT,
     ("DashboardFilesPolicy", "s3:GetObject"): AWS + "CloudFront reads the dashboard's files",
     ("S3Endpoint", "s3:PutObject"): ANSWERED,
+    ("S3Endpoint", "s3:GetObject"): FETCHED,
+    ("KeysFilePolicy", "s3:GetObject"): FETCHED,
+    ("FetchKeysRole", "s3:PutObject"): AWS + "rehearse.py calls the function's code",
     ("FlowLogsRole", "logs:CreateLogStream"): AWS + "EC2 writes flow logs",
     ("FlowLogsRole", "logs:PutLogEvents"): AWS + "EC2 writes flow logs",
     ("FlowLogsRole", "logs:DescribeLogStreams"): AWS + "EC2 writes flow logs",

@@ -198,6 +198,9 @@ MISTAKES = [
     ("names that an earlier stack's data has", "nested", APPLICATION, prop("NewDataStack", "Parameters", "Name", {"Ref": "AWS::StackName"})),
     ("an output that is not there", "nested", APPLICATION, prop("Worker", "Environment", "Variables", "REDIS_URL", {"Fn::If": ["NewData", {"Fn::GetAtt": ["NewDataStack", "Outputs.CacheUrl"]}, {"Ref": "WorkerRedisUrl"}]})),
     ("a worker that logs in as the reader", "permissions", APPLICATION, prop("Worker", "Environment", "Variables", "DATABASE_URL", {"Ref": "StreamsDatabaseUrl"})),
+    ("keys that are fetched from a VPC without a way out", "keys", APPLICATION, prop("FetchKeys", "VpcConfig", {"SubnetIds": ["subnet-a"], "SecurityGroupIds": ["sg-a"]})),
+    ("streams that ask for keys where they cannot", "keys", APPLICATION, prop("Ingest", "Environment", "Variables", "AUTH_JWKS", {"Ref": "AuthJwks"})),
+    ("a way to S3 that lets no keys through", "keys", DATA, prop("S3Endpoint", "PolicyDocument", "Statement", 1, None)),
     ("streams that read any bucket", "permissions", APPLICATION, prop("StatusRole", "Policies", 2, "Fn::If", 1, "PolicyDocument", "Statement", 0, "Resource", {"Fn::Sub": ["arn:${AWS::Partition}:s3:::*/*", {}]})),
     ("streams that log in as anybody", "permissions", APPLICATION, prop("StatusRole", "Policies", 1, "Fn::If", 1, "PolicyDocument", "Statement", 0, "Resource", {"Fn::Sub": "arn:aws:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResourceId}/*"})),
     # The data.

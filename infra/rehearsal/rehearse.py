@@ -220,6 +220,7 @@ def deploy():
                 postgres = pg8000.native.Connection(database="rehearsal", **login)
                 scene(client, endpoint, postgres)
                 tell(client)
+                fetch_keys(client, folder)
                 redrive(client, endpoint, postgres)
                 # Who copies a database is alone with it.
                 postgres.close()
@@ -260,6 +261,7 @@ def package(endpoint, folder, client):
     application["Resources"]["Schema"]["Properties"]["ServiceTimeout"] = 10
     # Its conditions know no Fn::Split; here the bus has a name.
     application["Conditions"]["BusByArn"] = {"Fn::Equals": ["name", "arn"]}
+    application["Conditions"]["KeysFetched"] = {"Fn::Equals": ["new", "own"]}
     _, bucket, key = urllib.parse.urlparse(application["Resources"]["NewDataStack"]["Properties"]["TemplateURL"]).path.split("/", 2)
     client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(overlay(load(DATA), supported)))
     template = folder / "overlay.json"
@@ -395,6 +397,41 @@ def invoke(client, name, order):
     if "FunctionError" in answer:
         raise Failed(f"{name} fails: {said}")
     return json.loads(said)
+
+
+def fetch_keys(client, folder):
+    """The code of the function that fetches keys, with a real provider; what cannot be fetched changes nothing."""
+    code = load(APPLICATION)["Resources"]["FetchKeys"]["Properties"]["Code"]["ZipFile"]
+    s3 = client("s3")
+    s3.create_bucket(Bucket="keys")
+    stored = lambda: json.loads(s3.get_object(Bucket="keys", Key="jwks.json")["Body"].read())  # noqa: E731
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with started("node", "tests/node/provider.mjs", log=folder / "provider.log", **pipes) as provider:
+
+        def order(**command):
+            print(json.dumps(command), file=provider.stdin, flush=True)
+            provider.stdout.readline()
+
+        issuer = json.loads(provider.stdout.readline())["issuer"]
+        environment = {
+            **ENVIRONMENT, "AWS_ENDPOINT_URL": s3.meta.endpoint_url, "BUCKET": "keys",
+            "KEYS_URL": f"{issuer}/.well-known/openid-configuration",
+        }  # fmt: skip
+        call = (sys.executable, "-c", f"{code}\nhandler({{}}, None)")
+        run(*call, env=environment)
+        first = stored()
+        if [key["kid"] for key in first["keys"]] != ["first"]:
+            raise Failed(f"the provider's keys are kept as {first}")
+        for fault in ("away", "garbage", "large", "elsewhere"):
+            order(do="fault", name=fault)
+            if not subprocess.run(call, env=environment, capture_output=True).returncode or stored() != first:
+                raise Failed(f"a provider that is {fault} is no failure, or {stored()} is kept of it")
+        order(do="fault")
+        order(do="rotate", kid="second")
+        run(*call, env=environment)
+        if [key["kid"] for key in stored()["keys"]] != ["second"]:
+            raise Failed(f"another key is not seen: {stored()}")
+    print("  fetch-keys, a real OpenID provider, S3: its keys, and the next; its faults change nothing")
 
 
 def tell(client):

@@ -9,7 +9,7 @@ from templates import CHECKOUT, custom_names, of_type, refers, values
 from updates import NEW, OWN, updates
 
 STREAMS = {"TestStatus": "test-status", "JobStatus": "job-status", "QueueStats": "queue-stats"}
-FUNCTIONS = {*STREAMS, "Worker", "Ingest", "Notify", "Migrate"}
+FUNCTIONS = {*STREAMS, "Worker", "Ingest", "Notify", "Migrate", "FetchKeys"}
 SECRETS = {
     "AuthJwks", "IngestRedisUrl", "OwnerDatabaseUrl", "QueueRedisUrl", "StreamsDatabaseUrl", "StreamsRedisUrl",
     "WebhookSecret", "WebhookUrl", "WorkerDatabaseUrl", "WorkerRedisUrl",
@@ -79,7 +79,7 @@ MARGIN_SECONDS = 30
 def check(application, data, only=None):
     """All that is wrong with the two templates, the first as SAM translates it."""
     found = []
-    for rule in (functions, urls, queues, schema, notify, api, cloudfront, permissions, parameters, alarms,
+    for rule in (functions, urls, queues, schema, notify, keys, api, cloudfront, permissions, parameters, alarms,
                  nested, names, network, cache, database, updates, calls, cost):  # fmt: skip
         name = rule.__name__
         if only not in (None, name):
@@ -102,7 +102,8 @@ def functions(application, _):
     limits = application["Parameters"]
     for name, resource in existing.items():
         function = resource["Properties"]
-        if function["Runtime"] != "provided.al2023" or function["Handler"] != "bootstrap":
+        is_bootstrap = (function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap")
+        if not is_bootstrap and name != "FetchKeys":
             yield f"{name} is not a bootstrap on Amazon Linux 2023"
         if function["Architectures"] != [{"Ref": "Architecture"}]:
             yield f"{name} does not take the architecture from the parameter"
@@ -315,6 +316,23 @@ def notify(application, _):
         yield "nothing tells anybody, or not each minute"
     if function.get("ReservedConcurrentExecutions") != {"Fn::If": ["WorkerReserved", 1, {"Ref": "AWS::NoValue"}]}:
         yield "streams can fill every environment until nobody is told, or two tell the same"
+
+
+def keys(application, data):
+    function = properties(application, "FetchKeys")
+    if "VpcConfig" in function:
+        yield "whoever serves keys is outside: the VPC of new data has no way out"
+    address = {"Fn::Sub": "https://${KeysFile.RegionalDomainName}/jwks.json"}
+    for name in (*STREAMS, "Ingest"):
+        variables = properties(application, name)["Environment"]["Variables"]
+        if variables["AUTH_JWKS"] != {"Fn::If": ["KeysFetched", address, {"Ref": "AuthJwks"}]}:
+            yield f"{name} asks for keys where its VPC has no way to"
+    read, _ = properties(application, "KeysFilePolicy")["PolicyDocument"]["Statement"]
+    if read.get("Condition") != {"StringEquals": {"aws:SourceVpce": {"Fn::GetAtt": ["NewDataStack", "Outputs.S3EndpointId"]}}}:
+        yield "S3 refuses a policy for the public, or the VPC"
+    ways = [way["Resource"]["Fn::Sub"] for way in properties(data, "S3Endpoint")["PolicyDocument"]["Statement"] if way["Action"] == "s3:GetObject"]
+    if not any(way.endswith(":::*/jwks.json") for way in ways):
+        yield "the way to S3 lets no keys through"
 
 
 def api(application, _):
