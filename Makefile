@@ -7,9 +7,10 @@ CARGO_FUZZ_VERSION := 0.13.2
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 # Tests wait more than they compute.
 export RUST_TEST_THREADS ?= 4
+FUNCTIONS := test-status job-status queue-stats worker ingest notify migrate
 PRODUCERS := producers/node/node_modules/.installed producers/python/.venv/.installed
 
-.PHONY: help demo test check setup build bench screenshots rehearse chaos storm fuzz advisories clean
+.PHONY: help demo test check setup build bench screenshots rehearse arm64 release chaos storm fuzz advisories clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +39,13 @@ check: setup-check web/node_modules/.installed $(PRODUCERS) ## Format, lints, do
 
 rehearse: setup-tests build ## Rehearse a deployment to AWS: build, lint, seeded mistakes, an emulator
 	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/rehearse.py
+
+arm64: setup-tests build ## Build every function for arm64, and run one run's life through them, under qemu
+	.venv/bin/cargo-lambda lambda build --release --arm64 --lambda-dir target/lambda-arm64 $(FUNCTIONS:%=--bin %)
+	infra/arm64.sh target/lambda-arm64
+
+release: setup-tests web/dist/index.html ## What is deployed without Rust, with checksums: target/release-files
+	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/release.py
 
 bench: setup bench/others/node_modules/.installed ## Measure everything against its floor: bench/results.json, docs/bench
 	cargo build --release --workspace

@@ -12,9 +12,9 @@ NEW = {"AuthJwks": '{"keys":[]}', "AuthIssuer": "issuer", "Data": "new"}
 # Each is tried there and back, with each front.
 APPLICATION = [
     ({}, {"ManagedConcurrency": 64}),
-    ({"ManagedConcurrency": 64}, {"ManagedConcurrency": 64, "Architecture": "arm64"}),
+    ({"ManagedConcurrency": 64}, {"ManagedConcurrency": 64, "Architecture": "x86_64"}),
     ({"ManagedConcurrency": 64}, {"ManagedConcurrency": 128, "ManagedMaxEnvironments": 8}),
-    ({}, {"Architecture": "arm64", "StreamMemoryMegabytes": 256, "LogRetentionDays": 90}),
+    ({}, {"Architecture": "x86_64", "StreamMemoryMegabytes": 256, "LogRetentionDays": 90}),
     ({}, {"WorkerReserved": "true", "StreamConcurrency": 50, "IngestConcurrency": 5}),
     ({}, {"EventBus": "default"}),
 ]

@@ -44,6 +44,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("make check", ".ci/run runs it"),
     ("make rehearse", ".ci/run runs it"),
+    ("make arm64", "minutes, for another machine"),
+    ("make release", "ten minutes"),
     ("make chaos", "ten minutes; `make test` has 40 s of it"),
     ("make storm", "its figures need the machine for themselves"),
     ("make chaos SEED=… MINUTES=2", "`make test` has 40 s of it"),
@@ -118,6 +120,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "`make test` runs the first part",
     ),
     ("sam build", "`make rehearse` runs it"),
+    (
+        "sam build --parameter-overrides Architecture=x86_64",
+        "`make rehearse` runs it",
+    ),
     (
         "rustup target add aarch64-unknown-linux-gnu",
         "it needs the network",
