@@ -60,6 +60,13 @@ pub(crate) const BARRED: Shape = Shape {
     projects: true,
 };
 
+/// Updates one by one.
+const SINGLE: Shape = Shape {
+    batch: 1,
+    executions: 1,
+    projects: true,
+};
+
 pub(crate) async fn run() -> Vec<Figure> {
     let stack = Stack::with(&[], &[("RUST_LOG", "warn")]).await;
     let mut figures = Vec::new();
@@ -73,10 +80,10 @@ pub(crate) async fn run() -> Vec<Figure> {
             executions: 1,
             ..BARRED
         },
+        SINGLE,
         Shape {
-            batch: 1,
-            executions: 1,
-            projects: true,
+            projects: false,
+            ..SINGLE
         },
         Shape {
             batch: 100,
@@ -93,6 +100,7 @@ pub(crate) async fn run() -> Vec<Figure> {
             figure
         });
     }
+    figures.push(senders(&stack).await);
     figures.extend(round_trips(&stack).await);
     figures.extend(end_to_end().await);
     figures
@@ -125,6 +133,40 @@ pub(crate) async fn throughput(stack: &Stack, shape: Shape) -> (Vec<f64>, Vec<f6
         worker.stop().await;
     }
     (ours, floors)
+}
+
+/// Updates one by one of one project, over HTTP to `runcast serve`; the floor as for as many workers.
+async fn senders(stack: &Stack) -> Figure {
+    let served = Mode::Served.stack(0, &[]).await;
+    let send = async |index: usize| {
+        let client = load::client();
+        let started = Instant::now();
+        let mut events = 0;
+        while started.elapsed().as_secs_f64() < SECONDS {
+            let update = json!({"updates": [{
+                "eventId": load::now().to_string(), "kind": "job", "id": format!("sent-{index}"),
+                "projectId": "bench", "status": "running", "jobId": "nightly",
+                "progress": {"completed": 3, "total": 12, "message": "step 3"},
+            }]});
+            let request = client.post(format!("{}/api/updates", served.url));
+            let request = request.bearer_auth(&served.write_token).json(&update);
+            assert_eq!(request.send().await.unwrap().status(), 200);
+            events += 1;
+        }
+        per_second(events, started)
+    };
+    let clients = join_all((0..WORKERS).map(|_| stack.postgres())).await;
+    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+    for run in 0..=RUNS {
+        let inserted = join_all(clients.iter().map(|client| insert(client, 1))).await;
+        let sent = join_all((0..WORKERS).map(send)).await;
+        if run > 0 {
+            floors.push(inserted.iter().sum::<f64>());
+            ours.push(sent.iter().sum::<f64>());
+        }
+    }
+    let name = format!("{WORKERS} senders over HTTP, served, one by one, one project");
+    Figure::new(GROUP, name, "events/s", &ours).over(&ours, &floors)
 }
 
 /// A worker that waits for work.

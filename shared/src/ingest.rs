@@ -1,5 +1,7 @@
 //! Taking updates: from their JSON to the log, to Redis and to the answer, however they come.
 
+mod together;
+
 use std::{
     collections::{BTreeMap, HashSet},
     slice,
@@ -9,6 +11,7 @@ use std::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use self::together::Together;
 use crate::{
     access::grant::Grant,
     cause,
@@ -45,6 +48,7 @@ pub struct Ingest {
     pub publisher: Publisher,
     /// See [`config::stalled_after`].
     pub stalled_after: Option<u32>,
+    together: Together,
 }
 
 impl Ingest {
@@ -61,6 +65,7 @@ impl Ingest {
             stalled_after: config::stalled_after(env)?,
             log: Log::writer(&database, connections),
             publisher: Publisher::new(&redis),
+            together: Together::default(),
         })
     }
 

@@ -58,17 +58,16 @@ async fn take(
     drop(body);
     let limits = &app.edge.limits;
     limits.admit_updates(&grant, submissions.len()).await?;
-    let answer = app.commit(&submissions).await?;
+    let answer = app.commit(submissions).await?;
     // Once it is answered, Lambda freezes the process.
     telemetry::flush();
     Ok(answer)
 }
 
 impl App {
-    async fn commit(&self, submissions: &[Submission<'static>]) -> Result<Response, Problem> {
-        let groups: Vec<_> = submissions.iter().map(ingest::group_of).collect();
-        let answers = self.ingest.commit(submissions, Some(&groups)).await;
-        let receipt = Receipt::new(submissions, &answers);
+    async fn commit(&self, submissions: Vec<Submission<'static>>) -> Result<Response, Problem> {
+        let (submissions, answers) = self.ingest.commit_together(submissions).await;
+        let receipt = Receipt::new(&submissions, &answers);
         if answers.contains(&None) {
             return Err(Problem::unavailable(
                 "The updates cannot all be committed now: send the same ones again.",
