@@ -74,7 +74,9 @@ export default class RuncastReporter implements PlaywrightReporter {
     this.#waiting.delete(test.id);
     this.#running.add(test.id);
     this.#groups.reopen(test);
-    reported?.running(result.retry + 1, result.startTime.getTime());
+    // What is skipped has none.
+    const worker = result.parallelIndex < 0 ? undefined : result.parallelIndex;
+    reported?.running(result.retry + 1, result.startTime.getTime(), worker);
   }
 
   onTestEnd(test: TestCase, result: TestResult): void {

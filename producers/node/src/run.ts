@@ -75,7 +75,9 @@ export class TestRun {
 
   /** A test, named by all that makes it another than the others of this run. */
   test(key: readonly string[], facts: TestFacts): ReportedTest {
-    const labels = someOf({ ...this.#identity.labels, ...facts.labels });
+    const { labels: its, shard } = this.#identity;
+    const part = shard && { shard: `${shard.index}/${shard.total}` };
+    const labels = someOf({ ...its, ...part, ...facts.labels });
     const id = hash([this.id, ...key]);
     return new ReportedTest(this, { kind: 'test', id, runId: this.id, ...facts, labels });
   }
@@ -137,7 +139,7 @@ export class TestRun {
 /** A test of a run. */
 export class ReportedTest {
   readonly #run: TestRun;
-  readonly #facts: Update;
+  #facts: Update;
 
   /** @internal */
   constructor(run: TestRun, facts: Update) {
@@ -145,7 +147,11 @@ export class ReportedTest {
     this.#facts = facts;
   }
 
-  running(attempt: number, startedAt?: number): void {
+  /** `worker`: which of those that run at the same time has this attempt. */
+  running(attempt: number, startedAt?: number, worker?: number): void {
+    if (worker !== undefined) {
+      this.#facts = { ...this.#facts, labels: { ...this.#facts.labels, worker: String(worker) } };
+    }
     this.#run.tell({ ...this.#facts, status: 'running', attempt, startedAt, occurredAt: startedAt });
   }
 

@@ -60,6 +60,9 @@ test('shards are one run, of which merging their reports makes no other', async 
   const end = await viewer.end('pw-shards-1');
   const tests = { total: 4, passed: 2, failed: 1, skipped: 1 };
   expect(end).toMatchObject({ status: 'failed', shards: { total: 2, ended: 2 }, tests });
+  const ran = [...viewer.last('pw-shards-1').values()].filter(({ status }) => status !== 'skipped');
+  expect(new Set(ran.map(({ labels }) => labels?.shard))).toEqual(new Set(['1/2', '2/2']));
+  for (const { labels } of ran) expect(labels?.worker).toMatch(/^\d$/);
 
   const merged = await run(
     folder,

@@ -33,6 +33,7 @@ def test_eight_at_once_are_one_run(project: Project, viewer: Viewer) -> None:
     assert run.state["shards"] == {"total": 8, "ended": 8}
     # Also the test that each of them runs is one for each.
     assert run.counts() == {"total": 48, "passed": 47, "failed": 1}
+    assert {test["labels"]["shard"] for test in run.tests} == {f"{part}/8" for part in range(1, 9)}
     ends = [state["shards"]["ended"] for state in run.history]
     assert ends == sorted(ends)
     assert all(state["status"] == "running" for state in run.history if state["shards"]["ended"] < 8)

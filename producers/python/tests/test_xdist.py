@@ -38,6 +38,8 @@ def test_every_test_ends_as_pytest_says(project: Project, viewer: Viewer) -> Non
     flaky = run.test("test_passes_at_last")
     assert (flaky["status"], flaky["attempt"], flaky["flaky"]) == ("passed", 3, True)
     assert run.test("test_fails")["line"] == 17
+    assert {test["labels"]["worker"] for test in run.tests if test["labels"]} == {"gw0", "gw1"}
+    assert run.test("test_fails")["labels"]
 
 
 def test_a_worker_that_is_killed(project: Project, viewer: Viewer) -> None:

@@ -14,8 +14,15 @@ export interface Lane {
   spans: Span[];
 }
 
-/** By which label tests say where they ran. */
-const LABELS = ['shard', 'worker', 'machine', 'project', 'browser'];
+/** By which labels tests say where they ran: by these, or else by the first of the others. */
+export const PLACES = ['shard', 'worker'];
+const OTHERS = ['machine', 'project', 'browser'];
+
+/** Such as `shard 1/3 · 2`, of a shard and a worker. */
+function nameOf({ labels }: TestState, by: readonly string[]): string {
+  const its = by.filter((label) => labels?.[label]);
+  return its.length ? `${its[0]} ${its.map((label) => labels?.[label]).join(' · ')}` : '';
+}
 
 /** The tests that began, put into as few lanes as their times allow, of each shard by itself. */
 export function lanesOf(tests: Iterable<TestState>, now: number): Lane[] {
@@ -30,15 +37,17 @@ export function lanesOf(tests: Iterable<TestState>, now: number): Lane[] {
     else spans.push({ test, from, to: Math.max(from, Date.parse(completedAt ?? startedAt)) });
   }
   spans.sort((one, other) => one.from - other.from);
-  const label = LABELS.find((label) => spans.some(({ test }) => test.labels?.[label]));
+  const isSaid = (label: string) => spans.some(({ test }) => test.labels?.[label]);
+  const said = PLACES.filter(isSaid);
+  const labels = said.length ? said : OTHERS.filter(isSaid).slice(0, 1);
   const places = new Map<string, Lane[]>();
   for (const span of spans) {
-    const name = (label && span.test.labels?.[label]) || '';
+    const name = nameOf(span.test, labels);
     const lanes = places.get(name) ?? [];
     places.set(name, lanes);
     const free = lanes.find(({ spans }) => (spans.at(-1)?.to ?? 0) <= span.from);
     if (free) free.spans.push(span);
-    else lanes.push({ name: lanes.length || !name ? '' : `${label} ${name}`, spans: [span] });
+    else lanes.push({ name: lanes.length ? '' : name, spans: [span] });
   }
   const sorted = [...places].sort(([one], [other]) => one.localeCompare(other, 'en', { numeric: true }));
   return sorted.flatMap(([, lanes]) => lanes);

@@ -1,6 +1,7 @@
 import { ExternalLink, Hourglass, Shuffle } from 'lucide-react';
 import { isTerminal, type JobState, type TestState } from 'runcast-client';
 import { ErrorText } from './error-text.tsx';
+import { PLACES } from './lanes.ts';
 import { placeOf, setQuery } from './route.ts';
 import { StatusLabel } from './status.tsx';
 import { took, useNow, words } from './time.ts';
@@ -10,8 +11,17 @@ type Execution = JobState | TestState;
 /** How the text begins with which the worker ends what nothing was heard of. */
 const GIVEN_UP = 'nothing was heard of it for';
 
+interface MarksProps {
+  state: Execution;
+  withLabels?: boolean;
+  /** Those of what it is part of, which are said there. */
+  known?: LabelsOf | undefined;
+}
+
+type LabelsOf = Execution['labels'];
+
 /** What there is to say of an execution's life, beside its status; nothing where it was an ordinary one. */
-export function Marks({ state, withLabels = true }: { state: Execution; withLabels?: boolean }) {
+export function Marks({ state, withLabels = true, known }: MarksProps) {
   const error = state.kind === 'job' ? state.errorDetails : state.error;
   const isGivenUp = state.status === 'error' && error?.startsWith(GIVEN_UP);
   const shards = state.kind === 'job' ? state.shards : null;
@@ -30,14 +40,17 @@ export function Marks({ state, withLabels = true }: { state: Execution; withLabe
           {shards.ended} of {shards.total} shards ended
         </span>
       )}
-      {withLabels && <Labels state={state} />}
+      {withLabels && <Labels state={state} known={known} />}
     </>
   );
 }
 
-/** What it is labelled with; each leads to all that have the same. */
-export function Labels({ state }: { state: Execution }) {
-  return Object.entries(state.labels ?? {}).map(([key, value]) => (
+/** What it is labelled with; each leads to all that have the same. In a list, where it ran is no news. */
+export function Labels({ state, known }: { state: Execution; known?: LabelsOf | undefined }) {
+  const isNews = ([key, value]: [string, string]) => !PLACES.includes(key) && known?.[key] !== value;
+  const labels = Object.entries(state.labels ?? {});
+  const told = known === undefined ? labels : labels.filter(isNews);
+  return told.map(([key, value]) => (
     <button
       key={key}
       type="button"

@@ -1,6 +1,6 @@
 import { ChevronDown, ChevronRight, Crosshair } from 'lucide-react';
 import { memo, useCallback, useEffect, useMemo, useRef, useState } from 'react';
-import { isTerminal, type RunSnapshot, type TestState } from 'runcast-client';
+import { isTerminal, type JobState, type RunSnapshot, type TestState } from 'runcast-client';
 import { arrange, type Grouping, type Item } from './arrange.ts';
 import { Duration } from './duration.tsx';
 import { ErrorText } from './error-text.tsx';
@@ -48,6 +48,9 @@ export function Tests({ snapshot, query, testId }: TestsProps) {
       return after;
     });
   }, []);
+  const labels = JSON.stringify(run.labels);
+  // The same for each event that changes none of them, so that rows need not be drawn anew.
+  const known: JobState['labels'] = useMemo(() => JSON.parse(labels), [labels]);
   const { isFollowing, follow, followed } = useFollowing(snapshot);
   const choices: Choice[] = [
     { value: '', word: 'All', count: run.tests?.total ?? tests.size },
@@ -100,6 +103,7 @@ export function Tests({ snapshot, query, testId }: TestsProps) {
               ) : (
                 <Row
                   test={item.test}
+                  known={known}
                   href={hrefOfTest(run.runId, item.test.testId, query)}
                   isShown={item.test.testId === testId}
                   isNew={item.test.testId === followed?.key}
@@ -189,12 +193,13 @@ function isSameGroup(
 
 const Row = memo(function Row(props: {
   test: TestState;
+  known: JobState['labels'];
   href: string;
   isShown: boolean;
   isNew: boolean;
   withFile: boolean;
 }) {
-  const { test, href, isShown, isNew, withFile } = props;
+  const { test, known, href, isShown, isNew, withFile } = props;
   const at = [test.suite, withFile && placeOf(test)].filter(Boolean).join(' · ');
   const isFailed = standingOf(test) === 'failed';
   const lastError = isFailed ? test.error : (test.attempts.findLast(({ error }) => error)?.error ?? null);
@@ -217,7 +222,7 @@ const Row = memo(function Row(props: {
             {titleOf(test)}
             <span className="sr-only">, {test.status}</span>
           </a>
-          <Marks state={test} />
+          <Marks state={test} known={known} />
         </div>
         {at && <p className="truncate text-xs text-quiet">{at}</p>}
         {lastError && (isFailed || test.status !== 'passed') && (

@@ -11,6 +11,8 @@ import { took, useNow } from './time.ts';
 
 const PACE_MS = 250;
 const AXIS_HEIGHT = 22;
+/** Room for the names of lanes. */
+const GUTTER = 100;
 const MOST_HEIGHT = 560;
 const SLOWEST = 5;
 
@@ -69,7 +71,7 @@ function Chart({ lanes, runId, query }: { lanes: readonly Lane[]; runId: string;
   const theme = useTheme();
   const laneHeight = Math.max(3, Math.min(20, Math.floor((MOST_HEIGHT - AXIS_HEIGHT) / lanes.length)));
   const height = lanes.length * laneHeight + AXIS_HEIGHT;
-  const gutter = lanes.some(({ name }) => name) ? 84 : 0;
+  const gutter = lanes.some(({ name }) => name) ? GUTTER : 0;
   const [from, to] = useMemo(() => rangeOf(lanes), [lanes]);
   useEffect(() => {
     const parent = canvas.current?.parentElement;
@@ -178,7 +180,7 @@ function draw(
     const y = index * laneHeight;
     if (name) {
       context.fillStyle = hueOf('quiet');
-      context.fillText(name.slice(0, 14), 0, y + laneHeight / 2);
+      context.fillText(name.slice(0, 18), 0, y + laneHeight / 2);
     }
     for (const { test, from: begin, to: end } of spans) {
       context.fillStyle = hueOf(standingOf(test));

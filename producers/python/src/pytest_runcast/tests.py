@@ -42,6 +42,13 @@ class Test:
         if _RANK[status] > _RANK[self.status]:
             self.status, self.error = status, error
 
+    def ran_on(self, node: Optional[object]) -> None:
+        """A worker of xdist has told of it; which one that is, is told with its end."""
+        self.node = node
+        worker = getattr(getattr(node, "gateway", None), "id", None)
+        if worker is not None:
+            self.said["labels"] = {**self.said.get("labels", {}), "worker": str(worker)}
+
     def begin_again(self) -> None:
         """Another attempt follows."""
         self.attempt += 1
@@ -153,8 +160,11 @@ class Tests:
             said["file"] = cut(file, 512)
         if separator:
             said["suite"] = said["file"]
-        if self._identity.labels:
-            said["labels"] = self._identity.labels
+        labels = dict(self._identity.labels)
+        if self._identity.shard:
+            labels["shard"] = "{}/{}".format(*self._identity.shard)
+        if labels:
+            said["labels"] = labels
         test = Test(said)
         self._place(test, location)
         named.open.append(test)
@@ -168,10 +178,10 @@ class Tests:
         for wanted in (node, None):
             for test in open_tests:
                 if test.node is wanted:
-                    test.node = node
+                    test.ran_on(node)
                     return test
         test = self._new(report.nodeid, getattr(report, "location", None))
-        test.node = node
+        test.ran_on(node)
         return test
 
     @staticmethod
