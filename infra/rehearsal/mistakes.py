@@ -171,7 +171,7 @@ MISTAKES = [
     ("nodes that cost more", "cost", DATA, prop("CacheNodes", "CacheNodeType", "cache.r7g.large")),
     # Rights.
     ("a right that nothing uses", "calls", APPLICATION, prop("ProducerPolicy", "PolicyDocument", "Statement", 0, "Action", ["sqs:SendMessage", "sqs:GetQueueUrl"])),
-    ("a right of the data that nothing uses", "calls", DATA, prop("S3Endpoint", "PolicyDocument", "Statement", 0, "Action", ["s3:PutObject", "s3:GetObject"])),
+    ("a right of the data that nothing uses", "calls", DATA, prop("S3Endpoint", "PolicyDocument", "Statement", 0, "Action", ["s3:PutObject", "s3:DeleteObject"])),
     ("a call without its right", "calls", APPLICATION, prop("Notify", "Policies", 1, {"Ref": "AWS::NoValue"})),
     ("producers that cannot encrypt", "calls", APPLICATION, prop("ProducerPolicy", "PolicyDocument", "Statement", 1, {"Ref": "AWS::NoValue"})),
     # Secrets, alarms, and the data's stack.
