@@ -112,7 +112,10 @@ test('a link to a finished run shows its failures first, with their errors', asy
     '299 is wrong',
   );
   assert.ok(shown.indexOf('299 is wrong') < shown.indexOf('Passed'), shown);
-  assert.ok(!shown.includes('\u001b'), 'colours of a terminal are left out');
+  assert.ok(!shown.includes('\u001b'), 'what a terminal does not show is left out');
+  const colour = (selector) => page.locator(selector).first().evaluate((text) => getComputedStyle(text).color);
+  const failed = await colour('#tests [data-state=failed] svg');
+  assert.equal(await colour('#tests .error span'), failed, 'and what it colours is coloured');
   // Without scrolling.
   const first = await page.locator('#tests [data-state=failed]').first().boundingBox();
   assert.ok(first && first.y + first.height < 900, JSON.stringify(first));
