@@ -181,6 +181,9 @@ function statusOf(test: TestCase, result: TestResult): Status {
   return result.status === 'timedOut' ? 'error' : 'failed';
 }
 
-function textOf(error: TestError): string {
-  return error.stack ?? error.message ?? error.value ?? 'unknown error';
+/** The message, the code around, and where it came from. */
+function textOf({ message, snippet, stack, value }: TestError): string {
+  if (!message) return stack ?? value ?? 'unknown error';
+  const from = stack?.startsWith(message) ? stack.slice(message.length).replace(/^\n+/, '') : stack;
+  return [message, snippet, from].filter(Boolean).join('\n\n');
 }

@@ -62,6 +62,9 @@ test('shards are one run, of which merging their reports makes no other', async 
   expect(end).toMatchObject({ status: 'failed', shards: { total: 2, ended: 2 }, tests });
   const ran = [...viewer.last('pw-shards-1').values()].filter(({ status }) => status !== 'skipped');
   expect(new Set(ran.map(({ labels }) => labels?.shard))).toEqual(new Set(['1/2', '2/2']));
+  // What was expected, the code, where that is.
+  const failed = ran.find(({ status }) => status === 'failed');
+  expect(failed?.error).toMatch(/Expected: .*\d \| .* at .*few\.ts/s);
   for (const { labels } of ran) expect(labels?.worker).toMatch(/^\d$/);
 
   const merged = await run(
