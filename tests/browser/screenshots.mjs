@@ -68,6 +68,24 @@ async function shoot(page, name) {
   await page.screenshot({ path: `${folder}/${name}.png` });
 }
 
+/** What Playwright writes to a terminal. */
+function errorAt(file, line) {
+  const colour = (code, text) => `\u001b[${code}m${text}\u001b[39m`;
+  const dim = (text) => `\u001b[2m${text}\u001b[22m`;
+  return [
+    `Error: ${dim('expect(')}${colour(31, 'received')}${dim(').')}toBe${dim('(')}${colour(32, 'expected')}${dim(')')}`,
+    '',
+    `Expected: ${colour(32, 200)}`,
+    `Received: ${colour(31, 503)}`,
+    '',
+    `  ${line - 1} |   ${colour(36, 'const')} answer = ${colour(36, 'await')} checkout.pay(card);`,
+    `${colour(31, '>')} ${line} |   expect(answer.status).toBe(${colour(35, 200)});`,
+    `     |                         ${colour(31, '^')}`,
+    '',
+    `    at ${file}:${line}:27`,
+  ].join('\n');
+}
+
 /** A run as a reporter tells it: in three shards, with retries, failures, and what they left. */
 async function report() {
   const run = 'e2e-4711';
@@ -108,7 +126,7 @@ async function report() {
       suite: file,
       file: `e2e/${file}.spec.ts`,
       line,
-      labels: { shard: `${(index % 3) + 1}/3` },
+      labels: { ...facts.labels, shard: `${(index % 3) + 1}/3`, worker: `${Math.floor(index / 3) % 2}` },
     };
     const from = Math.floor(index / 3) * 6_000 + (index % 3) * 700;
     const durationMs = 1_800 + ((index * 1_777) % 4_000);
@@ -121,7 +139,7 @@ async function report() {
           status: 'failed',
           reportPath: 'https://ci.example.com/4711/index.html',
           s3Url: `s3://acme/4711/${index}/trace.zip`,
-          error: `Error: expect(received).toBe(expected) // Object.is equality\n\nExpected: 200\nReceived: 503\n\n    at e2e/${file}.spec.ts:${line + 4}:27\n    at async Checkout.pay (e2e/pages/checkout.ts:48:5)`,
+          error: errorAt(`e2e/${file}.spec.ts`, line + 4),
         },
       ];
     if (index % 13 === 5)
