@@ -57,7 +57,7 @@ pub(crate) struct Options {
     managed: Option<u32>,
     /// Hold back what a stream sends in fewer bytes until it sends more, a second at most, as is reported of
     /// Lambda [default BYTES: 16384]
-    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_value = "0", default_missing_value = "16384", hide_default_value = true)]
+    #[arg(long, value_name = "BYTES", overrides_with = "hold_chunks", num_args = 0..=1, require_equals = true, default_value = "0", default_missing_value = "16384", hide_default_value = true)]
     hold_chunks: usize,
 }
 

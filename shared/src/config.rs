@@ -19,6 +19,7 @@
 //! | `ARTIFACTS_BUCKET` | none | the bucket that tests' `s3Url` is read of: `NAME`, or `NAME/{org}` |
 //! | `STREAM_WINDOW_SECONDS` | 120 | the longest a stream lives before it rotates |
 //! | `STREAM_HEARTBEAT_SECONDS` | 15 | silence before a ping |
+//! | `STREAM_FLUSH_BYTES` | 0 | the size of a comment after what is sent; 0: none |
 //! | `FALLBACK_POLL_SECONDS` | 15 | how often a healthy stream reads the log to make sure |
 //! | `FALLBACK_POLL_DEGRADED_SECONDS` | 1 | the same while Redis is away |
 //! | `SETTLE_SECONDS` | 10 | how long the stream of a run that has ended waits for its tests' ends |
@@ -174,6 +175,8 @@ pub struct Streams {
     pub window: Duration,
     /// Silence before a ping.
     pub heartbeat: Duration,
+    /// The size of a comment after what is sent; 0: none.
+    pub flush_bytes: usize,
     /// How often a healthy stream reads the log.
     pub poll: Duration,
     /// How often a stream reads the log while Redis is away.
@@ -188,9 +191,12 @@ impl Streams {
     /// # Errors
     /// Where one has a value it does not take.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let what = "a whole number of bytes";
+        let flush_bytes = env.number_within("STREAM_FLUSH_BYTES", 0, what, (0, 65_536))?;
         Ok(Streams {
             window: env.seconds("STREAM_WINDOW_SECONDS", 120, (1, 900))?,
             heartbeat: env.seconds("STREAM_HEARTBEAT_SECONDS", 15, (1, 300))?,
+            flush_bytes: flush_bytes.try_into().unwrap_or(usize::MAX),
             poll: env.seconds("FALLBACK_POLL_SECONDS", 15, (1, 900))?,
             poll_degraded: env.seconds("FALLBACK_POLL_DEGRADED_SECONDS", 1, (1, 900))?,
             settle: env.seconds("SETTLE_SECONDS", 10, (0, 900))?,

@@ -1,5 +1,6 @@
 //! Server-Sent Events (WHATWG HTML, section 9.2): frames, heartbeat, window and end.
 
+mod flush;
 mod source;
 mod window;
 
@@ -25,7 +26,7 @@ use tokio::{
 use tracing::Instrument;
 
 pub use self::source::{Frame, Next, Source, Stats};
-use self::window::Ends;
+use self::{flush::flushed, window::Ends};
 use crate::{
     access::limits::Place,
     bus::Hangup,
@@ -143,7 +144,8 @@ pub fn serve(source: impl Source, session: Session, settings: &Streams) -> Respo
     let heartbeat = settings.heartbeat;
     tokio::spawn(run(source, session, sender, ends, heartbeat).in_current_span());
 
-    let frames = poll_fn(move |context| receiver.poll_recv(context)).map(Ok::<_, Infallible>);
+    let frames = poll_fn(move |context| receiver.poll_recv(context));
+    let frames = flushed(frames, settings.flush_bytes).map(Ok::<_, Infallible>);
     let content_type = (header::CONTENT_TYPE, "text/event-stream");
     ([content_type], Body::from_stream(frames)).into_response()
 }

@@ -32,6 +32,13 @@ pub const SHARED_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6InNoYXJlZCJ9.\
 /// Polls so far apart that an event which arrives was not found by one.
 pub const NO_POLL: (&str, &str) = ("FALLBACK_POLL_SECONDS", "600");
 
+/// What every `runcast up` of the tests is started with besides: `RUNCAST_TEST_UP_OPTIONS=--hold-chunks`.
+fn more_options(command: &str) -> Vec<String> {
+    let options = std::env::var("RUNCAST_TEST_UP_OPTIONS");
+    let options = options.ok().filter(|_| command == "up").unwrap_or_default();
+    options.split_whitespace().map(str::to_owned).collect()
+}
+
 /// A running stack. Dropped, it ends.
 pub struct Stack {
     /// Where function URLs are served.
@@ -72,6 +79,7 @@ impl Stack {
         let mut child = Command::new(binary("runcast"))
             .args([command, "--port", "0", "--end-with-stdin"])
             .args(options)
+            .args(more_options(command))
             // Many viewers with one token; tests of the limits set them.
             .env("STREAMS_PER_SUBJECT", "1000000")
             .env("CONNECTS_PER_MINUTE", "1000000")

@@ -225,3 +225,19 @@ async fn what_is_held_back_arrives_all_the_same() {
     stack.publish("job", "r", "passed").await;
     assert_eq!(viewer.rest().await, (vec![3], Some("complete".to_owned())));
 }
+
+#[tokio::test]
+async fn a_comment_follows_what_is_sent_where_one_is_asked_for() {
+    let size = ("STREAM_FLUSH_BYTES", "4096");
+    let stack = Stack::with(&["--hold-chunks=4096"], &[size]).await;
+    stack.publish("job", "r", "running").await;
+    let mut viewer = stack.watch("/api/job-status/events/r").await;
+    assert_eq!(viewer.status().await, ("running".to_owned(), 1));
+    stack.publish("job", "r", "passed").await;
+    viewer.closed().await;
+    let text = viewer.text();
+    let (_, rest) = text.split_once(r#""status":"running""#).unwrap();
+    let (_, rest) = rest.split_once("\n\n").unwrap();
+    let comment = format!(":{}\n\n", " ".repeat(4093));
+    assert!(rest.starts_with(&comment), "{rest}");
+}

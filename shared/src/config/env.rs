@@ -136,7 +136,7 @@ impl Env {
     }
 
     /// Reads a number from `least` to `most`; `what` says of what kind.
-    fn number_within(
+    pub(super) fn number_within(
         &self,
         variable: &'static str,
         default: u64,
