@@ -12,6 +12,8 @@ export type Item =
       hue: Standing | undefined;
       count: number;
       failed: number;
+      /** How long those that have ended took together, in milliseconds. */
+      tookMs: number;
       isOpen: boolean;
     }
   | { kind: 'test'; key: string; test: TestState; standing: Standing };
@@ -103,7 +105,9 @@ function group(
 ): Item[] {
   const isOpen = !closed.has(key);
   const failed = items.filter(isFailed).length;
-  return [{ kind: 'group', key, title, hue, count: items.length, failed, isOpen }, ...(isOpen ? items : [])];
+  const tookMs = items.reduce((sum, { test }) => sum + (test.durationMs ?? 0), 0);
+  const heading: Item = { kind: 'group', key, title, hue, count: items.length, failed, tookMs, isOpen };
+  return [heading, ...(isOpen ? items : [])];
 }
 
 const isFailed = ({ standing }: TestItem): boolean => standing === 'failed';

@@ -10,6 +10,7 @@ import { Empty } from './panel.tsx';
 import { hrefOfTest } from './route.ts';
 import { countsOf, placeOf, STANDINGS, standingOf, titleOf, WORDS } from './standing.ts';
 import { StatusIcon } from './status.tsx';
+import { took } from './time.ts';
 import { VirtualList } from './virtual-list.tsx';
 
 /** How many tests of a run the server lists. */
@@ -154,7 +155,7 @@ const Group = memo(function Group({
   item: Item & { kind: 'group' };
   toggle: (key: string) => void;
 }) {
-  const { key, title, hue, count, failed, isOpen } = item;
+  const { key, title, hue, count, failed, tookMs, isOpen } = item;
   const Chevron = isOpen ? ChevronDown : ChevronRight;
   return (
     <h3>
@@ -169,8 +170,13 @@ const Group = memo(function Group({
         <span className="min-w-0 truncate">{title}</span>
         <span className="font-normal text-quiet">{count.toLocaleString('en')}</span>
         {failed > 0 && failed < count && (
-          <span className="hue ml-auto font-medium" data-status="failed">
+          <span className="hue font-medium" data-status="failed">
             {failed} failed
+          </span>
+        )}
+        {tookMs > 0 && (
+          <span className="ml-auto font-normal text-quiet" title="All that have ended, together">
+            {took(tookMs)}
           </span>
         )}
       </button>
@@ -186,6 +192,7 @@ function isSameGroup(
     one.key === other.key &&
     one.count === other.count &&
     one.failed === other.failed &&
+    one.tookMs === other.tookMs &&
     one.hue === other.hue &&
     one.isOpen === other.isOpen
   );

@@ -42,6 +42,14 @@ it('of files, those with a failure stand first, and so do their failures', () =>
   ]);
 });
 
+it('a group says how long those that have ended took together', () => {
+  const groups = arrange(tests, { ...all, grouping: 'file' }).filter((item) => item.kind === 'group');
+  expect(groups.map(({ title, tookMs }) => [title, tookMs]).slice(0, 2)).toEqual([
+    ['a.ts', 975],
+    ['b.ts', 0],
+  ]);
+});
+
 it('numbers in names are in the order of numbers', () => {
   const named = ['case 10', 'case 9'].map((name) => testState({ testId: name, name, status: 'passed' }));
   expect(shown(named).slice(1)).toEqual(['case 9', 'case 10']);
