@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_url_does_not_outlive_the_credentials() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+        let now = UNIX_EPOCH + Duration::from_secs(1_440_938_161);
         for (left, said) in [(600, 300), (42, 42), (0, 1)] {
             let expiry = Some(now + Duration::from_secs(left));
             let credentials =
