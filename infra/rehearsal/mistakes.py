@@ -1,7 +1,7 @@
 """Mistakes that someone will make one day, each of which some step must catch.
 
-Each is a name, who has to catch it (SAM, cfn-lint, or a rule of `rules.py`), the template it is in, and a
-change of it.
+Each is a name, who has to catch it (SAM, cfn-lint, or a rule of `rules.py` or `service.py`), the template it is in,
+and a change of it.
 """
 
 import json
@@ -9,8 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import rules
+import service
 from cfnlint.api import ManualArgs, lint
-from templates import APPLICATION, DATA, load, translate
+from templates import APPLICATION, DATA, SERVICE, load, translate
 
 
 def put(*path_and_value):
@@ -52,6 +53,7 @@ REGION = "us-east-1"
 DISTRIBUTION = ("Distribution", "DistributionConfig")
 STREAM_CALL = ("Api", "DefinitionBody", "paths", "/api/job-status/{proxy+}", "x-amazon-apigateway-any-method", "x-amazon-apigateway-integration")
 INGRESS = ("SecurityGroupIngress", 0)
+CONTAINER = ("Task", "ContainerDefinitions", 0)
 
 MISTAKES = [
     # The functions and their URLs.
@@ -242,28 +244,56 @@ MISTAKES = [
     ("a proxy that keeps the frozen", "database", DATA, prop("Proxy", "IdleClientTimeout", None)),
     ("a proxy whose own connections are closed", "database", DATA, prop("ProxyTarget", "ConnectionPoolConfigurationInfo", None)),
     ("a proxy without TLS", "database", DATA, prop("Proxy", "RequireTLS", False)),
+    ("a server that lacks what ingest may", "cache", DATA, prop("ServerUser", "AccessString", {"Fn::Sub": "on resetchannels &test:* -@all +subscribe"})),
+    # The server.
+    ("a stop before the grace ends", "times", SERVICE, prop(*CONTAINER, "StopTimeout", 30)),
+    ("a stop that Fargate refuses", "times", SERVICE, prop(*CONTAINER, "StopTimeout", 180)),
+    ("a balancer that cuts what drains", "times", SERVICE, prop("Targets", "TargetGroupAttributes", 0, "Value", "60")),
+    ("a balancer that cuts between pings", "times", SERVICE, prop("Balancer", "LoadBalancerAttributes", 0, "Value", "20")),
+    ("a server that is root", "task", SERVICE, prop(*CONTAINER, "User", None)),
+    ("a server of the other architecture", "task", SERVICE, prop("Task", "RuntimePlatform", "CpuArchitecture", "X86_64")),
+    ("a server's logs for ever", "task", SERVICE, prop("Logs", "RetentionInDays", None)),
+    ("a deployment with half of the tasks", "task", SERVICE, prop("Service", "DeploymentConfiguration", "MinimumHealthyPercent", 50)),
+    ("a variable that nothing reads", "variables", SERVICE, prop(*CONTAINER, "Environment", 0, "Name", "REGION")),
+    ("a setting of the functions that it lacks", "variables", SERVICE, prop(*CONTAINER, "Environment", 10, None)),
+    ("an address that anyone can write", "variables", SERVICE, prop(*CONTAINER, "Environment", 5, "Value", "2")),
+    ("metrics for everybody", "balancer", SERVICE, prop("Api", "Conditions", 0, "PathPatternConfig", "Values", ["/*"])),
+    ("tokens in the clear", "balancer", SERVICE, prop("Listener", "Protocol", "HTTP")),
+    ("a failover that ends every stream", "balancer", SERVICE, prop("Targets", "UnhealthyThresholdCount", 2)),
+    ("tasks that anybody reaches", "network", SERVICE, prop("TaskGroup", *INGRESS, {"IpProtocol": "tcp", "FromPort": 8080, "ToPort": 8080, "CidrIp": "0.0.0.0/0"})),
+    ("one zone", "network", SERVICE, prop("PublicB", "AvailabilityZone", "Fn::If", [
+        "ZonesNamed", {"Fn::Select": [0, {"Ref": "AvailabilityZones"}]}, {"Fn::Select": [0, {"Fn::GetAZs": ""}]}])),
+    ("a server that reads every secret", "rights", SERVICE, prop("ExecutionRole", "Policies", 0, "Fn::If", 1, "PolicyDocument", "Statement", 0, "Resource", "*")),
+    ("a scaling by requests", "scaling", SERVICE, prop("ByConnections", "TargetTrackingScalingPolicyConfiguration", {
+        "TargetValue": 1000, "PredefinedMetricSpecification": {"PredefinedMetricType": "ALBRequestCountPerTarget"}})),
+    ("an alarm on what is not counted", "alarms", SERVICE, prop("NotReached", "MetricName", "HTTPCode_5XX_Count")),
+    ("an output that the data has not", "parameters", SERVICE, put("Parameters", "RedisUrl", "Description", "new data: its output CacheUrl")),
+    ("tasks that cost more", "cost", SERVICE, prop("Task", "Cpu", "1024")),
+    ("a size that Fargate has not", "cfn-lint", SERVICE, prop("Task", "Memory", "512000")),
 ]  # fmt: skip
 
 
-def found(catcher, application, data, path):
+def found(catcher, application, data, server, path):
     """What this catcher finds wrong."""
     try:
         translated = translate(application)
     except Exception as error:  # whatever SAM raises, it refuses the template
         return [str(error)] if catcher == "SAM" else []
     if catcher == "cfn-lint":
-        linted = json.dumps(translated if path == APPLICATION else data)
+        linted = json.dumps({APPLICATION: translated, DATA: data, SERVICE: server}[path])
         matches = lint(linted, config=ManualArgs(regions=[REGION]))
         return [f"{match.rule.id} {match.message}" for match in matches if match.rule.id[0] == "E"]
+    if path == SERVICE:
+        return service.check(server, data, translated, only=catcher)
     return rules.check(translated, data, only=catcher)
 
 
 def said(index):
     """What the linters say of a mistake."""
     _, catcher, path, change = MISTAKES[index]
-    application, data = load(APPLICATION), load(DATA)
-    change(application if path == APPLICATION else data)
-    return found(catcher, application, data, path)
+    application, data, server = map(load, (APPLICATION, DATA, SERVICE))
+    change({APPLICATION: application, DATA: data, SERVICE: server}[path])
+    return found(catcher, application, data, server, path)
 
 
 def uncaught():

@@ -28,6 +28,14 @@ MORE = {
     **{f"{who}DatabaseUrl": ["postgres://someone:secret@db:5432/runcast"] for who in ("Streams", "Worker", "Owner")},
     **{f"{who}RedisIamUser": [who.lower()] for who in ("Streams", "Worker", "Ingest")},
 }  # fmt: skip
+SERVICE = {
+    "Image": "runcast-server", "VpcId": "vpc-a", "SecurityGroupIds": "sg-a", "CertificateArn": CERTIFICATE, "AuthJwks": '{"keys":[]}',
+    "AuthIssuer": "issuer", "RedisUrl": "rediss://cache:6379", "ServerRedisUser": "server", "CacheArn": MORE["CacheArn"][0],
+    "DatabaseEndpoint": "db", "DatabaseResourceId": "cluster-A",
+}  # fmt: skip
+SECRET = {"DataSecret": MORE["DataSecret"][0], "RedisUrl": "", "DatabaseEndpoint": ""}
+MORE |= {name: [SERVICE[name]] for name in SERVICE if name not in MORE}
+MORE |= {"BalancerSubnetIds": ["subnet-a,subnet-b"], "TaskSubnetIds": ["subnet-c,subnet-d"], "CloudFrontPrefixListId": ["pl-3b927c52"]}
 # What a value of another parameter may ask for.
 NAMED = {name: MORE[name][0] for name in ("DomainName", "CertificateArn", "WebhookSecret", "CacheArn", "DatabaseResourceId")}
 # Parameters some of whose values do not go together.
@@ -37,7 +45,8 @@ REFUSED = {
         ("Front", "AccessLogBucket", "ApiAccessLogs", "DomainName", "HostedZoneId", "RequestsPerFiveMinutes", "WebAclArn"),
         ("RequestsPerFiveMinutes", "ApiAccessLogs", "WebAclArn"), ("AccessLogBucket", "ApiAccessLogs"),
         ("CertificateArn", "DomainName", "HostedZoneId"), ("DomainName", "HostedZoneId"), ("Data", "QueueNames"),
-        ("WebhookSecret", "WebhookUrl"),
+        ("WebhookSecret", "WebhookUrl"), ("CacheArn", "ServerRedisUser"),
+        ("DataSecret", "DatabaseEndpoint", "DatabaseResourceId", "RedisUrl"),
     )
     for names in ((first, other) for other in others)
 }  # fmt: skip
@@ -55,11 +64,12 @@ def candidates(template):
         yield name, list(dict.fromkeys(value for value in given if name != "RequestsPerFiveMinutes" or value != "1"))
 
 
-def check(application, data):
+def check(application, data, service):
     bases = (OWN, NEW, {**OWN, "VpcSubnetIds": "", "VpcSecurityGroupIds": ""})
     fronts = [{"Front": front, **named} for front in FRONTS[1:] for named in ({}, NAMED)]
     yield from covered("the application", application, [{**base, **front} for base in bases for front in ({}, *fronts)])
     yield from covered("the data", data, ({"Name": "runcast-1c2fa620"},))
+    yield from covered("the service", service, (SERVICE, {**SERVICE, **SECRET}))
 
 
 def covered(what, template, bases):

@@ -23,8 +23,9 @@ import docs
 import mistakes
 import pairs
 import rules
+import service
 import tomlkit
-from templates import APPLICATION, CHECKOUT, DATA, load, translate
+from templates import APPLICATION, CHECKOUT, DATA, KUBERNETES, SERVICE, load, translate
 
 BINARIES = ("test-status", "job-status", "queue-stats", "worker", "ingest", "notify", "migrate")
 # A cold start loads the whole of it.
@@ -88,8 +89,13 @@ def lint():
         translated = Path(folder) / "translated.json"
         translated.write_text(json.dumps(translate(load(APPLICATION))))
         # W3002: a nested template is a file until it is uploaded. W1030: see template.yaml.
-        run("cfn-lint", "--regions", mistakes.REGION, "--ignore-checks", "W3002", "W1030", "--", str(translated), str(DATA))
-    check(rules.check(translate(load(APPLICATION)), load(DATA)))
+        run("cfn-lint", "--regions", mistakes.REGION, "--ignore-checks", "W3002", "W1030", "--", str(translated), str(DATA), str(SERVICE))
+    application, data = translate(load(APPLICATION)), load(DATA)
+    check(rules.check(application, data))
+    check(service.check(load(SERVICE), data, application))
+    run("kubernetes-validate", "--strict", str(KUBERNETES))
+    check(list(service.kubernetes()))
+    run("hadolint", "Containerfile")
 
 
 def check(messages):
@@ -214,6 +220,7 @@ def deploy():
                 tell(client)
                 fetch_keys(client, folder)
                 redrive(client, endpoint, postgres)
+                beside(client)
                 # Who copies a database is alone with it.
                 postgres.close()
                 managed(client, endpoint, template, {**parameters, "StreamHeartbeatSeconds": "3"})
@@ -239,15 +246,18 @@ def reaches(endpoint):
         return False
 
 
+def supported():
+    """The types that the emulator knows."""
+    names = "from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as h; print(*h)"
+    return set(run(CHECKOUT / ".venv-producers/bin/python", "-c", names).split())
+
+
 def package(endpoint, folder, client):
     """Uploads what was built, and writes the overlay."""
     client("s3").create_bucket(Bucket="artifacts")
     packaged = folder / "packaged.yaml"
     run("sam", "package", "--template-file", str(BUILT / "template.yaml"), "--s3-bucket", "artifacts", "--output-template-file",
         str(packaged), "--region", "us-east-1", env={**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint})  # fmt: skip
-    names = "from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as h; print(*h)"
-    supported = subprocess.run([CHECKOUT / ".venv-producers/bin/python", "-c", names], capture_output=True, text=True, check=True)
-    supported = set(supported.stdout.split())
     application = translate(load(packaged))
     # It has no layers, without whose file the function of new data stops at its start, and never answers.
     application["Resources"]["Schema"]["Properties"]["ServiceTimeout"] = 10
@@ -255,10 +265,10 @@ def package(endpoint, folder, client):
     application["Conditions"]["BusByArn"] = {"Fn::Equals": ["name", "arn"]}
     application["Conditions"]["KeysFetched"] = {"Fn::Equals": ["new", "own"]}
     _, bucket, key = urllib.parse.urlparse(application["Resources"]["NewDataStack"]["Properties"]["TemplateURL"]).path.split("/", 2)
-    client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(overlay(load(DATA), supported)))
+    client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(overlay(load(DATA), supported())))
     template = folder / "overlay.json"
     # SAM takes no other address of a nested template for an uploaded one.
-    template.write_text(json.dumps(overlay(application, supported)).replace(endpoint, "https://s3.us-east-1.amazonaws.com"))
+    template.write_text(json.dumps(overlay(application, supported())).replace(endpoint, "https://s3.us-east-1.amazonaws.com"))
     return template
 
 
@@ -270,6 +280,38 @@ def sam_deploy(endpoint, template, parameters):
         "--capabilities", *settings["capabilities"].split(), "--on-failure", settings["on_failure"], "--no-confirm-changeset",
         "--parameter-overrides", *overrides, env={**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint})  # fmt: skip
     print(f"  deployed in {time.monotonic() - begun:.0f} s")
+
+
+def beside(client):
+    """The service, in a VPC beside what is deployed, as far as the emulator has it: it runs no tasks without Docker."""
+    template = overlay(load(SERVICE), supported())
+    # Its conditions know no lists.
+    template["Conditions"] |= {name: {"Fn::Equals": ["made", made]} for name, made in (("NetworkMade", "made"), ("TasksApart", "given"), ("ZonesNamed", "given"))}
+    cloudformation, before = client("cloudformation"), inventory(client)
+    vpc = client("ec2").create_vpc(CidrBlock="10.64.0.0/22")["Vpc"]["VpcId"]
+    given = {**pairs.SERVICE, "VpcId": vpc, "AuthJwks": JWKS}
+    cloudformation.create_stack(
+        StackName="service", TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()],
+    )  # fmt: skip
+    status = lambda: cloudformation.describe_stacks(StackName="service")["Stacks"][0]  # noqa: E731
+    stack = eventually("the service is made", lambda: (now := status())["StackStatus"] != "CREATE_IN_PROGRESS" and now)
+    events = cloudformation.describe_stack_events(StackName="service")["StackEvents"]
+    if stack["StackStatus"] != "CREATE_COMPLETE":
+        raise Failed(f"the service: {[event.get('ResourceStatusReason') for event in events]}")
+    named = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    (made,) = client("ecs").describe_services(cluster=named["ClusterName"], services=[named["ServiceName"]])["services"]
+    task = client("ecs").describe_task_definition(taskDefinition=made["taskDefinition"])["taskDefinition"]
+    variables = {each["name"]: each["value"] for each in task["containerDefinitions"][0]["environment"]}
+    (group,) = client("elbv2").describe_target_groups()["TargetGroups"]
+    seen = (variables["REDIS_IAM_USER"], group["HealthCheckPath"], made["loadBalancers"][0]["targetGroupArn"])
+    if seen != ("server", "/ready", group["TargetGroupArn"]):
+        raise Failed(f"the service is {made}, of {task}, at {group}")
+    cloudformation.delete_stack(StackName="service")
+    eventually("the service is deleted", lambda: not client("ecs").list_clusters()["clusterArns"])
+    client("ec2").delete_vpc(VpcId=vpc)
+    check([f"of the service {each} is left" for each in inventory(client) - before])
+    print("  the service: its tasks, behind a balancer, in two public subnets; and nothing is left after it")
 
 
 def inventory(client):
@@ -562,7 +604,7 @@ STEPS = [
     ("lint", lint),
     ("docs", lambda: check(list(docs.check(load(APPLICATION), load(DATA))))),
     ("mistakes", lambda: check([f"nobody catches: {name}" for name in mistakes.uncaught()])),
-    ("every pair of parameters", lambda: check(list(pairs.check(translate(load(APPLICATION)), load(DATA))))),
+    ("every pair of parameters", lambda: check(list(pairs.check(translate(load(APPLICATION)), load(DATA), load(SERVICE))))),
     ("deploy to ministack, update, delete", deploy),
 ]
 

@@ -20,6 +20,8 @@ logging.getLogger("samtranslator").setLevel(logging.ERROR)
 CHECKOUT = Path(__file__).resolve().parents[2]
 APPLICATION = CHECKOUT / "template.yaml"
 DATA = CHECKOUT / "infra" / "data.yaml"
+SERVICE = CHECKOUT / "infra" / "service.yaml"
+KUBERNETES = CHECKOUT / "infra" / "kubernetes.yaml"
 
 
 def load(path):
