@@ -42,12 +42,12 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
     let mut started = Started::default();
     let result = tokio::select! {
         begun = begin(&options.place, &mut started) => begun.map(Some),
-        () = asked.to_end() => Ok(None),
+        () = asked.end() => Ok(None),
     };
     let result = match result {
         Ok(Some((env, listener, rest))) => tokio::select! {
-            served = server::serve(&env, listener, Some(rest), asked.to_end()) => served,
-            () = async { asked_again.to_end().await; asked_again.to_end().await } => Ok(()),
+            served = server::serve(&env, listener, Some(rest), asked.end()) => served,
+            () = async { asked_again.end().await; asked_again.end().await } => Ok(()),
         },
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -74,7 +74,7 @@ async fn begin(place: &Place, started: &mut Started) -> Result<(Env, TcpListener
     // For the Invoke API, which `runcast publish` uses; all else needs no function.
     let worker = servers.for_worker().await?;
     functions.worker(&worker, &mut started.lambdas)?;
-    let own = servers.for_server(&ground.queue_prefix).await?;
+    let own = servers.for_server(&worker, &ground.queue_prefix).await?;
     // As `runcast up` does, where nothing else is said.
     let sweep = [("SWEEP_SECONDS".to_owned(), "1".to_owned())];
     let env: Env = sweep.into_iter().chain(std::env::vars()).collect();
@@ -101,7 +101,7 @@ impl Asked {
         })
     }
 
-    async fn to_end(&mut self) {
+    async fn end(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

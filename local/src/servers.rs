@@ -160,21 +160,35 @@ impl Servers {
 
     /// The ingest function's own user in Redis; in Postgres it is the worker's, whose it does.
     pub(crate) async fn for_ingest(&self, worker: &Addresses) -> Result<Addresses, Error> {
-        Ok(Addresses {
-            redis_url: match &self.valkey {
-                Some(valkey) => valkey.login("ingest", &INGEST_RULES).await?,
-                None => self.owner.redis_url.clone(),
-            },
-            database_url: worker.database_url.clone(),
-        })
+        self.beside(worker, "ingest", &INGEST_RULES).await
     }
 
     /// Of a process that streams, takes updates and sweeps; in Postgres it is the worker, who may all that
     /// streams may.
-    pub(crate) async fn for_server(&self, queue_prefix: &str) -> Result<Addresses, Error> {
+    pub(crate) async fn for_server(
+        &self,
+        worker: &Addresses,
+        queue_prefix: &str,
+    ) -> Result<Addresses, Error> {
         let queue_keys = format!("%R~{queue_prefix}:*");
         let rules = [&STREAM_RULES[..], &INGEST_RULES, &[queue_keys.as_str()]].concat();
-        self.login("server", &rules, "runcast_writer").await
+        self.beside(worker, "server", &rules).await
+    }
+
+    /// A user of its own in Redis, and the worker's in Postgres.
+    async fn beside(
+        &self,
+        worker: &Addresses,
+        user: &str,
+        rules: &[&str],
+    ) -> Result<Addresses, Error> {
+        Ok(Addresses {
+            redis_url: match &self.valkey {
+                Some(valkey) => valkey.login(user, rules).await?,
+                None => self.owner.redis_url.clone(),
+            },
+            database_url: worker.database_url.clone(),
+        })
     }
 
     /// Whether this stack started its own Redis.

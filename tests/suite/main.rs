@@ -33,6 +33,7 @@ mod queues;
 mod reports;
 mod runs;
 mod secrecy;
+mod service;
 mod specs;
 mod streams;
 mod tenancy;

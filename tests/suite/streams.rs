@@ -12,7 +12,12 @@ use tokio::{process::Command, time::timeout};
 
 #[tokio::test]
 async fn a_runs_life_arrives_byte_for_byte() {
-    let stack = Stack::with(&[], &[("STALLED_AFTER_SECONDS", "0")]).await;
+    let variables = [("STALLED_AFTER_SECONDS", "0")];
+    a_runs_life(Stack::with(&[], &variables).await).await;
+    a_runs_life(Stack::served(&[], &variables).await).await;
+}
+
+async fn a_runs_life(stack: Stack) {
     let response = stack.get("/api/job-status/events/r1", None).await;
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
     for (name, value) in [

@@ -47,7 +47,6 @@ pub fn log(env: &Env, connections: usize) -> Result<Log, ConfigError> {
 }
 
 /// What is served of the status of tests, or of jobs.
-#[must_use]
 pub fn router(kind: Kind, edge: &Arc<Edge>, log: &Log) -> Router {
     let (edge, log) = (edge.clone(), log.clone());
     let app = Arc::new(App {

@@ -29,7 +29,6 @@ struct App {
 }
 
 /// What takes updates. It connects when something valid has come.
-#[must_use]
 pub fn router(edge: &Arc<Edge>, ingest: &Arc<Ingest>) -> Router {
     let app = App {
         ingest: ingest.clone(),
