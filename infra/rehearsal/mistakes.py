@@ -245,6 +245,7 @@ MISTAKES = [
     ("a proxy whose own connections are closed", "database", DATA, prop("ProxyTarget", "ConnectionPoolConfigurationInfo", None)),
     ("a proxy without TLS", "database", DATA, prop("Proxy", "RequireTLS", False)),
     ("a server that lacks what ingest may", "cache", DATA, prop("ServerUser", "AccessString", {"Fn::Sub": "on resetchannels &test:* -@all +subscribe"})),
+    ("updates that stay behind", "cloudfront", APPLICATION, prop(*DISTRIBUTION, "Origins", 4, "DomainName", {"Fn::Select": [2, {"Fn::Split": ["/", {"Fn::GetAtt": ["IngestUrl", "FunctionUrl"]}]}]})),
     # The server.
     ("a stop before the grace ends", "times", SERVICE, prop(*CONTAINER, "StopTimeout", 30)),
     ("a stop that Fargate refuses", "times", SERVICE, prop(*CONTAINER, "StopTimeout", 180)),

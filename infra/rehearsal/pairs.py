@@ -13,7 +13,7 @@ from updates import FRONTS, NEW, OWN
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/a"
 # Beside `AllowedValues`, the default, and both ends of a number.
 MORE = {
-    "AuthJwks": ['{"keys":[]}', "https://id.example.com/keys"], "AuthIssuer": ["issuer"], "DomainName": ["live.example.com"], "CertificateArn": [CERTIFICATE],
+    "AuthJwks": ['{"keys":[]}', "https://id.example.com/keys"], "AuthIssuer": ["issuer"], "DomainName": ["live.example.com"], "ServiceDomainName": ["service.example.com"], "CertificateArn": [CERTIFICATE],
     "HostedZoneId": ["Z1"], "WebAclArn": ["arn:aws:wafv2:us-east-1:123456789012:global/webacl/acl/a"],
     "AccessLogBucket": ["logs"], "RequestsPerFiveMinutes": ["10"], "ProducerAccounts": ["111111111111", "111111111111,222222222222"],
     "KmsKeyArn": ["arn:aws:kms:us-east-1:123456789012:key/a"], "PermissionsBoundaryArn": ["arn:aws:iam::123456789012:policy/a"],
@@ -42,8 +42,8 @@ NAMED = {name: MORE[name][0] for name in ("DomainName", "CertificateArn", "Webho
 REFUSED = {
     frozenset(names)
     for first, *others in (
-        ("Front", "AccessLogBucket", "ApiAccessLogs", "DomainName", "HostedZoneId", "RequestsPerFiveMinutes", "WebAclArn"),
-        ("RequestsPerFiveMinutes", "ApiAccessLogs", "WebAclArn"), ("AccessLogBucket", "ApiAccessLogs"),
+        ("Front", "AccessLogBucket", "ApiAccessLogs", "DomainName", "HostedZoneId", "RequestsPerFiveMinutes", "ServiceDomainName", "WebAclArn"),
+        ("RequestsPerFiveMinutes", "ApiAccessLogs", "WebAclArn"), ("ApiAccessLogs", "AccessLogBucket", "ServiceDomainName"),
         ("CertificateArn", "DomainName", "HostedZoneId"), ("DomainName", "HostedZoneId"), ("Data", "QueueNames"),
         ("WebhookSecret", "WebhookUrl"), ("CacheArn", "ServerRedisUser"),
         ("DataSecret", "DatabaseEndpoint", "DatabaseResourceId", "RedisUrl"),

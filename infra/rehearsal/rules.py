@@ -68,6 +68,7 @@ REFUSED = [
     ({"HostedZoneId": "Z1"}, "us-east-1", "HostedZoneId needs"),
     ({"WebAclArn": ACL}, "us-east-1", "WebAclArn needs Front"),
     ({"WebAclArn": ACL, "Front": "cloudfront", "RequestsPerFiveMinutes": 100}, "us-east-1", "one web ACL"),
+    ({"ServiceDomainName": "service.example.com"}, "us-east-1", "ServiceDomainName needs"),
     ({"AccessLogBucket": "logs"}, "us-east-1", "AccessLogBucket needs"),
     ({"ApiAccessLogs": "true"}, "us-east-1", "ApiAccessLogs needs"),
     ({"WebhookUrl": "https://example.com/hook"}, "us-east-1", "needs WebhookSecret"),
@@ -384,12 +385,17 @@ def cloudfront(application, _):
     origins = {origin["Id"]: origin for origin in config["Origins"]}
     if set(origins) != {"dashboard", "updates", *STREAMS.values()}:
         yield f"the origins are {sorted(origins)}"
+    for name in ("updates", *STREAMS.values()):
+        if origins[name]["DomainName"].get("Fn::If", [])[:2] != ["Served", {"Ref": "ServiceDomainName"}]:
+            yield f"{name} does not move to the service with the others"
     heartbeat = application["Parameters"]["StreamHeartbeatSeconds"]["MaxValue"]
     for name, path in STREAMS.items():
         origin = origins[path]
         if f"{name}Url" not in json.dumps(origin["DomainName"]):
             yield f"{path} goes to another function"
-        if origin.get("OriginAccessControlId") != {"Fn::GetAtt": ["FunctionAccess", "Id"]}:
+        # The service answers to whoever has a token, as ingest does.
+        signed = {"Fn::If": ["Served", {"Ref": "AWS::NoValue"}, {"Fn::GetAtt": ["FunctionAccess", "Id"]}]}
+        if origin.get("OriginAccessControlId") != signed:
             yield f"{path} answers 403: CloudFront does not sign"
         timeout = origin["CustomOriginConfig"]["OriginReadTimeout"]
         if not 2 * heartbeat <= timeout <= 120:

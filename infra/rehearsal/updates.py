@@ -34,6 +34,8 @@ def updates(application, data):
             for front in FRONTS:
                 fixed = {**base, "Front": front}
                 yield from refused(application, {**fixed, **one}, {**fixed, **other})
+    service = {"ServiceDomainName": "service.example.com"}
+    yield from refused(application, {**OWN, "Front": "cloudfront"}, {**OWN, "Front": "cloudfront", **service})
     for one, other in [({"Front": one}, {"Front": other}) for one in FRONTS for other in FRONTS if one < other]:
         yield from refused(application, {**OWN, **one}, {**OWN, **other})
     name = {"Name": "runcast-1c2fa620"}
