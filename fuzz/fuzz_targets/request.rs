@@ -18,7 +18,11 @@ use http_body_util::BodyExt;
 use lambda_http::{Context, RequestExt};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use shared::{config::Env, execution::Kind, http::status};
+use shared::{
+    config::Env,
+    execution::Kind,
+    http::{Edge, status},
+};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
@@ -91,7 +95,8 @@ impl Functions {
         .map(|(variable, value)| (variable.to_owned(), value.to_owned()))
         .collect();
         let (job_status, test_status) = runtime.block_on(async {
-            let router = |kind| status::router(kind, &env).unwrap();
+            let (edge, log) = (Edge::from_env(&env).unwrap(), status::log(&env, 1).unwrap());
+            let router = |kind| status::router(kind, &edge, &log);
             (router(Kind::Job), router(Kind::Test))
         });
         let event = include_str!("../../infra/events/job-status.json");
@@ -101,7 +106,7 @@ impl Functions {
             runtime,
             job_status,
             test_status,
-            extensions: request.extensions().clone(),
+            extensions: request.into_parts().0.extensions,
         }
     }
 
@@ -112,7 +117,8 @@ impl Functions {
             &self.job_status
         };
         let mut request = request.clone().map(Body::from);
-        *request.extensions_mut() = self.extensions.clone();
+        let context = lambda::context(&self.extensions, request.headers());
+        request.extensions_mut().insert(context);
         self.runtime.block_on(async {
             let response = router.clone().oneshot(request).await.unwrap();
             let (parts, body) = response.into_parts();

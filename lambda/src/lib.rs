@@ -66,7 +66,9 @@ pub fn failure(message: String) -> Diagnostic {
     }
 }
 
-fn context(extensions: &Extensions, headers: &HeaderMap) -> Context {
+/// What Lambda says of a request.
+#[must_use]
+pub fn context(extensions: &Extensions, headers: &HeaderMap) -> Context {
     let lambda = extensions.lambda_context_ref();
     Context {
         request_id: lambda.map(|lambda| lambda.request_id.clone()),
