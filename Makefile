@@ -10,7 +10,7 @@ export RUST_TEST_THREADS ?= 4
 FUNCTIONS := test-status job-status queue-stats worker ingest notify migrate
 PRODUCERS := producers/node/node_modules/.installed producers/python/.venv/.installed
 
-.PHONY: help demo test check setup build bench screenshots rehearse arm64 release chaos storm fuzz advisories clean
+.PHONY: help demo test check setup build bench screenshots rehearse container arm64 release chaos storm fuzz advisories clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ check: setup-check web/node_modules/.installed $(PRODUCERS) ## Format, lints, do
 
 rehearse: setup-tests build ## Rehearse a deployment to AWS: build, lint, seeded mistakes, an emulator
 	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/rehearse.py
+
+container: setup-tests build ## Build the image of the server by buildah, without a daemon, and run one run's life through it
+	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/container.py
 
 arm64: setup-tests build ## Build every function for arm64, and run one run's life through them, under qemu
 	.venv/bin/cargo-lambda lambda build --release --arm64 --lambda-dir target/lambda-arm64 $(FUNCTIONS:%=--bin %)
