@@ -18,6 +18,7 @@ Examples:
   runcast cost --viewers 100 --minutes 10560 --watched 30 --mode multiplexed
   runcast cost --viewers 2 --minutes 6 --executions 1   # one run, watched by two
   runcast cost --viewers 1000 --minutes 43800 --mode managed --architecture arm64 --json
+  runcast cost --viewers 1000 --minutes 43800 --mode service
   runcast cost --markdown                               # the tables of docs/cost.md
 
 US dollars, us-east-1, without free tiers and discounts. Where each price is from: docs/cost.md.")]
@@ -31,7 +32,7 @@ pub(crate) struct Options {
     /// How a viewer's streams are held
     #[arg(long, value_enum, default_value = "separate")]
     mode: Mode,
-    /// Whose processors
+    /// Whose processors; the service's are arm64
     #[arg(long, value_enum, default_value = "x86_64")]
     architecture: Architecture,
     /// Executions that each watches at once, in all tabs together
@@ -149,11 +150,11 @@ fn print(usage: &Usage, executions: u32) {
         ));
         say(format!("      also needs {}", other.also_needs));
     }
-    let (hub, managed) = usage.break_even();
+    let (service, managed) = usage.break_even();
     say(format!(
-        "\nHeld streams cost more than the smallest hub from {hub:.0} stream-hours a month ({:.0} always open),\n\
+        "\nHeld streams cost more than the smallest service from {service:.0} stream-hours a month ({:.0} always open),\n\
          more than the smallest Managed Instances from {managed:.0} ({:.0} always open).",
-        hub / formula::HOURS_A_MONTH,
+        service / formula::HOURS_A_MONTH,
         managed / formula::HOURS_A_MONTH
     ));
     say("\nFixed, each month; you may have it already");
@@ -179,13 +180,13 @@ fn print_lines(lines: &[Line]) {
 
 fn print_json(usage: &Usage) {
     let (delivery, ingest) = (usage.delivery(), usage.ingest());
-    let (hub, managed) = usage.break_even();
+    let (service, managed) = usage.break_even();
     say(json!({
         "delivery": delivery, "deliveryDollars": total(&delivery),
         "ingest": ingest, "ingestDollars": total(&ingest),
         "streamHours": usage.stream_hours(), "streamHourDollars": usage.stream_hour(),
         "alternatives": usage.alternatives(), "fixed": fixed(),
-        "breakEvenStreamHours": {"hub": hub, "managed": managed},
+        "breakEvenStreamHours": {"service": service, "managed": managed},
     }));
 }
 

@@ -27,7 +27,7 @@ fn usage(mode: Mode, architecture: Architecture, viewers: f64, watched: f64, tab
 
 fn viewers() -> String {
     let mut table = String::from(
-        "| viewers | separate, 1 run | separate, 30 runs | multiplexed, 30 runs | 10 tabs, a stream each | 10 tabs, shared | managed | API Gateway WebSocket | AppSync Events | Fargate + load balancer |\n\
+        "| viewers | separate, 1 run | separate, 30 runs | multiplexed, 30 runs | 10 tabs, a stream each | 10 tabs, shared | managed | API Gateway WebSocket | AppSync Events | service |\n\
          |---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     let x86 = Architecture::X86;
@@ -84,9 +84,9 @@ fn break_even() -> String {
         "| held streams cost more than | from stream-hours a month | always open |\n|---|---:|---:|\n",
     );
     for (name, architecture) in [("x86_64", Architecture::X86), ("arm64", Architecture::Arm)] {
-        let (hub, managed) = usage(Mode::Separate, architecture, 1.0, 1.0, 1.0).break_even();
+        let (service, managed) = usage(Mode::Separate, architecture, 1.0, 1.0, 1.0).break_even();
         for (what, hours) in [
-            ("two Fargate tasks + load balancer", hub),
+            ("the service: two Fargate tasks + load balancer", service),
             ("three Managed Instances", managed),
         ] {
             let open = hours / super::formula::HOURS_A_MONTH;

@@ -21,6 +21,8 @@ const PING_BYTES: f64 = 8.0;
 const PING_SECONDS: f64 = 15.0;
 /// `START`, `END`, `REPORT`, the stream's own line and its metrics, in bytes.
 const LOGGED_BYTES_A_REQUEST: f64 = 1_500.0;
+/// The stream's own line, which is all that the service writes of it, in bytes.
+const LOGGED_BYTES_A_STREAM: f64 = 350.0;
 /// Custom metrics by function and name: each that the dashboard of `template.yaml` shows.
 const METRICS_BY_NAME: f64 = 45.0;
 /// Those by reason beside: a streaming function's streams end by two reasons mostly (assumed).
@@ -32,12 +34,15 @@ const IDLE_POLLS_A_MONTH: f64 = 5.0 * HOURS_A_MONTH * 3600.0 / 20.0;
 const BYTES_A_GB: f64 = 1e9;
 /// AWS starts three Managed Instances by default.
 const LEAST_INSTANCES: f64 = 3.0;
-/// Two tasks, so that one may fail.
+/// `infra/service.yaml`: two tasks, so that one may fail.
 const LEAST_TASKS: f64 = 2.0;
 const TASK_CPUS: f64 = 0.5;
 const TASK_MEMORY_GB: f64 = 1.0;
 const CONNECTIONS_A_TASK: f64 = 5_000.0;
 const CONNECTIONS_A_BALANCER_UNIT: f64 = 3_000.0;
+const GB_A_BALANCER_UNIT_HOUR: f64 = 1.0;
+/// The balancer has one in each zone.
+const BALANCER_ADDRESSES: f64 = 2.0;
 /// API Gateway closes a connection that is idle for ten minutes.
 const GATEWAY_PING_MINUTES: f64 = 9.0;
 
@@ -56,6 +61,8 @@ pub(crate) enum Mode {
     Shared,
     /// As multiplexed, on Lambda Managed Instances
     Managed,
+    /// As multiplexed, by `runcast-server` on Fargate, arm64, behind a load balancer
+    Service,
 }
 
 /// Whose processors.
@@ -155,7 +162,7 @@ impl Usage {
     fn streams(&self) -> f64 {
         let each = match self.mode {
             Mode::Separate => self.watched.max(self.tabs),
-            Mode::Multiplexed | Mode::Managed => self.tabs,
+            Mode::Multiplexed | Mode::Managed | Mode::Service => self.tabs,
             Mode::Shared => 1.0,
         };
         self.viewers * each
@@ -215,18 +222,23 @@ impl Usage {
 
     /// What it costs to hold the streams and to send what is on them.
     pub(crate) fn delivery(&self) -> Vec<Line> {
-        let mut lines = if self.mode == Mode::Managed {
-            self.instances()
-        } else {
-            let seconds = self.stream_gb_seconds();
-            vec![line(HELD, seconds, "GB-s", self.duration())]
+        let mut lines = match self.mode {
+            Mode::Managed => self.instances(),
+            Mode::Service => self.service(),
+            Mode::Separate | Mode::Multiplexed | Mode::Shared => {
+                let seconds = self.stream_gb_seconds();
+                vec![line(HELD, seconds, "GB-s", self.duration())]
+            }
         };
         let millions = self.requests() / 1e6;
         let gigabytes = self.bytes() / BYTES_A_GB;
-        let beyond = self.streamed_bytes_beyond_free() / BYTES_A_GB;
-        lines.push(line(REQUESTS, millions, "million", prices::LAMBDA_REQUESTS));
-        let streamed = "Lambda, streamed beyond 6 MB";
-        lines.push(line(streamed, beyond, "GB", prices::LAMBDA_STREAMED));
+        let is_lambda = self.mode != Mode::Service;
+        if is_lambda {
+            let beyond = self.streamed_bytes_beyond_free() / BYTES_A_GB;
+            lines.push(line(REQUESTS, millions, "million", prices::LAMBDA_REQUESTS));
+            let streamed = "Lambda, streamed beyond 6 MB";
+            lines.push(line(streamed, beyond, "GB", prices::LAMBDA_STREAMED));
+        }
         if self.cloudfront {
             let price = prices::CLOUDFRONT_REQUESTS;
             lines.push(line("CloudFront, requests", millions, "million", price));
@@ -240,9 +252,43 @@ impl Usage {
                 prices::TRANSFER_OUT,
             ));
         }
-        let logged = self.requests() * LOGGED_BYTES_A_REQUEST / BYTES_A_GB;
+        let each = if is_lambda {
+            LOGGED_BYTES_A_REQUEST
+        } else {
+            LOGGED_BYTES_A_STREAM
+        };
+        let logged = self.requests() * each / BYTES_A_GB;
         lines.push(line("CloudWatch Logs", logged, "GB", prices::LOGS));
         lines
+    }
+
+    /// So does the service of `infra/service.yaml`.
+    fn service(&self) -> Vec<Line> {
+        let tasks = (self.streams() / CONNECTIONS_A_TASK).ceil();
+        let hours = tasks.max(LEAST_TASKS) * HOURS_A_MONTH;
+        let balancer = prices::BALANCER_HOURS;
+        // Whichever is more; and a balancer that nobody uses has a part of a unit.
+        let connections = self.streams() / CONNECTIONS_A_BALANCER_UNIT;
+        let gigabytes = self.bytes() / BYTES_A_GB / HOURS_A_MONTH / GB_A_BALANCER_UNIT_HOUR;
+        let units = connections.max(gigabytes) * HOURS_A_MONTH;
+        let addresses = hours + BALANCER_ADDRESSES * HOURS_A_MONTH;
+        vec![
+            line(
+                "Fargate, vCPUs",
+                hours * TASK_CPUS,
+                "vCPU-hours",
+                prices::FARGATE_CPU,
+            ),
+            line(
+                "Fargate, memory",
+                hours * TASK_MEMORY_GB,
+                "GB-hours",
+                prices::FARGATE_MEMORY,
+            ),
+            line("Load balancer", HOURS_A_MONTH, "hours", balancer),
+            line("its units", units, "unit-hours", prices::BALANCER_UNITS),
+            line("Public addresses", addresses, "hours", prices::ADDRESS),
+        ]
     }
 
     /// Managed Instances run all month, whoever looks.
@@ -297,6 +343,12 @@ impl Usage {
         let operations = self.updates + self.frames() + self.connections();
         let appsync = minutes / 1e6 * prices::APPSYNC_MINUTES.dollars
             + operations / 1e6 * prices::APPSYNC_OPERATIONS.dollars;
+        let service = Usage {
+            mode: Mode::Service,
+            // One where tabs share.
+            tabs: self.connections() / self.viewers,
+            ..self.clone()
+        };
         vec![
             Alternative {
                 name: "API Gateway WebSocket",
@@ -310,26 +362,11 @@ impl Usage {
                 also_needs: "an authorizer, AWS's WebSocket protocol in the client, resuming of one's own",
             },
             Alternative {
-                name: "Fargate + load balancer",
-                dollars: self.hub() * HOURS_A_MONTH + transfer_dollars,
-                also_needs: "a hub (Mercure, Centrifugo, these functions' code) to run, update and scale; \
-                             public addresses; it runs when nobody looks",
+                name: "Runcast's own service: --mode service",
+                dollars: total(&service.delivery()),
+                also_needs: "an image and infra/service.yaml, or infra/kubernetes.yaml; it runs when nobody looks",
             },
         ]
-    }
-
-    /// Dollars an hour for a hub behind a load balancer.
-    fn hub(&self) -> f64 {
-        let (cpu, memory) = match self.architecture {
-            Architecture::X86 => (prices::FARGATE_CPU_X86, prices::FARGATE_MEMORY_X86),
-            Architecture::Arm => (prices::FARGATE_CPU_ARM, prices::FARGATE_MEMORY_ARM),
-        };
-        let tasks = (self.connections() / CONNECTIONS_A_TASK).ceil();
-        let task = TASK_CPUS * cpu.dollars + TASK_MEMORY_GB * memory.dollars;
-        let units = (self.connections() / CONNECTIONS_A_BALANCER_UNIT).max(1.0);
-        tasks.max(LEAST_TASKS) * task
-            + prices::BALANCER_HOURS.dollars
-            + units * prices::BALANCER_UNITS.dollars
     }
 
     /// Dollars to hold one stream for an hour: its GB-seconds and its requests.
@@ -348,8 +385,8 @@ impl Usage {
             .sum()
     }
 
-    /// Stream-hours a month above which the smallest hub, and the smallest Managed Instances, cost less
-    /// than held streams.
+    /// Stream-hours a month above which the smallest service, and the smallest Managed Instances, cost
+    /// less than held streams.
     pub(crate) fn break_even(&self) -> (f64, f64) {
         let one = Usage {
             mode: Mode::Managed,
@@ -358,10 +395,7 @@ impl Usage {
             ..self.clone()
         };
         let hour = self.stream_hour();
-        (
-            one.hub() * HOURS_A_MONTH / hour,
-            total(&one.instances()) / hour,
-        )
+        (total(&one.service()) / hour, total(&one.instances()) / hour)
     }
 }
 

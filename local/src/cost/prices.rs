@@ -1,7 +1,8 @@
 //! What AWS asks, in US dollars, in us-east-1, without free tiers, discounts and taxes.
 //!
 //! AWS's own pages show most of their prices by scripts; so each price names where it was read, and
-//! as of when. All were looked up on 2026-11-23.
+//! as of when. All were looked up on 2026-11-23, the load balancer's and the
+//! addresses' on 2026-11-29.
 
 /// A price, and where it is from.
 #[derive(Clone, Copy, Debug)]
@@ -66,18 +67,16 @@ prices! {
         "https://aws.amazon.com/ar/appsync/pricing/?loc=ft (said of AppSync GraphQL; taken for Events)", "undated; after Events came, so 2024-10 or later";
     APPSYNC_OPERATIONS: "AppSync Events operations", 1.00 per "million", "appsync",
         "https://huggingface.co/datasets/labofsahil/aws-pricing-dataset (eu-west-1; us-east-1 taken to be the same)", "2024-09-01";
-    FARGATE_CPU_X86: "Fargate vCPU, x86_64", 0.04048 per "hour", "fargate",
-        "https://www.wring.co/blog/aws-fargate-pricing-guide", "2026-03-10";
-    FARGATE_MEMORY_X86: "Fargate memory, x86_64", 0.004_445 per "GB-hour", "fargate",
-        "https://www.wring.co/blog/aws-fargate-pricing-guide", "2026-03-10";
-    FARGATE_CPU_ARM: "Fargate vCPU, arm64", 0.03238 per "hour", "fargate",
+    FARGATE_CPU: "Fargate vCPU, arm64", 0.03238 per "hour", "fargate",
         "https://www.vantage.sh/blog/fargate-pricing", "undated; first published 2021-04-22";
-    FARGATE_MEMORY_ARM: "Fargate memory, arm64", 0.003_56 per "GB-hour", "fargate",
+    FARGATE_MEMORY: "Fargate memory, arm64", 0.003_56 per "GB-hour", "fargate",
         "https://www.vantage.sh/blog/fargate-pricing", "undated; first published 2021-04-22";
+    ADDRESS: "A public IPv4 address", 0.005 per "hour", "vpc",
+        "https://www.doit.com/aws-public-ipv4-price-increase-the-complete-guide/", "undated; in force since 2024-02-01";
     BALANCER_HOURS: "Application Load Balancer", 0.0225 per "hour", "elasticloadbalancing",
-        "not found; written from memory of the public price", "undated";
+        "https://raw.githubusercontent.com/api-evangelist/amazon-elastic-load-balancing/refs/heads/main/plans/amazon-elastic-load-balancing-plans-pricing.yml", "2026-09-20";
     BALANCER_UNITS: "Its capacity units (3,000 connections, 1 GB an hour)", 0.008 per "unit-hour", "elasticloadbalancing",
-        "https://aws.darcy-it.com/elb (Tokyo; us-east-1 taken to be the same)", "undated";
+        "https://raw.githubusercontent.com/api-evangelist/amazon-elastic-load-balancing/refs/heads/main/plans/amazon-elastic-load-balancing-plans-pricing.yml", "2026-09-20";
     AURORA_UNITS: "Aurora Serverless v2", 0.12 per "ACU-hour", "rds/aurora",
         "https://raw.githubusercontent.com/aws/agent-toolkit-for-aws/main/skills/specialized-skills/database-skills/amazon-aurora-mysql/scripts/acu_calculator.py", "2026-03-28";
     CACHE_STORAGE: "ElastiCache Serverless for Valkey (at least 0.1 GB)", 0.084 per "GB-hour", "elasticache",
