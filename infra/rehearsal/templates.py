@@ -26,8 +26,13 @@ KUBERNETES = CHECKOUT / "infra" / "kubernetes.yaml"
 
 def load(path):
     """A template as a dictionary; `!Ref` and its like in their long form."""
-    # Through JSON: a YAML alias is the same object in two places, which a change would change twice.
-    return json.loads(json.dumps(yaml_parse(Path(path).read_text())))
+    return json.loads(parsed(Path(path).read_text()))
+
+
+@cache
+def parsed(text):
+    """YAML as JSON. In YAML an alias is the same object in two places, which a change would change twice."""
+    return json.dumps(yaml_parse(text))
 
 
 def translate(template):
