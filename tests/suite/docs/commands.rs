@@ -44,6 +44,23 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("make check", ".ci/run runs it"),
     ("make rehearse", ".ci/run runs it"),
+    ("make container", "minutes; it needs buildah"),
+    (
+        "docker buildx build --platform linux/arm64 --file Containerfile --tag $IMAGE --push .",
+        "it needs a registry; `make container` builds it without one",
+    ),
+    (
+        "aws cloudformation deploy --stack-name runcast-service --template-file infra/service.yaml --capabilities CAPABILITY_IAM --parameter-overrides file://service.json",
+        "it needs AWS; `make rehearse` deploys to an emulator",
+    ),
+    (
+        "kubectl create secret generic runcast --from-literal=REDIS_URL=$REDIS_URL --from-literal=DATABASE_URL=$DATABASE_URL --from-literal=AUTH_JWKS=$AUTH_JWKS",
+        "it needs a cluster",
+    ),
+    (
+        "kubectl apply --filename infra/kubernetes.yaml",
+        "it needs a cluster; `make rehearse` holds it to the schemas",
+    ),
     ("make arm64", "minutes, for another machine"),
     ("make release", "ten minutes"),
     ("make chaos", "ten minutes; `make test` has 40 s of it"),
@@ -197,8 +214,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
 const LASTING: [&str; 6] = ["cargo ", "git ", "make ", "npm ci", "rustup ", "sam "];
 
 /// Commands that go on until they are ended, by a part of them, and what they say once they are ready.
-const SERVERS: [(&str, &str); 3] = [
+const SERVERS: [(&str, &str); 4] = [
     ("runcast up", "\"url\""),
+    ("runcast serve", "\"url\""),
     ("runcast demo", "watch it at"),
     ("npx vite -c", "Local:"),
 ];
