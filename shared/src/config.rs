@@ -31,9 +31,10 @@
 //! | `QUEUE_PREFIX` | `bull` | the prefix of their keys |
 //! | `RUNNING_CAPACITY`, `QUEUED_CAPACITY` | 5, 50 | how many jobs can run, and wait |
 //!
-//! IAM authentication, and `ARTIFACTS_BUCKET`, also read what Lambda sets: `AWS_REGION`, and `AWS_ACCESS_KEY_ID`,
-//! `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` or `AWS_CONTAINER_CREDENTIALS_FULL_URI`,
-//! `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
+//! IAM authentication, and `ARTIFACTS_BUCKET`, also read what Lambda, ECS and EKS set: `AWS_REGION`, and
+//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` or `AWS_CONTAINER_CREDENTIALS_FULL_URI`,
+//! `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`, `AWS_CONTAINER_AUTHORIZATION_TOKEN`,
+//! `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`.
 
 mod artifacts;
 mod database;

@@ -21,7 +21,7 @@ use aws_sigv4::{
 use thiserror::Error;
 
 pub use self::{
-    credentials::{Credentials, CredentialsError},
+    credentials::{Authorization, Credentials, CredentialsError},
     object::{Object, ObjectUrl, dns_suffix},
 };
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    iam::{Credentials, Signer},
+    iam::{Authorization, Credentials, Signer},
     tls::Roots,
 };
 
@@ -113,26 +113,45 @@ impl Env {
     pub fn signer(&self, variable: &'static str) -> Result<Signer, ConfigError> {
         let needs = |what: &str| ConfigError::new(variable, format!("needs {what}"));
         let region = self.get("AWS_REGION").ok_or_else(|| needs("AWS_REGION"))?;
-        let keys = (
+        let credentials = match (
             self.get("AWS_ACCESS_KEY_ID"),
             self.get("AWS_SECRET_ACCESS_KEY"),
-            self.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
-        );
-        let credentials = match keys {
-            (Some(id), Some(key), _) => {
+        ) {
+            (Some(id), Some(key)) => {
                 let token = self.get("AWS_SESSION_TOKEN").map(str::to_owned);
                 let keys =
                     aws_credential_types::Credentials::new(id, key, token, None, "environment");
                 Credentials::Fixed(Secret(keys))
             }
-            (_, _, Some(uri)) => {
-                let authorization = self.get("AWS_CONTAINER_AUTHORIZATION_TOKEN");
-                let takes = "AWS_CONTAINER_CREDENTIALS_FULL_URI to be http:// on this machine";
-                Credentials::served(uri, authorization).ok_or_else(|| needs(takes))?
-            }
-            _ => return Err(needs("the credentials of a role, which Lambda sets")),
+            _ => self.served_credentials().map_err(needs)?,
         };
         Ok(Signer::new(region, credentials))
+    }
+
+    /// Where this machine serves a role's credentials:
+    /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
+    fn served_credentials(&self) -> Result<Credentials, &'static str> {
+        let uri = match self.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
+            // ECS names the path only, at its own address.
+            Some(path) => format!("http://169.254.170.2{path}"),
+            None => self
+                .get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+                .ok_or("the credentials of a role, which Lambda, ECS and EKS set")?
+                .to_owned(),
+        };
+        let authorization = match (
+            self.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+            self.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
+        ) {
+            (Some(path), _) => Some(Authorization::File(path.into())),
+            (None, Some(token)) => Some(
+                Authorization::token(token)
+                    .ok_or("AWS_CONTAINER_AUTHORIZATION_TOKEN to be a header's value")?,
+            ),
+            (None, None) => None,
+        };
+        Credentials::served(&uri, authorization)
+            .ok_or("AWS_CONTAINER_CREDENTIALS_FULL_URI to be http:// on this machine")
     }
 
     /// Reads a number from `least` to `most`; `what` says of what kind.

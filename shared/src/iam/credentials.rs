@@ -1,6 +1,6 @@
 //! The credentials of the function's role.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use aws_credential_types::Credentials as Keys;
 use chrono::DateTime;
@@ -25,14 +25,44 @@ pub enum Credentials {
     /// The environment: Lambda replaces an execution environment before they end.
     Fixed(Secret<Keys>),
     /// An HTTP endpoint on this machine, for what lives longer than credentials do (Managed
-    /// Instances):
+    /// Instances, ECS, EKS):
     /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
     Served {
         /// Where they are.
         uri: Uri,
         /// What has to be sent for them.
-        authorization: Option<Secret<HeaderValue>>,
+        authorization: Option<Authorization>,
     },
+}
+
+/// What whoever hands out credentials asks for.
+#[derive(Clone)]
+pub enum Authorization {
+    /// The header's value.
+    Token(Secret<HeaderValue>),
+    /// The file that holds it: EKS writes it anew before it ends.
+    File(PathBuf),
+}
+
+impl Authorization {
+    /// `token` as a header's value; `None` where it cannot be one.
+    #[must_use]
+    pub fn token(token: &str) -> Option<Self> {
+        let value = HeaderValue::from_str(token).ok()?;
+        Some(Authorization::Token(Secret::new(value)))
+    }
+
+    fn current(&self) -> Result<HeaderValue, CredentialsError> {
+        match self {
+            Authorization::Token(token) => Ok(token.expose().clone()),
+            Authorization::File(path) => {
+                // A kilobyte in memory: not worth a thread.
+                let token = std::fs::read_to_string(path);
+                let token = token.map_err(CredentialsError::Authorization)?;
+                HeaderValue::from_str(token.trim()).map_err(|_| CredentialsError::Unreadable)
+            }
+        }
+    }
 }
 
 /// Why there are no credentials.
@@ -41,6 +71,9 @@ pub enum CredentialsError {
     /// Nobody answers there.
     #[error("failed to connect to where they are served")]
     Connect(#[from] std::io::Error),
+    /// The file with the authorization cannot be read.
+    #[error("failed to read the file AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")]
+    Authorization(#[source] std::io::Error),
     /// The exchange broke.
     #[error("failed to ask for them: {0}")]
     Ask(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -59,7 +92,7 @@ impl Credentials {
     /// Credentials that are served at `uri`; `None` where it is not plain HTTP on this machine:
     /// anywhere else, they would travel in the clear.
     #[must_use]
-    pub fn served(uri: &str, authorization: Option<&str>) -> Option<Self> {
+    pub fn served(uri: &str, authorization: Option<Authorization>) -> Option<Self> {
         let uri: Uri = uri.parse().ok()?;
         let host = uri.host()?.trim_matches(['[', ']']);
         let is_here = match host.parse::<IpAddr>() {
@@ -67,11 +100,8 @@ impl Credentials {
             Ok(address) => address.is_loopback() || CONTAINER_HOSTS.contains(&host),
             Err(_) => host == "localhost",
         };
-        let authorization = authorization.map(HeaderValue::from_str).transpose().ok()?;
-        (is_here && uri.scheme_str() == Some("http")).then(|| Credentials::Served {
-            uri,
-            authorization: authorization.map(Secret::new),
-        })
+        let is_here = is_here && uri.scheme_str() == Some("http");
+        is_here.then_some(Credentials::Served { uri, authorization })
     }
 
     /// The credentials that are good now.
@@ -79,8 +109,7 @@ impl Credentials {
         match self {
             Credentials::Fixed(keys) => Ok(keys.expose().clone()),
             Credentials::Served { uri, authorization } => {
-                let authorization = authorization.as_ref().map(Secret::expose);
-                let asked = timeout(PATIENCE, ask(uri, authorization)).await;
+                let asked = timeout(PATIENCE, ask(uri, authorization.as_ref())).await;
                 asked.unwrap_or(Err(CredentialsError::TimedOut))
             }
         }
@@ -108,7 +137,7 @@ struct Served {
     expiration: Option<String>,
 }
 
-async fn ask(uri: &Uri, authorization: Option<&HeaderValue>) -> Result<Keys, CredentialsError> {
+async fn ask(uri: &Uri, authorization: Option<&Authorization>) -> Result<Keys, CredentialsError> {
     let broke = |error: hyper::Error| CredentialsError::Ask(Box::new(error));
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
@@ -121,7 +150,7 @@ async fn ask(uri: &Uri, authorization: Option<&HeaderValue>) -> Result<Keys, Cre
         request = request.header(header::HOST, authority.as_str());
     }
     if let Some(authorization) = authorization {
-        request = request.header(header::AUTHORIZATION, authorization);
+        request = request.header(header::AUTHORIZATION, authorization.current()?);
     }
     let request = request
         .body(Empty::<bytes::Bytes>::new())
@@ -173,12 +202,10 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_are_taken_from_where_they_are_served() {
-        let (uri, asked) = serve(
-            "HTTP/1.1 200 OK\r\ncontent-length: 92\r\n\r\n\
-             {\"AccessKeyId\":\"AKID\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"2030-01-01T00:00:00Z\"}",
-        )
-        .await;
-        let credentials = Credentials::served(&uri, Some("let me in")).unwrap();
+        const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 92\r\n\r\n\
+             {\"AccessKeyId\":\"AKID\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"2030-01-01T00:00:00Z\"}";
+        let (uri, asked) = serve(ANSWER).await;
+        let credentials = Credentials::served(&uri, Authorization::token("let me in")).unwrap();
         let keys = credentials.current().await.unwrap();
         assert_eq!(
             (keys.access_key_id(), keys.session_token()),
@@ -192,6 +219,22 @@ mod tests {
             "{asked}"
         );
         assert!(asked.contains("authorization: let me in\r\n"), "{asked}");
+
+        // EKS replaces the file: it is read each time.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let authorization = Authorization::File(path.clone());
+        for token in ["first", "second"] {
+            std::fs::write(&path, format!("{token}\n")).unwrap();
+            let (uri, asked) = serve(ANSWER).await;
+            let credentials = Credentials::served(&uri, Some(authorization.clone())).unwrap();
+            credentials.current().await.unwrap();
+            let asked = asked.await.unwrap();
+            assert!(
+                asked.contains(&format!("authorization: {token}\r\n")),
+                "{asked}"
+            );
+        }
     }
 
     #[tokio::test]
