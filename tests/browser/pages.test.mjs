@@ -268,6 +268,17 @@ test('where nothing was reported, a scene can be started', async () => {
   await shows(page, '#running', 'first');
 });
 
+test('what starts a scene is in sight on a phone, and soon reached by keyboard', async () => {
+  const page = await here.open('/', { viewport: { width: 320, height: 700 } });
+  await shows(page, '#finished', 'Checkout');
+  const button = page.getByRole('button', { name: 'Start a scene' });
+  const { y, height } = await button.boundingBox();
+  assert.ok(y + height < 700, `${y}`);
+  await button.evaluate((its) => its.addEventListener('focus', () => its.setAttribute('data-reached', '')));
+  for (let tabs = 0; tabs < 10; tabs += 1) await page.keyboard.press('Tab');
+  assert.equal(await button.getAttribute('data-reached'), '');
+});
+
 test('a plot has a legend, an upper label, values under the pointer, and a gap where nothing is known', async () => {
   const page = await here.open('/#/queues');
   await shows(page, 'figure', 'running', 'queued', 'now');

@@ -128,6 +128,12 @@ test('a link to a finished run shows its failures first, with their errors', asy
   const timeline = await here.open('/#/runs/finished?view=timeline');
   // Each shard's tests overlap nowhere.
   await timeline.getByRole('img', { name: '300 tests on 2 lanes' }).waitFor();
+  // Long after, when its events are gone.
+  const { prunedEvents } = await here.invoke('migrate', { action: 'prune', olderThanDays: 0 });
+  assert.ok(prunedEvents > 300);
+  const later = await here.open('/#/runs/finished');
+  await shows(later, '#tests', 'Failed', 'AssertionError: 99 is wrong', '299 is wrong');
+  await shows(later, 'main', '300 tests: 3 failed, 297 passed');
 });
 
 test('a run that passed is whole, whatever progress it told last', async () => {

@@ -78,11 +78,7 @@ class World {
     const giveUp = Date.now() + PATIENCE_MS;
     for (;;) {
       try {
-        const response = await fetch(`${this.url}/2015-03-31/functions/worker/invocations`, {
-          method: 'POST',
-          body: JSON.stringify({ updates }),
-        });
-        const answer = await response.json();
+        const answer = await this.invoke('worker', { updates });
         if (answer.rejected) return answer;
         throw new Error(JSON.stringify(answer));
       } catch (error) {
@@ -90,6 +86,15 @@ class World {
         await setTimeout(200);
       }
     }
+  }
+
+  /** What a function answers. */
+  async invoke(name, payload) {
+    const response = await fetch(`${this.url}/2015-03-31/functions/${name}/invocations`, {
+      method: 'POST',
+      body: JSON.stringify(payload),
+    });
+    return response.json();
   }
 
   job(id, status, facts = {}) {
