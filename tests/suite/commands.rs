@@ -315,6 +315,30 @@ async fn every_command_has_help_with_examples() {
 }
 
 #[tokio::test]
+async fn a_shell_completes_commands_and_their_options() {
+    // What bash calls for `runcast pub<Tab>`, and for `runcast publish job r --art<Tab>`.
+    let complete = "source <(\"$1\" completions bash)
+        COMP_WORDS=(\"${@:2}\") COMP_CWORD=$(($# - 2))
+        _runcast runcast \"${COMP_WORDS[COMP_CWORD]}\" && echo \"${COMPREPLY[@]}\"";
+    for (words, completed) in [
+        (&["runcast", "pub"][..], "publish\n"),
+        (
+            &["runcast", "publish", "job", "r", "--art"],
+            "--artifact-paths\n",
+        ),
+    ] {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", complete, "bash"]).arg(binary("runcast"));
+        let output = bash.args(words).output().await.unwrap();
+        assert_eq!(text(&output.stdout), completed, "{output:?}");
+    }
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let output = runcast(&["completions", shell]).await;
+        assert!(text(&output.stdout).contains("publish"), "{shell}");
+    }
+}
+
+#[tokio::test]
 async fn all_that_a_producer_may_say_can_be_published() {
     let stack = Stack::start().await;
     let said = [

@@ -345,8 +345,8 @@ async fn import(stack: &Stack, run_id: &str, file: &Path) -> Output {
 type Told = (&'static str, &'static str, u64, bool);
 
 /// What tools have written, how its run ends, and its tests.
-/// Those that begin with `real` are as Surefire 2.22.3 and Gradle 4.4.1 wrote them.
-const FILES: [(&str, &str, &[Told]); 11] = [
+/// Those that begin with `real` are as Surefire 2.22.3, Gradle 4.4.1 and gotestsum wrote them.
+const FILES: [(&str, &str, &[Told]); 16] = [
     (
         "real-surefire.xml",
         "failed",
@@ -395,6 +395,100 @@ const FILES: [(&str, &str, &[Told]); 11] = [
             ("isOdd[same]", "passed", 1, false),
             ("isOdd[same]", "passed", 1, false),
             ("isOdd[漢字]", "passed", 1, false),
+        ],
+    ),
+    (
+        "real-surefire-parametrised.xml",
+        "passed",
+        &[
+            ("isOdd[5 €]", "passed", 1, false),
+            ("isOdd[<x> & \"y\"]", "passed", 1, false),
+            ("isOdd[a/b]", "passed", 1, false),
+            // Surefire has those of one name as tries of one.
+            ("isOdd[same]", "passed", 4, true),
+            ("isOdd[漢字 😀]", "passed", 1, false),
+        ],
+    ),
+    (
+        "real-surefire-jupiter.xml",
+        "failed",
+        &[
+            ("assumes", "skipped", 1, false),
+            ("disabled", "skipped", 1, false),
+            ("errors", "error", 1, false),
+            // And those of an inner class, where they fail.
+            ("fails", "failed", 2, false),
+            ("made[1]", "failed", 1, false),
+            ("made[2]", "passed", 1, false),
+            ("multiple", "failed", 1, false),
+            ("named{String}[1]", "passed", 1, false),
+            ("named{String}[2]", "failed", 1, false),
+            ("named{String}[3]", "passed", 1, false),
+            ("one", "passed", 1, false),
+            ("passes", "passed", 1, false),
+            ("passes", "passed", 1, false),
+            ("prices{String}[1]", "passed", 1, false),
+            ("prices{String}[2]", "failed", 1, false),
+            ("prices{String}[3]", "passed", 1, false),
+            ("prices{String}[4]", "passed", 1, false),
+            ("prices{String}[5]", "passed", 1, false),
+            ("prices{String}[6]", "passed", 1, false),
+            ("repeated[1]", "failed", 1, false),
+            ("repeated[2]", "passed", 1, false),
+            ("two", "failed", 1, false),
+        ],
+    ),
+    (
+        "real-surefire-hooks.xml",
+        "failed",
+        &[
+            // A test that fails, and whose teardown does, fails twice in each of its tries.
+            ("fails", "error", 6, false),
+            ("one", "error", 3, false),
+            ("shop.TeardownTest", "error", 3, false),
+        ],
+    ),
+    (
+        "real-gradle-hooks.xml",
+        "failed",
+        &[
+            ("classMethod", "failed", 1, false),
+            ("fails", "failed", 1, false),
+            ("passes", "failed", 1, false),
+        ],
+    ),
+    (
+        "real-gotestsum.xml",
+        "failed",
+        &[
+            ("ExampleHello", "passed", 1, false),
+            ("ExampleWrong", "failed", 3, false),
+            ("TestEach", "passed", 1, false),
+            ("TestEach/#00", "passed", 1, false),
+            ("TestEach/<x>_&_\"y\"", "passed", 1, false),
+            ("TestEach/a/b", "passed", 1, false),
+            ("TestEach/a_b", "passed", 1, false),
+            ("TestEach/same", "passed", 1, false),
+            ("TestEach/same#01", "passed", 1, false),
+            ("TestEach/漢字_ü", "passed", 1, false),
+            ("TestErrors", "failed", 3, false),
+            ("TestFails", "failed", 3, false),
+            ("TestFlaky", "passed", 2, true),
+            ("TestFlakyTwice", "passed", 3, true),
+            ("TestGröße漢字", "passed", 1, false),
+            ("TestParallel", "passed", 1, false),
+            ("TestParallel/p", "passed", 1, false),
+            ("TestParallel/p#01", "passed", 1, false),
+            ("TestParallel/p#02", "passed", 1, false),
+            ("TestPasses", "passed", 1, false),
+            ("TestSays", "failed", 3, false),
+            ("TestSkipped", "skipped", 1, false),
+            ("TestSkippedSilently", "skipped", 1, false),
+            ("TestTree", "passed", 4, true),
+            ("TestTree/fails", "failed", 3, false),
+            ("TestTree/flaky", "passed", 2, true),
+            ("TestTree/passes", "passed", 1, false),
+            ("TestTree/skipped", "skipped", 1, false),
         ],
     ),
     (
@@ -659,6 +753,21 @@ async fn what_is_not_understood_is_named_with_its_line() {
         ]
     );
     assert_eq!(tests(&stack, "r").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_package_that_does_not_build_is_an_error_of_the_run() {
+    let stack = Stack::start().await;
+    let path = checkout("tests/results/real-gotestsum-build.xml");
+    let output = import(&stack, "r", &path).await;
+    assert_eq!(output.status.code(), Some(0));
+    let says = "line 9: errors=\"1\", and the report says none: the run counts as error\n";
+    assert!(text(&output.stderr).ends_with(says), "{output:?}");
+    let state = run_state(&stack, "r").await;
+    assert_eq!(
+        (&state["status"], &state["tests"]["passed"]),
+        (&json!("error"), &json!(1))
+    );
 }
 
 #[tokio::test]
