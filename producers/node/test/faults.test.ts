@@ -72,27 +72,24 @@ describe.each(['playwright', 'vitest'] as const)('%s', (tool) => {
     },
   );
 
-  test('runs as without where the server does not answer', options, async () => {
-    const { url } = await serverThat(() => 'hang');
-    const { folder } = await runBeside(tool, reporting('p', `${tool}-hang`, { RUNCAST_URL: url }));
+  test.each<[string, Deed]>([
+    ['does not answer', 'hang'],
+    ['answers 503', { status: 503 }],
+    ['answers 429', { status: 429, retryAfter: '60' }],
+  ])('runs as without where the server %s', options, async (_, deed) => {
+    const { url } = await serverThat(() => deed);
+    const { folder } = await runBeside(tool, reporting('p', `${tool}-away`, { RUNCAST_URL: url }));
     expect(keptIn(folder)).toHaveLength(1);
   });
 
-  // It is the core's, the same for both; Playwright takes twice as long.
-  test.runIf(tool === 'vitest')(
-    'runs as without where the token is wrong, and asks no second time',
-    options,
-    async () => {
-      const { url, requests } = await serverThat(() => 'pass');
-      const env = reporting('p', `${tool}-token`, { RUNCAST_URL: url, RUNCAST_TOKEN: 'wrong' });
-      const { said, folder } = await runBeside(tool, env);
-      expect(said.filter((line) => line.includes('nothing is sent at present: Unauthorized'))).toHaveLength(
-        1,
-      );
-      expect(requests).toHaveLength(1);
-      expect(keptIn(folder)).toHaveLength(1);
-    },
-  );
+  test('runs as without where the token is wrong, and asks no second time', options, async () => {
+    const { url, requests } = await serverThat(() => 'pass');
+    const env = reporting('p', `${tool}-token`, { RUNCAST_URL: url, RUNCAST_TOKEN: 'wrong' });
+    const { said, folder } = await runBeside(tool, env);
+    expect(said.filter((line) => line.includes('nothing is sent at present: Unauthorized'))).toHaveLength(1);
+    expect(requests).toHaveLength(1);
+    expect(keptIn(folder)).toHaveLength(1);
+  });
 
   test('tells all, once, where the server was away in between', options, async () => {
     const project = `${tool}-between-${crypto.randomUUID()}`;
