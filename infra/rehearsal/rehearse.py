@@ -24,6 +24,7 @@ import mistakes
 import pairs
 import rules
 import service
+import terraform
 import tomlkit
 from templates import APPLICATION, CHECKOUT, DATA, KUBERNETES, SERVICE, load, translate
 
@@ -605,6 +606,7 @@ STEPS = [
     ("docs", lambda: check(list(docs.check(load(APPLICATION), load(DATA))))),
     ("mistakes", lambda: check([f"nobody catches: {name}" for name in mistakes.uncaught()])),
     ("every pair of parameters", lambda: check(list(pairs.check(translate(load(APPLICATION)), load(DATA), load(SERVICE))))),
+    ("terraform", lambda: check(list(terraform.check(load(APPLICATION))))),
     ("deploy to ministack, update, delete", deploy),
 ]
 

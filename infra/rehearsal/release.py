@@ -1,6 +1,7 @@
 """What is deployed without Rust: for each architecture a folder in a zip, and the checksums of all: `make release`.
 
-A folder has the functions, zipped, a template that names them, and the dashboard's files: `sam deploy --guided` there.
+A folder has the functions, zipped, a template that names them, the Terraform module, and the dashboard's files: `sam deploy
+--guided` there, or Terraform with the folder as its `artifacts`.
 """
 
 import hashlib
@@ -9,10 +10,12 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import terraform
 from rehearse import BINARIES, run
 from templates import APPLICATION, CHECKOUT, load
 
 TARGET = CHECKOUT / "target/release-files"
+ROOTS = "roots.zip"
 # The same files make the same zip.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -38,6 +41,7 @@ def template(architecture):
             del resource["Metadata"]
             code = "CodeUri" if "CodeUri" in resource["Properties"] else "Code"
             resource["Properties"][code] = f"{binary}.zip"
+    whole["Resources"]["Roots"]["Properties"]["ContentUri"] = ROOTS
     return whole
 
 
@@ -53,7 +57,8 @@ def release(architecture, flags):
         pack(folder / f"{binary}.zip", {"bootstrap": built / binary / "bootstrap"})
     (folder / "template.yaml").write_text(json.dumps(template(architecture), indent=1))
     shutil.copy(CHECKOUT / "infra/data.yaml", folder / "infra")
-    shutil.copytree(CHECKOUT / "infra/layer", folder / "infra/layer")
+    pack(folder / ROOTS, {file.name: file for file in (CHECKOUT / "infra/layer").iterdir()})
+    shutil.copytree(terraform.MODULE, folder / "terraform", ignore=shutil.ignore_patterns(".terraform*"))
     shutil.copytree(CHECKOUT / "web/dist", folder / "dashboard")
     for file in ("samconfig.toml", "LICENSE"):
         shutil.copy(CHECKOUT / file, folder)
