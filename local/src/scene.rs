@@ -1,11 +1,11 @@
 //! A lively scene to look at: several job runs with their tests, and the queue that they wait in.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use tokio::{
-    sync::Semaphore,
+    sync::{Mutex, Semaphore},
     time::{Instant, sleep},
 };
 
@@ -17,8 +17,8 @@ pub(crate) const QUEUE: &str = "runs";
 /// How many of them run at once.
 pub(crate) const RUNNING: usize = 4;
 
-/// How many may wait.
-pub(crate) const QUEUED: usize = 8;
+/// How many may wait: those of two scenes.
+pub(crate) const QUEUED: usize = 2 * JOBS.len() - RUNNING;
 
 /// For how long a test of the scene may be silent, in seconds, and for how long one is.
 const SILENCE_ALLOWED: u64 = 8;
@@ -32,6 +32,14 @@ const TAKE_PLACE: &str = "if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[2]) th
     redis.call('LREM', KEYS[1], 1, ARGV[1])
     redis.call('LPUSH', KEYS[2], ARGV[1])
     return 1";
+
+/// How often the places are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Adds to a list the jobs that it lacks.
+const KEEP_PLACES: &str = "for _, run in ipairs(ARGV) do
+        if not redis.call('LPOS', KEYS[1], run) then redis.call('LPUSH', KEYS[1], run) end
+    end";
 
 /// A job of the scene.
 struct Job {
@@ -200,6 +208,8 @@ pub(crate) struct Stage {
     redis: Option<redis::Client>,
     queue_prefix: String,
     running: Semaphore,
+    /// In which of the queue's lists each of its jobs is.
+    places: Mutex<BTreeMap<String, &'static str>>,
     /// Makes the ids of this scene's runs its own.
     number: u64,
 }
@@ -212,14 +222,14 @@ impl Stage {
         queue_prefix: &str,
     ) -> Result<Self, Error> {
         let redis = redis_url.map(redis::Client::open).transpose()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         Ok(Stage {
             client: reqwest::Client::new(),
             worker: format!("{url}/2015-03-31/functions/worker/invocations"),
             redis,
             queue_prefix: queue_prefix.to_owned(),
             running: Semaphore::new(RUNNING),
-            number: now.as_secs() % 1_000_000,
+            places: Mutex::default(),
+            number: rand::random_range(100_000..1_000_000),
         })
     }
 
@@ -237,10 +247,14 @@ impl Stage {
                        "name": job.name, "labels": {"branch": "main", "commit": "3f9c2d1"}}),
             ])
             .await?;
-            self.queue(&["LPUSH", &self.key("wait"), &run]).await;
+            let mut places = self.places.lock().await;
+            places.insert(run, "wait");
+            self.keep(&places).await;
         }
-        try_join_all(JOBS.iter().map(|job| self.run(job))).await?;
-        Ok(())
+        tokio::select! {
+            played = try_join_all(JOBS.iter().map(|job| self.run(job))) => played.map(drop),
+            () = self.keep_places() => Ok(()),
+        }
     }
 
     async fn run(&self, job: &Job) -> Result<(), Error> {
@@ -249,7 +263,7 @@ impl Stage {
         let run = self.run_id(job);
         self.take_place(&run).await;
         let status = self.run_tests(job, &run).await?;
-        self.queue(&["LREM", &self.key("active"), "1", &run]).await;
+        self.leave_place(&run).await;
         let over = if status == "passed" {
             "completed"
         } else {
@@ -387,35 +401,70 @@ impl Stage {
 
     /// Waits until a place in the queue is free, and takes it: another scene may be played beside this one.
     async fn take_place(&self, run: &str) {
-        let (wait, active) = (self.key("wait"), self.key("active"));
         let script = redis::Script::new(TAKE_PLACE);
         let give_up = Instant::now() + PATIENCE;
-        while Instant::now() < give_up {
-            let Some(redis) = &self.redis else {
-                return;
+        loop {
+            let mut places = self.places.lock().await;
+            let is_taken = match self.connection().await {
+                Some(mut connection) => {
+                    let mut taking = script.prepare_invoke();
+                    let taking = taking.key(self.key("wait")).key(self.key("active"));
+                    let taking = taking.arg(run).arg(RUNNING);
+                    taking.invoke_async(&mut connection).await != Ok(false)
+                }
+                None => true,
             };
-            let Ok(mut connection) = redis.get_multiplexed_async_connection().await else {
-                return;
-            };
-            let mut taking = script.prepare_invoke();
-            let taking = taking.key(&wait).key(&active).arg(run).arg(RUNNING);
-            if taking.invoke_async(&mut connection).await != Ok(false) {
+            if is_taken || Instant::now() >= give_up {
+                places.insert(run.to_owned(), "active");
                 return;
             }
+            drop(places);
             sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn leave_place(&self, run: &str) {
+        let mut places = self.places.lock().await;
+        places.remove(run);
+        self.queue(&["LREM", &self.key("active"), "1", run]).await;
+    }
+
+    /// Keeps the jobs in their places, for ever: a Redis that is killed loses them.
+    async fn keep_places(&self) {
+        loop {
+            sleep(LOOK).await;
+            let places = self.places.lock().await;
+            self.keep(&places).await;
+        }
+    }
+
+    async fn keep(&self, places: &BTreeMap<String, &str>) {
+        let Some(mut connection) = self.connection().await else {
+            return;
+        };
+        let script = redis::Script::new(KEEP_PLACES);
+        for list in ["wait", "active"] {
+            let mut keeping = script.key(self.key(list));
+            for (run, _) in places.iter().filter(|(_, its)| **its == list) {
+                keeping.arg(run);
+            }
+            let _: redis::RedisResult<()> = keeping.invoke_async(&mut connection).await;
         }
     }
 
     /// Does to the queue what `BullMQ` would. While Redis is away, nothing happens to the queue.
     async fn queue(&self, command: &[&str]) {
-        let Some(redis) = &self.redis else {
-            return;
-        };
-        let Ok(mut connection) = redis.get_multiplexed_async_connection().await else {
+        let Some(mut connection) = self.connection().await else {
             return;
         };
         let mut change = redis::cmd(command[0]);
         let _ = change.arg(&command[1..]).exec_async(&mut connection).await;
+    }
+
+    /// `None` where there is no queue, or Redis is away.
+    async fn connection(&self) -> Option<redis::aio::MultiplexedConnection> {
+        let redis = self.redis.as_ref()?;
+        redis.get_multiplexed_async_connection().await.ok()
     }
 
     fn run_id(&self, job: &Job) -> String {

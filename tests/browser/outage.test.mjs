@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { eventually, isLive, shows, world } from './world.mjs';
+import { eventually, isLive, shows, standing, world } from './world.mjs';
 
 const here = await world({ QUEUE_NAMES: 'runs' });
 after(() => here.close());
@@ -72,6 +72,12 @@ test('who breaks Redis sees it, and how many events came nevertheless', async ()
   const said = await shows(page, '#fault', 'No event was lost');
   const [, events] = /the log has ([\d,]+) events/.exec(said);
   assert.ok(Number(events) > 0, said);
+  // The queue was lost with it, and is as it was.
+  await eventually(async () => {
+    const { rows, queue } = await standing(page);
+    assert.ok(rows[0] > 0);
+    assert.deepEqual(queue, rows);
+  });
 });
 
 test('a page goes on when its token expires', async () => {

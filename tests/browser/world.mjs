@@ -139,6 +139,15 @@ class World {
   }
 }
 
+/** How many runs of the page run, and wait; and how many the queue says. */
+export const standing = (page) =>
+  page.evaluate(() => {
+    const words = [...document.querySelectorAll('#running article > span > .sr-only')].map(({ textContent }) => textContent);
+    const rows = ['running', 'waiting'].map((status) => words.filter((word) => word === status).length);
+    const queue = [...document.querySelectorAll('#queue-strip b')].map(({ textContent }) => Number(textContent));
+    return { rows, queue };
+  });
+
 /** Waits until a check passes; fails as it failed last. */
 export async function eventually(check, patience = PATIENCE_MS) {
   const giveUp = Date.now() + patience;
