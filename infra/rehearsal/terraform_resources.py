@@ -19,6 +19,9 @@ SAME = {
     "aws_s3_bucket.dashboard": "DashboardFiles", "aws_s3_bucket_policy.dashboard": "DashboardFilesPolicy",
     "aws_cloudfront_origin_access_control.functions": "FunctionAccess", "aws_cloudfront_origin_access_control.files": "FilesAccess",
     "aws_cloudfront_function.viewer_requests": "ViewerRequests", "aws_cloudfront_response_headers_policy.dashboard": "DashboardHeaders",
+    "aws_api_gateway_rest_api.api": "Api", "aws_api_gateway_deployment.api": "ApiDeployment", "aws_api_gateway_stage.live": "ApiliveStage",
+    "aws_lambda_permission.api": "{}ApiPermission", "aws_cloudwatch_log_group.api": "ApiLogs", "aws_api_gateway_domain_name.api": "ApiDomain",
+    "aws_api_gateway_base_path_mapping.api": "ApiMapping", "aws_wafv2_web_acl_association.api": "ApiAcl",
     "aws_cloudfront_distribution.edge": "Distribution", "aws_cloudwatch_metric_alarm.this": "{}", "aws_cloudwatch_dashboard.overview": "Overview",
 }  # fmt: skip
 # A resource of its own in the provider, a property in AWS: what it belongs to, and what it is called there.
@@ -26,17 +29,30 @@ PARTS = {
     "aws_iam_role_policy": ("role", "Statements"), "aws_iam_role_policy_attachment": ("role", "ManagedPolicyArns"),
     "aws_cloudwatch_event_target": ("rule", "Targets"), "aws_s3_bucket_public_access_block": ("bucket", "PublicAccessBlockConfiguration"),
     "aws_s3_bucket_server_side_encryption_configuration": ("bucket", "BucketEncryption"),
-    "aws_s3_bucket_ownership_controls": ("bucket", "OwnershipControls"), "aws_route53_record": (None, "RecordSets"),
+    "aws_s3_bucket_ownership_controls": ("bucket", "OwnershipControls"), "aws_route53_record": ({"edge": "EdgeRecord", "api": "ApiRecord"}, "RecordSets"),
+    "aws_api_gateway_method_settings": ({"live": "ApiliveStage"}, "MethodSettings"),
 }  # fmt: skip
 # What others are told of a resource, in both languages.
 TOLD = {
     "aws_lambda_function": {"arn": "Arn", "function_name": "Ref"}, "aws_lambda_layer_version": {"arn": "Ref"},
     "aws_sqs_queue": {"arn": "Arn", "url": "Ref", "name": "QueueName"}, "aws_iam_role": {"arn": "Arn", "name": "Ref"},
-    "aws_iam_policy": {"arn": "Ref"}, "aws_cloudwatch_log_group": {"name": "Ref"}, "aws_lambda_function_url": {"function_url": "FunctionUrl"},
+    "aws_iam_policy": {"arn": "Ref"}, "aws_cloudwatch_log_group": {"name": "Ref", "arn": "Arn"},
+    "aws_api_gateway_rest_api": {"id": "Ref"}, "aws_api_gateway_deployment": {"id": "Ref"},
+    "aws_api_gateway_domain_name": {"regional_domain_name": "RegionalDomainName", "regional_zone_id": "RegionalHostedZoneId"},
+    "aws_lambda_function_url": {"function_url": "FunctionUrl"},
     "aws_cloudwatch_event_rule": {"arn": "Arn", "name": "Ref"}, "aws_cloudfront_origin_access_control": {"id": "Id"},
     "aws_s3_bucket": {"id": "Ref", "arn": "Arn", "bucket_regional_domain_name": "RegionalDomainName"},
     "aws_cloudfront_function": {"arn": "FunctionARN"}, "aws_cloudfront_response_headers_policy": {"id": "Ref"},
     "aws_cloudfront_distribution": {"domain_name": "DomainName"}, "aws_lambda_event_source_mapping": {"id": "Ref"},
+}  # fmt: skip
+# What the template writes out.
+WRITTEN = {
+    "aws_lambda_function": {
+        "response_streaming_invoke_arn": "arn:aws:apigateway:{region}:lambda:path/2021-11-15/functions/{arn}/response-streaming-invocations",
+    },
+    "aws_api_gateway_rest_api": {"execution_arn": "arn:aws:execute-api:{region}:{account}:Ref {name}"},
+    "aws_api_gateway_stage": {"arn": "arn:aws:apigateway:{region}::/restapis/Ref Api/stages/live"},
+    "aws_cloudfront_distribution": {"arn": "arn:aws:cloudfront::{account}:distribution/Ref {name}", "hosted_zone_id": "Z2FDTNDATAQYW2"},
 }  # fmt: skip
 # What is called otherwise; without a name, what the other side has no word for.
 OTHERWISE = {
@@ -63,6 +79,11 @@ OTHERWISE = {
         "origin": "Origins", "origin_id": "Id", "custom_error_response": "CustomErrorResponses", "ordered_cache_behavior": "CacheBehaviors",
         "function_association": "FunctionAssociations", "is_ipv6_enabled": "IPV6Enabled", "logging_config": "Logging",
     },
+    "aws_api_gateway_rest_api": {"Parameters": None},
+    "aws_api_gateway_deployment": {"Description": None, "triggers": None},
+    "aws_api_gateway_stage": {"xray_tracing_enabled": "TracingEnabled", "access_log_settings": "AccessLogSetting"},
+    "aws_api_gateway_method_settings": {"rest_api_id": None, "stage_name": None},
+    "aws_api_gateway_base_path_mapping": {"api_id": "RestApiId", "stage_name": "Stage"},
     "aws_route53_record": {"zone_id": "HostedZoneId", "alias": "AliasTarget"},
     "aws_cloudwatch_metric_alarm": {"metric_query": "Metrics"},
 }  # fmt: skip
@@ -79,7 +100,8 @@ GRANTED = {
 PROVIDERS = {
     "AWS::Lambda::Function": "aws_lambda_function", "AWS::Lambda::LayerVersion": "aws_lambda_layer_version",
     "AWS::Lambda::Url": "aws_lambda_function_url", "AWS::Lambda::EventInvokeConfig": "aws_lambda_function_event_invoke_config",
-    "AWS::Events::Rule": "aws_cloudwatch_event_rule",
+    "AWS::Events::Rule": "aws_cloudwatch_event_rule", "AWS::ApiGateway::RestApi": "aws_api_gateway_rest_api",
+    "AWS::ApiGateway::Deployment": "aws_api_gateway_deployment",
 }  # fmt: skip
 # The template's only.
 TEMPLATES_ONLY = {
@@ -139,13 +161,23 @@ def from_template(stack):
                 properties = alarm(properties)
             case "AWS::CloudFront::Distribution":
                 properties["CacheBehaviors"] = in_order(properties["CacheBehaviors"])
+            case "AWS::ApiGateway::RestApi":
+                properties["BinaryMediaTypes"] = [kind.replace("~1", "/") for kind in properties["BinaryMediaTypes"]]
+            case "AWS::ApiGateway::Stage":
+                for settings in properties["MethodSettings"]:
+                    method, path = settings.pop("HttpMethod"), settings.pop("ResourcePath")
+                    settings |= {"method_path": f"{path.lstrip('/')}/{method}"}
+            case "AWS::Route53::RecordSet":
+                properties = {"RecordSets": [properties]}
             case "AWS::Route53::RecordSetGroup":
                 zone = properties.pop("HostedZoneId")
                 properties["RecordSets"] = [{**record, "HostedZoneId": zone} for record in properties["RecordSets"]]
             case "Custom::Schema":
                 properties = {"Function": properties["ServiceToken"], "Database": properties["Database"], "Input": {"action": "migrate"}}
         made[name] = normal(properties, OTHERWISE.get(PROVIDERS.get(kind), {}))
-    return made
+    # Their names are these.
+    text = json.dumps(made).replace("Ref ApiliveStage", "live").replace("Ref ApiDomain", stack.values["DomainName"])
+    return json.loads(text)
 
 
 def as_asked(policies, stack):
@@ -190,11 +222,10 @@ def from_module(state, stack):
         for attribute, told in TOLD.get(each["type"], {}).items():
             word = f"Ref {name}" if told == "Ref" else f"{name}.{told}"
             words[re.sub(r"^https://|/$", "", values[attribute])] = word if told == "FunctionUrl" else stack.of(name, word)
+        for attribute, text in WRITTEN.get(each["type"], {}).items():
+            words[values[attribute]] = text.format(region=region, account=account, name=name, arn=stack.of(name, f"{name}.Arn"))
         if each["type"] == "aws_lambda_function":
             words[f"arn:aws:lambda:{region}:{account}:function:{values['function_name']}"] = stack.of(name, f"{name}.Arn")
-        if each["type"] == "aws_cloudfront_distribution":
-            words[values["arn"]] = f"arn:aws:cloudfront::{account}:distribution/Ref {name}"
-            words[values["hosted_zone_id"]] = "Z2FDTNDATAQYW2"
     known = re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))))
     worded = lambda node: json.loads(known.sub(lambda found: words[found[0]], json.dumps(node)))  # noqa: E731
     made, parts = {}, {}
@@ -215,9 +246,12 @@ def from_module(state, stack):
             case "aws_route53_record":
                 (target,) = values["alias"]
                 values["alias"] = {"DNSName": target.pop("name"), "HostedZoneId": target.pop("zone_id"), **target}
+            case "aws_api_gateway_method_settings":
+                (settings,) = values.pop("settings")
+                values |= settings
         if kind in PARTS:
             link, called = PARTS[kind]
-            owner = values[link].removeprefix("Ref ") if link else "EdgeRecord"
+            owner = link[each["name"]] if isinstance(link, dict) else values[link].removeprefix("Ref ")
             match kind:
                 case "aws_iam_role_policy":
                     part = json.loads(values["policy"])["Statement"]

@@ -30,8 +30,7 @@ LEFT = {
         ("ManagedConcurrency", "ManagedMaxEnvironments", "ManagedMaxVcpus", "ManagedInstanceType"),
         "managed instances are the template's only",
     ),
-    "ApiAccessLogs": "API Gateway is the template's only",
-    "RequestsPerFiveMinutes": "WebAclArn takes a web ACL of the caller's, with as many rules",
+    "RequestsPerFiveMinutes": "WebAclArn takes a web ACL of the caller's, with such a rule",
 }
 # What the template does not require, but the rules do without what is left.
 REQUIRED = ("StreamsRedisUrl", "WorkerRedisUrl", "StreamsDatabaseUrl", "WorkerDatabaseUrl", "OwnerDatabaseUrl")
@@ -62,7 +61,7 @@ def snake(name):
 
 def said(text, names):
     """A text of the template in the module's names."""
-    text = re.sub(r"^own data: |NoEcho, since .*$| or API Gateway|, for API Gateway one of this region| or one of this region", "", text)
+    text = re.sub(r"^own data: |NoEcho, since .*$", "", text)
     return re.sub(r"\b[A-Z]\w+\b", lambda found: snake(found[0]) if found[0] in names else found[0], text.removesuffix(". "))
 
 
@@ -73,7 +72,7 @@ def literal(value):
 def variable(name, parameter, names):
     """A parameter of the template as a variable."""
     kind, default, text = "string", parameter.get("Default"), f"var.{snake(name)}"
-    allowed = [value for value in parameter.get("AllowedValues", []) if value != "api-gateway"]
+    allowed = parameter.get("AllowedValues", [])
     if parameter["Type"] == "Number":
         kind = "number"
     elif parameter["Type"] == "CommaDelimitedList":

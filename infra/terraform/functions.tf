@@ -1,7 +1,7 @@
 locals {
   streams = toset(["test-status", "job-status", "queue-stats"])
   # Those that have a URL.
-  called = setunion(local.streams, ["ingest"])
+  called = local.api ? toset([]) : setunion(local.streams, ["ingest"])
 
   functions = merge(
     {

@@ -51,16 +51,20 @@ resource "terraform_data" "rules" {
       error_message = "domain_name needs certificate_arn"
     }
     precondition {
-      condition     = var.domain_name == "" || local.cloudfront
-      error_message = "domain_name needs front=cloudfront: a function URL has AWS's name only"
+      condition     = var.domain_name == "" || var.front != "function-urls"
+      error_message = "domain_name needs front=cloudfront or front=api-gateway: a function URL has AWS's name only"
     }
     precondition {
       condition     = var.hosted_zone_id == "" || var.domain_name != ""
       error_message = "hosted_zone_id needs domain_name"
     }
     precondition {
-      condition     = var.web_acl_arn == "" || local.cloudfront
-      error_message = "web_acl_arn needs front=cloudfront"
+      condition     = var.web_acl_arn == "" || var.front != "function-urls"
+      error_message = "web_acl_arn needs front=cloudfront or front=api-gateway"
+    }
+    precondition {
+      condition     = !var.api_access_logs || local.api
+      error_message = "api_access_logs needs front=api-gateway"
     }
     precondition {
       condition     = var.access_log_bucket == "" || local.cloudfront

@@ -40,22 +40,27 @@ output "migrate_function" {
 
 output "test_status_address" {
   description = "The function URL of test-status; behind CloudFront it answers nobody else"
-  value       = aws_lambda_function_url.this["test-status"].function_url
+  value       = local.api ? null : aws_lambda_function_url.this["test-status"].function_url
 }
 
 output "job_status_address" {
   description = "The function URL of job-status; behind CloudFront it answers nobody else"
-  value       = aws_lambda_function_url.this["job-status"].function_url
+  value       = local.api ? null : aws_lambda_function_url.this["job-status"].function_url
 }
 
 output "queue_stats_address" {
   description = "The function URL of queue-stats; behind CloudFront it answers nobody else"
-  value       = aws_lambda_function_url.this["queue-stats"].function_url
+  value       = local.api ? null : aws_lambda_function_url.this["queue-stats"].function_url
 }
 
 output "ingest_address" {
   description = "The function URL of ingest: POST /api/updates"
-  value       = aws_lambda_function_url.this["ingest"].function_url
+  value       = local.api ? null : aws_lambda_function_url.this["ingest"].function_url
+}
+
+output "api_address" {
+  description = "API Gateway"
+  value       = local.api ? "https://${aws_api_gateway_rest_api.api[0].id}.execute-api.${local.region}.${data.aws_partition.current.dns_suffix}/${aws_api_gateway_stage.live[0].stage_name}" : null
 }
 
 output "edge_address" {

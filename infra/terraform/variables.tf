@@ -174,7 +174,7 @@ variable "database_behind_proxy" {
 }
 
 variable "auth_jwks" {
-  description = "The keys of the tokens: a JSON Web Key Set, or the https:// address of one or of an issuer's /.well-known/openid-configuration"
+  description = "The keys of the tokens: a JSON Web Key Set, or the https:// address of one or of an issuer's /.well-known/openid-configuration, or several with spaces between"
   type        = string
   sensitive   = true
   nullable    = false
@@ -185,7 +185,7 @@ variable "auth_jwks" {
 }
 
 variable "auth_issuer" {
-  description = "The iss of the tokens"
+  description = "The iss of the tokens; of several addresses, each one's, with spaces between"
   type        = string
   nullable    = false
   validation {
@@ -478,13 +478,13 @@ variable "front" {
   default     = "function-urls"
   nullable    = false
   validation {
-    condition     = contains(["function-urls", "cloudfront"], var.front)
-    error_message = "front is one of function-urls, cloudfront"
+    condition     = contains(["function-urls", "cloudfront", "api-gateway"], var.front)
+    error_message = "front is one of function-urls, cloudfront, api-gateway"
   }
 }
 
 variable "domain_name" {
-  description = "CloudFront: the name they answer to as well, such as live.example.com; empty for AWS's"
+  description = "CloudFront or API Gateway: the name they answer to as well, such as live.example.com; empty for AWS's"
   type        = string
   default     = ""
   nullable    = false
@@ -502,7 +502,7 @@ variable "service_domain_name" {
 }
 
 variable "certificate_arn" {
-  description = "Its certificate: for CloudFront one of us-east-1"
+  description = "Its certificate: for CloudFront one of us-east-1, for API Gateway one of this region"
   type        = string
   default     = ""
   nullable    = false
@@ -520,7 +520,7 @@ variable "hosted_zone_id" {
 }
 
 variable "web_acl_arn" {
-  description = "CloudFront: a web ACL that exists, a global one; empty for none"
+  description = "CloudFront or API Gateway: a web ACL that exists, a global one or one of this region; empty for none"
   type        = string
   default     = ""
   nullable    = false
@@ -534,6 +534,13 @@ variable "access_log_bucket" {
   description = "CloudFront: the bucket for its access logs, with ACLs enabled; empty for none"
   type        = string
   default     = ""
+  nullable    = false
+}
+
+variable "api_access_logs" {
+  description = "API Gateway: true for access logs, which need the account's role for CloudWatch"
+  type        = bool
+  default     = false
   nullable    = false
 }
 
