@@ -80,19 +80,26 @@ class Provider(ProviderServicer):
         state = unpacked(request.config)
         return proto.ReadDataSource.Response(state=packed({name: ACCOUNT.get(name, value) for name, value in state.items()}))
 
+    def UpgradeResourceState(self, request, context):
+        return proto.UpgradeResourceState.Response(upgraded_state=packed(json.loads(request.raw_state.json)))
+
+    def ReadResource(self, request, context):
+        return proto.ReadResource.Response(new_state=request.current_state)
+
     def PlanResourceChange(self, request, context):
         state = unpacked(request.proposed_new_state)
-        attributes = KNOWN["resource"][request.type_name]["attributes"]
-        state |= {name: UNKNOWN for name, said in attributes.items() if said["computed"] and state[name] is None}
+        if state:
+            attributes = KNOWN["resource"][request.type_name]["attributes"]
+            state |= {name: UNKNOWN for name, said in attributes.items() if said["computed"] and state[name] is None}
         return proto.PlanResourceChange.Response(planned_state=packed(state))
 
     def ApplyResourceChange(self, request, context):
         state = unpacked(request.planned_state)
-        called = f"{request.type_name}-{next(self.made)}"
-        attributes = KNOWN["resource"][request.type_name]["attributes"]
-        state = {
-            name: made_up(f"{called}-{name}", attributes[name]["type"]) if value == UNKNOWN else value for name, value in state.items()
-        }
+        if state:
+            called = f"{request.type_name}-{next(self.made)}"
+            attributes = KNOWN["resource"][request.type_name]["attributes"]
+            unknown = [name for name, value in state.items() if value == UNKNOWN]
+            state |= {name: made_up(f"{called}-{name}", attributes[name]["type"]) for name in unknown}
         return proto.ApplyResourceChange.Response(new_state=packed(state))
 
     def StopProvider(self, request, context):

