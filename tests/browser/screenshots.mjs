@@ -6,7 +6,7 @@ import { shows, world } from './world.mjs';
 const docs = process.argv[2];
 const folder = `${docs}/dashboard`;
 const DESK = { width: 1280, height: 900 };
-const here = await world({ QUEUE_NAMES: 'runs', RUNNING_CAPACITY: '4', QUEUED_CAPACITY: '8' });
+const here = await world({ QUEUE_NAMES: 'runs', RUNNING_CAPACITY: '4', QUEUED_CAPACITY: '10' });
 
 try {
   const page = await open(DESK, 'dark');
