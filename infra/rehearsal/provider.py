@@ -55,14 +55,13 @@ def unpacked(value):
 class Provider(ProviderServicer):
     def __init__(self):
         self.made = count()
+        resources, data = ({name: proto.Schema(block=block(said)) for name, said in KNOWN[kind].items()} for kind in ("resource", "data"))
+        self.schema = proto.GetProviderSchema.Response(
+            provider=proto.Schema(block=proto.Schema.Block()), resource_schemas=resources, data_source_schemas=data
+        )
 
     def GetProviderSchema(self, request, context):
-        schemas = {
-            kind: {name: proto.Schema(version=0, block=block(said)) for name, said in KNOWN[kind].items()} for kind in ("resource", "data")
-        }
-        return proto.GetProviderSchema.Response(
-            provider=proto.Schema(block=proto.Schema.Block()), resource_schemas=schemas["resource"], data_source_schemas=schemas["data"]
-        )
+        return self.schema
 
     def ValidateProviderConfig(self, request, context):
         return proto.ValidateProviderConfig.Response()

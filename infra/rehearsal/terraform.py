@@ -8,7 +8,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from provider import served
+from provider import KNOWN, served
 from resolve import Stack
 from templates import translate
 from terraform_mistakes import MISTAKES
@@ -159,6 +159,9 @@ def compared(made, template, parameters, state, texts=None):
 def check(template):
     if VARIABLES.read_text() != variables(template):
         yield "variables.tf is not what infra/rehearsal/terraform_variables.py writes"
+    least = re.search(r'version = ">= ([\d.]+), ', (MODULE / "versions.tf").read_text())[1]
+    if not KNOWN["version"].startswith(f"{least}."):
+        yield f"versions.tf takes the provider from {least} on, and provider_schema.json is of {KNOWN['version']}"
     stacks = [OWN, *STACKS[1:2], {**distinct(template), **STACKS[2]}, *STACKS[3:]]
     conditions = [Stack(template, parameters).conditions for parameters in stacks]
     for name in sorted(set(template["Conditions"]) - NEVER):
@@ -172,6 +175,9 @@ def check(template):
         state = made.folder / "stacks.tfstate"
         for parameters in [*stacks, OWN]:
             yield from compared(made, template, parameters, state)
+        again, text = made.run(OWN, "plan", state=state)
+        if not again or "No changes." not in text:
+            yield f"applied, and not settled: {text}"
         failed, left = made.apply(OWN, state, command="destroy")
         if failed or left:
             yield f"terraform destroy: {failed or left}"
