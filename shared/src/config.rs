@@ -13,14 +13,15 @@
 //! | `DATABASE_IAM_AUTH` | false | true for IAM authentication; TLS is then required |
 //! | `DATABASE_PROXY` | false | true where RDS Proxy, or another that shares connections, stands between |
 //! | `DATABASE_IDLE_SECONDS` | 10 | after how long an unused connection is closed |
-//! | `AUTH_JWKS` | required | a JSON Web Key Set (RFC 7517), inline |
-//! | `AUTH_ISSUER`, `AUTH_AUDIENCE` | required | the `iss` and `aud` that a token must have |
+//! | `AUTH_JWKS` | required | a JSON Web Key Set (RFC 7517), or the addresses of some, with spaces between |
+//! | `AUTH_ISSUER` | required | the `iss` that a token must have; of several addresses, each one's |
+//! | `AUTH_AUDIENCE` | required | the `aud` that a token must have |
 //! | `CORS_ALLOWED_ORIGINS` | none | origins, comma separated |
 //! | `ARTIFACTS_BUCKET` | none | the bucket that tests' `s3Url` is read of: `NAME`, or `NAME/{org}` |
 //! | `STREAM_WINDOW_SECONDS` | 120 | the longest a stream lives before it rotates |
 //! | `STREAM_HEARTBEAT_SECONDS` | 15 | silence before a ping |
 //! | `STREAM_FLUSH_BYTES` | 0 | the size of a comment after what is sent; 0: none |
-//! | `FALLBACK_POLL_SECONDS` | 15 | how often a healthy stream reads the log to make sure |
+//! | `FALLBACK_POLL_SECONDS` | 15 | how often a process asks the log how far it is, to make sure |
 //! | `FALLBACK_POLL_DEGRADED_SECONDS` | 1 | the same while Redis is away |
 //! | `SETTLE_SECONDS` | 10 | how long the stream of a run that has ended waits for its tests' ends |
 //! | `STALLED_AFTER_SECONDS` | 21600 | how long a running execution may be silent that says nothing of it; 0: for ever |
@@ -75,13 +76,20 @@ pub fn served_at(text: &str) -> Option<Uri> {
     }
 }
 
+/// Who signs tokens.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// The `iss` of its tokens: one of these.
+    pub issuers: Vec<String>,
+    /// The keys that it signs by.
+    pub jwks: Jwks,
+}
+
 /// Who is let in.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// The keys whose tokens are accepted.
-    pub jwks: Jwks,
-    /// The `iss` that a token must have.
-    pub issuer: String,
+    /// Whose tokens are accepted.
+    pub authorities: Vec<Authority>,
     /// The `aud` that a token must have.
     pub audience: String,
     /// What a token's claims are called.
@@ -96,19 +104,6 @@ impl Access {
     /// # Errors
     /// Where one is missing or has a value it does not take.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let takes = "a JSON Web Key Set, {\"keys\":[…]}, with at least one key, or the https:// address \
-                     of one or of an issuer's /.well-known/openid-configuration";
-        let jwks = env.required("AUTH_JWKS", takes, |json| {
-            if !json.trim_start().starts_with('{') {
-                return served_at(json.trim()).map(Jwks::Served);
-            }
-            #[derive(Deserialize)]
-            struct Given {
-                keys: Vec<Value>,
-            }
-            let given: Given = serde_json::from_str(json).ok()?;
-            (!given.keys.is_empty()).then(|| Jwks::Given(Secret::new(given.keys)))
-        })?;
         let origin = |text: &str| {
             let text = text.trim();
             let rest = text
@@ -128,12 +123,66 @@ impl Access {
         };
         let text = |value: &str| Some(value.to_owned());
         Ok(Access {
-            jwks,
-            issuer: env.required("AUTH_ISSUER", "the iss of the tokens", text)?,
+            authorities: Authority::from_env(env)?,
             audience: env.required("AUTH_AUDIENCE", "the aud of the tokens", text)?,
             claims: Claims::from_env(env)?,
             cors_allowed_origins,
         })
+    }
+}
+
+impl Authority {
+    /// Reads `AUTH_JWKS` and `AUTH_ISSUER`: what one address or set holds is of every issuer; of several
+    /// addresses, each is of the issuer in its place.
+    fn from_env(env: &Env) -> Result<Vec<Self>, ConfigError> {
+        let takes = "a JSON Web Key Set, {\"keys\":[…]}, with at least one key, or the https:// address \
+                     of one or of an issuer's /.well-known/openid-configuration, or several with spaces \
+                     between";
+        let mut all = env.required("AUTH_JWKS", takes, |value| {
+            if !value.trim_start().starts_with('{') {
+                let served = value.split_whitespace();
+                return served.map(|uri| served_at(uri).map(Jwks::Served)).collect();
+            }
+            #[derive(Deserialize)]
+            struct Given {
+                keys: Vec<Value>,
+            }
+            let given: Given = serde_json::from_str(value).ok()?;
+            let given = (!given.keys.is_empty()).then(|| Jwks::Given(Secret::new(given.keys)))?;
+            Some(vec![given])
+        })?;
+        let count = all.len();
+        let takes = match count {
+            1 => "the iss of the tokens".to_owned(),
+            count => format!(
+                "the iss of each of the {count} addresses in AUTH_JWKS, with spaces between"
+            ),
+        };
+        let issuers = env.required("AUTH_ISSUER", &takes, |value| {
+            let issuers: Vec<_> = value.split_whitespace().map(str::to_owned).collect();
+            let is_enough = if count == 1 {
+                !issuers.is_empty()
+            } else {
+                issuers.len() == count
+            };
+            is_enough.then_some(issuers)
+        })?;
+        if count == 1 {
+            let jwks = all.drain(..);
+            return Ok(jwks
+                .map(|jwks| Authority {
+                    issuers: issuers.clone(),
+                    jwks,
+                })
+                .collect());
+        }
+        let all = issuers.into_iter().zip(all);
+        Ok(all
+            .map(|(issuer, jwks)| Authority {
+                issuers: vec![issuer],
+                jwks,
+            })
+            .collect())
     }
 }
 
@@ -178,9 +227,9 @@ pub struct Streams {
     pub heartbeat: Duration,
     /// The size of a comment after what is sent; 0: none.
     pub flush_bytes: usize,
-    /// How often a healthy stream reads the log.
+    /// How often a process with streams asks the log how far it is.
     pub poll: Duration,
-    /// How often a stream reads the log while Redis is away.
+    /// The same while Redis is away.
     pub poll_degraded: Duration,
     /// How long the stream of a run that has ended waits for the ends of its tests.
     pub settle: Duration,

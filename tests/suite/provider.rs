@@ -105,3 +105,31 @@ async fn a_start_without_keys_says_so_until_there_are_some() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn of_several_issuers_each_has_its_own_keys() {
+    let (mut first, mut second) = tokio::join!(Provider::start(), Provider::start());
+    let mut stranger = Provider::start().await;
+    let keys = format!("{} {}", first.discovery(), second.discovery());
+    let issuers = format!("{} {}", first.issuer, second.issuer);
+    let variables = [("AUTH_JWKS", keys.as_str()), ("AUTH_ISSUER", &issuers)];
+    let stack = Stack::with(&[], &variables).await;
+    stack.publish("job", "r", "running").await;
+    for provider in [&mut first, &mut second] {
+        let status = ask(&stack, &provider.token().await).await.status();
+        assert_eq!(status, StatusCode::OK);
+    }
+    let refused = ask(&stack, &stranger.token().await).await.status();
+    assert_eq!(refused, StatusCode::UNAUTHORIZED);
+
+    // One that is away is in nobody else's way.
+    first.fault(Some("away")).await;
+    for pid in stack.pids("job-status").await {
+        signal(pid, Signal::SIGKILL);
+        gone(pid).await;
+    }
+    let waiting = ask(&stack, &first.token().await).await.status();
+    assert_eq!(waiting, StatusCode::SERVICE_UNAVAILABLE);
+    let status = ask(&stack, &second.token().await).await.status();
+    assert_eq!(status, StatusCode::OK);
+}

@@ -94,7 +94,7 @@ pub(super) enum Keys {
 #[derive(Debug)]
 pub(super) struct Served {
     uri: Uri,
-    issuer: String,
+    issuers: Vec<String>,
     audience: String,
     pace: Pace,
     known: Mutex<Known>,
@@ -131,10 +131,10 @@ enum FetchError {
 }
 
 impl Keys {
-    pub(super) fn new(access: &config::Access) -> Result<Self, ConfigError> {
-        let uri = match &access.jwks {
+    pub(super) fn new(authority: &config::Authority, audience: &str) -> Result<Self, ConfigError> {
+        let uri = match &authority.jwks {
             Jwks::Given(given) => {
-                let keys = keys(given.expose(), &access.issuer, &access.audience);
+                let keys = keys(given.expose(), &authority.issuers, audience);
                 if keys.is_empty() {
                     let takes = "holds no key that is of use; it takes RSA (RS256), EC P-256 (ES256), \
                                  Ed25519 (EdDSA) and oct (HS256, of 32 bytes at least) keys";
@@ -146,8 +146,8 @@ impl Keys {
         };
         let served = Arc::new(Served {
             uri,
-            issuer: access.issuer.clone(),
-            audience: access.audience.clone(),
+            issuers: authority.issuers.clone(),
+            audience: audience.to_owned(),
             pace: PACE,
             known: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
@@ -247,7 +247,7 @@ impl Served {
             document = read(get(&uri).await?)?;
         }
         let given = document.keys.ok_or(FetchError::Unreadable)?;
-        let keys = keys(&given, &self.issuer, &self.audience);
+        let keys = keys(&given, &self.issuers, &self.audience);
         if keys.is_empty() {
             return Err(FetchError::NoKey);
         }
@@ -300,12 +300,12 @@ where
 
 /// The keys of a set that are of use. Others, unknown or for encryption, cost these nothing: RFC 7517,
 /// section 5.
-fn keys(given: &[Value], issuer: &str, audience: &str) -> Vec<Key> {
+fn keys(given: &[Value], issuers: &[String], audience: &str) -> Vec<Key> {
     let keys = given.iter().filter_map(|key| {
         let jwk = Jwk::deserialize(key).ok()?;
         let algorithm = algorithm(&jwk)?;
         let mut validation = Validation::new(algorithm);
-        validation.set_issuer(&[issuer]);
+        validation.set_issuer(issuers);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
@@ -409,7 +409,7 @@ mod tests {
     async fn served(provider: &Provider, pace: Pace) -> Keys {
         Keys::Served(Arc::new(Served {
             uri: provider.start().await,
-            issuer: "i".to_owned(),
+            issuers: vec!["i".to_owned()],
             audience: "a".to_owned(),
             pace,
             known: Mutex::default(),
