@@ -88,6 +88,15 @@ impl Cursor {
         }
     }
 
+    /// The log goes on to this number at least.
+    pub fn note(&mut self, track: usize, head: Seq) {
+        if let Some(track) = self.tracks.get_mut(track)
+            && head > track.position
+        {
+            track.beyond = track.beyond.max(head);
+        }
+    }
+
     /// Something may have been missed: the subscription was lost or restored, a buffer was full, a
     /// message was not an event, or it is time to make sure.
     pub fn nudge(&mut self) {

@@ -2,7 +2,7 @@
 //!
 //! It subscribes, waits for the acknowledgement, then reads the log, so that no event falls
 //! between. From there on the [`Cursor`] rules: the next event is delivered, and anything else
-//! (a gap that does not close, a nudge, a lost connection, a full buffer, the poll's tick) leads to
+//! (a gap that does not close, a nudge, a full buffer, what the poll of the process finds) leads to
 //! the one recovery path, a read of the log after the cursor.
 
 mod end;
@@ -10,7 +10,6 @@ mod gaps;
 
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
-use rand::RngExt;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -22,14 +21,11 @@ use crate::{
     config::Streams,
     cursor::{Cursor, Verdict},
     execution::{Event, Id, Seq, State},
-    jitter::{jittered, within},
-    log::{After, Head, Log, LogError, Read, SharedRead, States, TestsFrom},
+    jitter::jittered,
+    log::{After, Head, Heads, Log, LogError, Reached, Read, SharedRead, States, TestsFrom},
     stream::{Frame, Next, Source, Stats},
     watch::{Scope, Watch},
 };
-
-/// How long a feed waits, at most, before it reads the log when Redis is back.
-const RESTORED_SPREAD: Duration = Duration::from_millis(250);
 
 /// How long a log that is behind a client's cursor may take to catch up.
 const BEHIND_PATIENCE: Duration = Duration::from_millis(500);
@@ -44,6 +40,8 @@ pub struct Feed {
     grant: Grant,
     settings: Streams,
     subscription: Subscription,
+    /// How far the log is; `None` until it is opened.
+    heads: Option<Heads>,
     cursor: Cursor,
     /// How far each track is from its end.
     ends: Vec<End>,
@@ -52,7 +50,6 @@ pub struct Feed {
     gaps: Gaps,
     reading: Option<SharedRead>,
     forbidden: bool,
-    poll_at: Instant,
     read_not_before: Instant,
     failures: u32,
     stats: Stats,
@@ -105,7 +102,6 @@ impl Feed {
             last_event_id,
         } = request;
         let tracks = watch.tracks();
-        let now = Instant::now();
         let mut feed = Feed {
             log: log.clone(),
             cursor: Cursor::new(vec![Seq::ZERO; tracks]),
@@ -114,18 +110,21 @@ impl Feed {
             grant,
             settings: settings.clone(),
             subscription,
+            heads: None,
             ready: VecDeque::new(),
             beginning: None,
             gaps: Gaps::new(tracks),
             reading: None,
             forbidden: false,
-            poll_at: now,
-            read_not_before: now,
+            read_not_before: Instant::now(),
             failures: 0,
             stats: Stats::default(),
         };
         match feed.begin(last_event_id.as_deref()).await {
-            Ok(true) => Ok(Opened::Feed(Box::new(feed))),
+            Ok(true) => {
+                feed.follow();
+                Ok(Opened::Feed(Box::new(feed)))
+            }
             Ok(false) => {
                 feed.close().await;
                 Ok(Opened::NothingLeft)
@@ -156,13 +155,11 @@ impl Feed {
                 self.cursor.reset(positions, after.epoch);
                 self.cursor.start_read();
                 self.deliver(&after);
-                self.schedule_first_poll();
                 if self.ready.is_empty() {
                     if self.is_complete() {
                         return Ok(false);
                     }
-                    // Lambda may hold a single small chunk back until the next: the first ping.
-                    self.ready.push_back(Frame::Cursor(self.cursor.to_string()));
+                    self.say_where_it_stands(&after);
                 }
                 return Ok(true);
             }
@@ -175,8 +172,32 @@ impl Feed {
             self.ready.push_back(Frame::Reset);
         }
         self.begin_from(&states);
-        self.schedule_first_poll();
         Ok(true)
+    }
+
+    /// Follows how far the log is, from the cursor on.
+    fn follow(&mut self) {
+        let positions: Vec<Seq> = self.cursor.positions().collect();
+        let (epoch, settings) = (self.cursor.epoch(), &self.settings);
+        let heads = self.log.follow(&self.watch, &positions, epoch, settings);
+        if !self.subscription.is_live() {
+            heads.without_redis(settings);
+        }
+        self.heads = Some(heads);
+    }
+
+    /// Nothing follows the client's cursor. It is told so, and of what nobody has reported yet, that:
+    /// Lambda may hold a single small chunk back until the next, the first ping.
+    fn say_where_it_stands(&mut self, after: &After) {
+        let mut unreported = Beginning::default();
+        for (scope, head) in self.watch.scopes.iter().zip(&after.heads) {
+            if let (Scope::Execution(id), None) = (scope, head) {
+                let state = State::unreported(self.watch.kind, id.clone());
+                unreported.push(state.to_json(), &mut self.ready);
+            }
+        }
+        self.ready
+            .push_back(unreported.end(self.cursor.to_string()));
     }
 
     fn covers_all(&self, states: &States) -> bool {
@@ -209,29 +230,18 @@ impl Feed {
         ends.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    fn schedule_poll(&mut self) {
-        self.poll_at = Instant::now() + jittered(self.poll_interval());
-    }
-
-    /// Feeds that open together shall not poll together.
-    fn schedule_first_poll(&mut self) {
-        let spread = rand::rng().random_range(0.1..1.0);
-        self.poll_at = Instant::now() + self.poll_interval().mul_f64(spread);
-    }
-
-    fn poll_interval(&self) -> Duration {
-        if self.subscription.is_live() {
-            self.settings.poll
-        } else {
-            self.settings.poll_degraded
+    /// The log was asked how far it is.
+    fn compare(&mut self, epoch: u64, heads: &[Seq]) {
+        let positions: Vec<Seq> = self.cursor.positions().collect();
+        let is_behind = |(head, position): (&Seq, &Seq)| head < position;
+        if epoch != self.cursor.epoch() || heads.iter().zip(&positions).any(is_behind) {
+            // It was restored, or what one stood at is pruned.
+            return self.cursor.nudge();
         }
-    }
-
-    /// Reads the log soon: every stream of every process is told of Redis at once, and they shall
-    /// not all ask at once.
-    fn read_within(&mut self, spread: Duration) {
-        self.cursor.nudge();
-        self.read_not_before = Instant::now() + within(spread);
+        for (track, head) in heads.iter().enumerate() {
+            self.cursor.note(track, *head);
+            self.gaps.await_on(track, self.cursor.missing(track));
+        }
     }
 
     fn take_in(&mut self, read: Result<Arc<Read>, Arc<LogError>>) {
@@ -241,7 +251,6 @@ impl Feed {
         match read {
             Ok(read) => {
                 self.failures = 0;
-                self.schedule_poll();
                 if self.subscription.is_live() {
                     self.log.close_unused();
                 }
@@ -408,14 +417,8 @@ impl Feed {
             return;
         }
         let id = self.cursor.to_string();
-        self.ready.push_back(match beginning.last.take() {
-            Some(data) => Frame::State {
-                id: Some(id),
-                data,
-                published_at: None,
-            },
-            None => Frame::Cursor(id),
-        });
+        let end = beginning.end(id);
+        self.ready.push_back(end);
         self.beginning = None;
     }
 
@@ -461,6 +464,18 @@ struct Beginning {
 }
 
 impl Beginning {
+    /// The last frame.
+    fn end(&mut self, id: String) -> Frame {
+        match self.last.take() {
+            Some(data) => Frame::State {
+                id: Some(id),
+                data,
+                published_at: None,
+            },
+            None => Frame::Cursor(id),
+        }
+    }
+
     fn push(&mut self, data: Arc<str>, ready: &mut VecDeque<Frame>) {
         if let Some(data) = self.last.replace(data) {
             ready.push_back(Frame::State {
@@ -483,7 +498,8 @@ impl Source for Feed {
             }
             if self.beginning.is_some() {
                 // What Redis brings meanwhile waits, or is read from the log.
-                self.go_on_beginning().await;
+                // In a box: it is large, and only a stream's first moment.
+                Box::pin(self.go_on_beginning()).await;
                 continue;
             }
             // A page may have ended where an attempt did, or where counts of an ended run did: until
@@ -500,26 +516,25 @@ impl Source for Feed {
             }
             let read_at = read_at.filter(|_| self.reading.is_none());
             let over_at = self.over_at().filter(|_| !is_unread);
-            let wake_at = [Some(self.poll_at), read_at, over_at];
-            let wake_at = wake_at.into_iter().flatten().min().unwrap_or(self.poll_at);
+            let wake_at = [read_at, over_at].into_iter().flatten().min();
             tokio::select! {
                 signal = self.subscription.recv() => match signal {
                     Signal::Event(track, event) if self.covers(&event) => self.hear(track, event),
                     // Whose an event is, the log says.
                     Signal::Event(..) | Signal::Message(_) | Signal::Nudge => self.cursor.nudge(),
-                    Signal::Lost => self.read_within(self.settings.poll_degraded),
-                    Signal::Restored => self.read_within(RESTORED_SPREAD),
+                    Signal::Lost => if let Some(heads) = &self.heads {
+                        heads.without_redis(&self.settings);
+                    },
+                    Signal::Restored => if let Some(heads) = &self.heads {
+                        heads.with_redis();
+                    },
                 },
                 read = reading(&mut self.reading) => {
                     self.reading = None;
                     self.take_in(read);
                 }
-                () = sleep_until(wake_at) => {
-                    if self.poll_at <= Instant::now() {
-                        self.cursor.nudge();
-                        self.schedule_poll();
-                    }
-                }
+                moved = moved(&mut self.heads) => self.compare(moved.epoch, &moved.heads),
+                () = woken(wake_at) => {}
             }
         }
     }
@@ -533,6 +548,20 @@ impl Source for Feed {
 async fn reading(reading: &mut Option<SharedRead>) -> Result<Arc<Read>, Arc<LogError>> {
     match reading {
         Some(reading) => reading.await,
+        None => pending().await,
+    }
+}
+
+async fn moved(heads: &mut Option<Heads>) -> Reached {
+    match heads {
+        Some(heads) => heads.moved().await,
+        None => pending().await,
+    }
+}
+
+async fn woken(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
         None => pending().await,
     }
 }

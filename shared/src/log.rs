@@ -3,6 +3,7 @@
 mod append;
 mod connect;
 mod outbox;
+mod polls;
 mod read;
 mod row;
 mod runs;
@@ -13,8 +14,8 @@ mod shared;
 use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Pool, PoolBuilder, PoolError, QueueMode,
-    RecyclingMethod, Runtime,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, PoolBuilder, PoolError,
+    QueueMode, RecyclingMethod, Runtime,
 };
 use thiserror::Error;
 use tokio::time::timeout;
@@ -23,11 +24,13 @@ use tokio_postgres::{Row, error::SqlState};
 pub use self::{
     append::{Answer, Appended, Submission, Sweep},
     outbox::{Change, Changes, Told, Untold},
+    polls::{Heads, Reached},
     read::{After, Head, States, Tests, TestsFrom},
     runs::{Asked, Before, Runs},
     shared::{Read, SharedRead},
 };
 use self::{
+    polls::Polls,
     session::{Parameter, Session},
     shared::Reads,
 };
@@ -38,6 +41,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How long the connection of a process that serves one stream stays open after a read.
 const READ_LINGER: Duration = Duration::from_millis(100);
+
+/// After how many uses of a connection its plans are made anew for the first time; from then on, after twice
+/// as many each time.
+const FIRST_PLANS: usize = 16;
 
 /// A standby that took over writes another timeline, and may not have had all: the log's numbers are
 /// of a new epoch from then on.
@@ -51,6 +58,7 @@ const NOTE_TIMELINE: &str = "UPDATE epoch SET timeline = now.timeline, epoch = C
 pub struct Log {
     pool: Pool,
     reads: Arc<Reads>,
+    polls: Arc<Polls>,
     /// Whether statements are prepared: see [`config::Database::proxy`].
     prepares: bool,
     /// How long a connection stays open after a read that another may follow.
@@ -123,6 +131,19 @@ impl Log {
                 Err(HookError::message("idle for too long"))
             }
         });
+        // What was planned for tables as they were, is planned anew as they grow.
+        let plan_anew = Hook::async_fn(|client: &mut ClientWrapper, metrics| {
+            let uses = metrics.recycle_count;
+            Box::pin(async move {
+                if uses >= FIRST_PLANS && uses.is_power_of_two() {
+                    client
+                        .batch_execute("DISCARD PLANS")
+                        .await
+                        .map_err(HookError::Backend)?;
+                }
+                Ok(())
+            })
+        });
         Pool::builder(manager)
             .max_size(connections)
             .queue_mode(QueueMode::Lifo)
@@ -130,6 +151,7 @@ impl Log {
             .create_timeout(Some(Duration::from_secs(3)))
             .wait_timeout(Some(Duration::from_secs(3)))
             .pre_recycle(not_idle)
+            .pre_recycle(plan_anew)
     }
 
     fn of(builder: PoolBuilder, database: &config::Database, connections: usize) -> Self {
@@ -138,6 +160,7 @@ impl Log {
         Log {
             pool,
             reads: Arc::default(),
+            polls: Arc::default(),
             prepares: !database.proxy,
             // A process that serves many has few connections for all of them.
             linger: if connections > 1 {

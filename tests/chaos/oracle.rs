@@ -189,6 +189,8 @@ fn judge_states(name: &Name, states: &[Value], logged: &Logged, findings: &mut F
         is_own(name, state, findings);
         let seq = state["seq"].as_u64().unwrap();
         let fault = match before {
+            // That nobody has reported it yet, is said again.
+            Some(0) if seq == 0 => None,
             Some(before) if seq == before => Some(Fault::Doubled),
             Some(before) if seq < before => Some(Fault::Disordered),
             Some(before) if seq > before + 1 => Some(Fault::Lost),

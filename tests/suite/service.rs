@@ -209,3 +209,38 @@ fn bad_configuration_is_said_in_one_line() {
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }
+
+#[tokio::test]
+async fn quiet_streams_of_one_server_ask_the_log_in_one_statement() {
+    let stack = Stack::start().await;
+    let server = Served::start(&stack, &[("FALLBACK_POLL_SECONDS", "1")]).await;
+    let opened = (0..30).map(|number| {
+        let path = format!("/api/job-status/events/quiet-{number}");
+        let server = &server;
+        async move { Viewer::new(get(server, &path).await) }
+    });
+    let mut viewers = join_all(opened).await;
+    for viewer in &mut viewers {
+        viewer.state().await;
+    }
+    let postgres = stack.postgres().await;
+    let asked = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
+    let asked = async || -> i64 { postgres.query_one(asked, &[]).await.unwrap().get(0) };
+    let before = asked().await;
+    // A measurement, not a wait: the time over which it is asked.
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    let polls = asked().await - before;
+    // A round is at most one in 0.8 s, here and in the stack's functions, which nobody watches.
+    assert!((5..60).contains(&polls), "{polls} for 30 streams in 10 s");
+
+    // Nobody is told of these, and each viewer finds its own.
+    stack.worker_may_publish(false).await;
+    for number in 0..30 {
+        stack
+            .publish("job", &format!("quiet-{number}"), "running")
+            .await;
+    }
+    for viewer in &mut viewers {
+        assert_eq!(viewer.status().await, ("running".to_owned(), 1));
+    }
+}

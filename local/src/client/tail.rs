@@ -366,6 +366,8 @@ impl Summary {
         let last = self.seqs.insert(id.to_owned(), seq);
         match last {
             _ if self.fresh => {}
+            // That nobody has reported it yet, is said again.
+            Some(0) if seq == 0 => {}
             Some(last) if seq <= last => self.duplicates += 1,
             Some(last) if seq > last + 1 => self.gaps += 1,
             _ => {}

@@ -3,10 +3,14 @@
 use std::{future::Future, pin::Pin};
 
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error};
+use tokio_postgres::{
+    Client, Config, Connection, Error, Socket, config::TargetSessionAttrs, tls::MakeTlsConnect,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{cause, config, tls};
+
+type Connected = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// Makes connections.
 #[derive(Clone)]
@@ -36,13 +40,31 @@ impl Connector {
                 }
             }
         }
-        let (client, connection) = address.connect(self.tls.clone()).await?;
+        let (client, connection) = self.to_writer(&mut address).await?;
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(%error, "the connection to Postgres broke");
             }
         });
         Ok((client, task))
+    }
+}
+
+impl Connector {
+    /// Connects to a server that takes writes, in no more round trips than to any: since version 14 it
+    /// says so by itself (<https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>).
+    /// Where it does not, or there are several to choose from, it is asked.
+    async fn to_writer(&self, address: &mut Config) -> Result<(Client, Connected), Error> {
+        if address.get_hosts().len() == 1 {
+            address.target_session_attrs(TargetSessionAttrs::Any);
+            let (client, connection) = address.connect(self.tls.clone()).await?;
+            let says = ["in_hot_standby", "default_transaction_read_only"];
+            if says.map(|name| connection.parameter(name)) == [Some("off"); 2] {
+                return Ok((client, connection));
+            }
+        }
+        address.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        address.connect(self.tls.clone()).await
     }
 }
 
