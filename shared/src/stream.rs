@@ -1,5 +1,6 @@
 //! Server-Sent Events (WHATWG HTML, section 9.2): frames, heartbeat, window and end.
 
+mod driven;
 mod flush;
 mod source;
 mod window;
@@ -15,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::poll_fn};
+use futures_util::StreamExt;
 use http::header;
 use rand::RngExt;
 use serde::Serialize;
@@ -26,7 +27,7 @@ use tokio::{
 use tracing::Instrument;
 
 pub use self::source::{Frame, Next, Source, Stats};
-use self::{flush::flushed, window::Ends};
+use self::{driven::driven, flush::flushed, window::Ends};
 use crate::{
     access::limits::Place,
     bus::Hangup,
@@ -138,13 +139,12 @@ pub fn serve(source: impl Source, session: Session, settings: &Streams) -> Respo
         json(&opening)
     )
     .into();
-    let (sender, mut receiver) = mpsc::channel(BUFFERED_FRAMES);
+    let (sender, frames) = mpsc::channel(BUFFERED_FRAMES);
     let _ = sender.try_send(opening);
     // The span names the request in whatever is logged.
-    let heartbeat = settings.heartbeat;
-    tokio::spawn(run(source, session, sender, ends, heartbeat).in_current_span());
-
-    let frames = poll_fn(move |context| receiver.poll_recv(context));
+    let (heartbeat, ends_at) = (settings.heartbeat, ends.first());
+    let run = run(source, session, sender, ends, heartbeat).in_current_span();
+    let frames = driven(run, frames, ends_at);
     let frames = flushed(frames, settings.flush_bytes).map(Ok::<_, Infallible>);
     let content_type = (header::CONTENT_TYPE, "text/event-stream");
     ([content_type], Body::from_stream(frames)).into_response()
@@ -177,7 +177,9 @@ async fn run(
             let _ = timeout(FAREWELL_TIMEOUT, sender.send(end(reason))).await;
         }
     };
-    let ((), stats, ()) = tokio::join!(farewell, source.close(), session.place.release());
+    let ends = async { tokio::join!(farewell, source.close(), session.place.release()) };
+    // In a box: it is large, and only a stream's last moment.
+    let ((), stats, ()) = Box::pin(ends).await;
     report(
         reason,
         &session.stream_id,

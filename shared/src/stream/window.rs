@@ -37,9 +37,12 @@ impl Ends {
         }
     }
 
+    pub(super) fn first(&self) -> Instant {
+        self.rotate_at.min(self.expired_at)
+    }
+
     pub(super) fn first_at(&self) -> SystemTime {
-        let first = self.rotate_at.min(self.expired_at);
-        SystemTime::now() + first.saturating_duration_since(Instant::now())
+        SystemTime::now() + self.first().saturating_duration_since(Instant::now())
     }
 }
 
