@@ -237,6 +237,14 @@ async fn every_example_is_what_its_reader_takes() {
                 // What is there, web/client/test/package.test.ts compiles.
                 "ts" | "tsx"
                     if ["docs/client.md", "web/README.md"].contains(&page.path.as_str()) => {}
+                "hcl" => {
+                    let variables = read("infra/terraform/variables.tf");
+                    let sets = code.lines().filter_map(|line| line.split_once(" ="));
+                    for (name, _) in sets.filter(|(name, _)| name.trim() != "source") {
+                        let declared = format!("variable \"{}\" {{", name.trim());
+                        assert!(variables.contains(&declared), "{place}: {name}");
+                    }
+                }
                 // producers/python/tests run the action that it names.
                 "yaml" => assert_eq!(page.path, "producers/github/README.md", "{code}"),
                 // Commands have a test of their own; a block without a language is not code.
