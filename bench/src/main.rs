@@ -20,12 +20,14 @@ mod plot;
 mod pressure;
 mod runs;
 mod runtime;
+mod scale;
+mod watchers;
 mod wire;
 mod worker;
 
 use std::path::Path;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use integration::{checkout, stack::Stack};
 use serde_json::json;
 
@@ -43,6 +45,16 @@ struct Options {
     /// Only this section, which may be given several times
     #[arg(long)]
     only: Vec<Section>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What it starts of itself.
+#[derive(Subcommand)]
+enum Part {
+    /// A process full of viewers
+    #[command(hide = true)]
+    Watchers(watchers::Watching),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -60,6 +72,7 @@ enum Section {
     Growth,
     Pressure,
     Runs,
+    Scale,
     Others,
 }
 
@@ -79,6 +92,7 @@ impl Section {
             Section::Growth => growth::run().await,
             Section::Pressure => pressure::run().await,
             Section::Runs => runs::run().await,
+            Section::Scale => scale::run().await,
             Section::Others => others::run().await,
         }
     }
@@ -87,6 +101,9 @@ impl Section {
 #[tokio::main]
 async fn main() {
     let options = Options::parse();
+    if let Some(Part::Watchers(watching)) = options.part {
+        return watchers::watch(watching).await;
+    }
     let machine = Machine::of(&Stack::start().await).await;
     eprintln!("{}", machine.line());
     let everything = options.only.is_empty();
