@@ -119,6 +119,7 @@ impl Edge {
             id: Some(id.clone()),
             data: event.data.clone(),
             published_at: event.published_at,
+            traceparent: event.traceparent.clone(),
         };
         let body = self.runtime.block_on(self.stream(frame));
         let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(body)]);

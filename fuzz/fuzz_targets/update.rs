@@ -71,7 +71,7 @@ fuzz_target!(|data: &[u8]| {
     let answers = vec![Some(Answer::Accepted); batch.submissions.len()];
     assert!(batch.answer(&answers).unwrap().is_object());
     let answers = vec![None; batch.submissions.len()];
-    if let (Ok(failures), Some(groups)) = (batch.answer(&answers), batch.groups()) {
+    if let (Ok(failures), Some(groups)) = (batch.answer(&answers), batch.source.groups()) {
         let failures = failures["batchItemFailures"].as_array().unwrap();
         assert_eq!(failures.len(), groups.len());
     }

@@ -7,7 +7,11 @@ use axum::{Router, response::Response};
 use http::{Extensions, HeaderMap, Request, header};
 use lambda_http::{RequestExt, request::RequestContext};
 use lambda_runtime::Diagnostic;
-use shared::{config::Env, http::Context, telemetry};
+use shared::{
+    config::Env,
+    http::Context,
+    telemetry::{self, traces},
+};
 use tower::ServiceBuilder;
 
 /// Why a function cannot start, or ended.
@@ -20,12 +24,17 @@ pub fn run<F>(function: impl FnOnce(Env) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), Error>>,
 {
-    telemetry::init();
     let env = Env::of_process();
+    telemetry::init(&env);
     // One thread: it serves one stream as well as the 1,600 that Managed Instances may bring.
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let result = match runtime.enable_all().build() {
-        Ok(runtime) => runtime.block_on(function(env)),
+        Ok(runtime) => runtime.block_on(async {
+            tokio::select! {
+                ended = function(env) => ended,
+                never = traces::send() => match never {},
+            }
+        }),
         Err(error) => Err(error.into()),
     };
     match result {

@@ -36,7 +36,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Error> {
-    telemetry::log(std::io::stderr);
+    telemetry::log(std::io::stderr, &Env::of_process());
     let mut asked = Asked::new(options.place.end_with_stdin)?;
     let mut asked_again = Asked::new(false)?;
     let mut started = Started::default();

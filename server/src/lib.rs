@@ -17,6 +17,7 @@ use shared::{
     config::Env,
     http::{Edge, status},
     ingest::Ingest,
+    telemetry::traces,
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -129,7 +130,9 @@ pub async fn serve(
     tokio::select! {
         () = connections::serve(listener, front, config.grace, asked_to_end) => {}
         () = sweep(&ingest, config.sweep_every) => {}
+        never = traces::send() => match never {},
     }
+    traces::finish().await;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     if let Some(argument) = std::env::args().nth(1) {
         return server::explain(&argument);
     }
-    telemetry::log(std::io::stdout);
+    telemetry::log(std::io::stdout, &env);
     match server::run(&env) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -6,6 +6,7 @@ pub mod json;
 mod state;
 mod status;
 mod time;
+mod traceparent;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -20,6 +21,7 @@ pub use self::{
     },
     status::Status,
     time::{Timestamp, duration_in_words},
+    traceparent::TraceParent,
 };
 
 /// What kind of execution: one run of a test, or one run of a job.
@@ -132,6 +134,8 @@ pub struct Event {
     pub open_tests: u32,
     /// The execution's whole [`State`] after it, as JSON.
     pub data: Arc<str>,
+    /// Of which trace the update was, where somebody keeps that.
+    pub traceparent: Option<TraceParent>,
     /// When the worker told Redis; `None` where the log told of it.
     pub published_at: Option<Timestamp>,
 }

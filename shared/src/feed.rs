@@ -357,6 +357,7 @@ impl Feed {
             id: Some(self.cursor.to_string()),
             data: event.data.clone(),
             published_at: event.published_at,
+            traceparent: event.traceparent.clone(),
         });
         verdict
     }
@@ -471,6 +472,7 @@ impl Beginning {
                 id: Some(id),
                 data,
                 published_at: None,
+                traceparent: None,
             },
             None => Frame::Cursor(id),
         }
@@ -482,6 +484,7 @@ impl Beginning {
                 id: None,
                 data,
                 published_at: None,
+                traceparent: None,
             });
         }
     }

@@ -43,7 +43,7 @@ use crate::{
     error::Problem,
     log::Log,
     stream::{self, Session},
-    telemetry,
+    telemetry::{self, traces},
     watch::{Channel, EVICTED},
 };
 
@@ -161,6 +161,7 @@ impl Edge {
             asked_at: incoming.at,
             expires_at: grant.expires_at,
             deadline: incoming.deadline,
+            viewer: traces::of_headers(&incoming.headers),
         };
         Ok(Some((session, subscription)))
     }
@@ -186,6 +187,7 @@ fn router(name: &str, edge: Arc<Edge>, own: Router, beside: Beside, streams: &st
             header::CACHE_CONTROL,
             header::IF_NONE_MATCH,
             HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("traceparent"),
             HeaderName::from_static("x-auth-token"),
         ])
         .allow_credentials(true)
@@ -355,7 +357,7 @@ async fn write_problems(request: Request, next: Next) -> Response {
     match problem {
         Some(problem) => {
             // Once it is answered, Lambda freezes the process.
-            telemetry::flush();
+            telemetry::flush().await;
             let mut written = problem.respond(request_id.as_deref().unwrap_or("-"));
             if let Some(allow) = response.headers().get(header::ALLOW) {
                 written.headers_mut().insert(header::ALLOW, allow.clone());

@@ -10,6 +10,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tracing::{Instrument, Span};
 
 use self::together::Together;
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     log::{Answer, Log, LogError, Submission},
     publish::Publisher,
     record::Swept,
+    telemetry::traces::{self, Via},
     update::Update,
 };
 
@@ -75,13 +77,26 @@ impl Ingest {
     /// it could not be committed now.
     pub async fn commit(
         &self,
+        submissions: &mut [Submission<'_>],
+        groups: Option<&[String]>,
+        via: Via<'_>,
+    ) -> Vec<Option<Answer>> {
+        let span = traces::process(submissions, via);
+        adopt(submissions, &span);
+        let commit = self.commit_in_parts(submissions, groups);
+        commit.instrument(span).await
+    }
+
+    async fn commit_in_parts(
+        &self,
         submissions: &[Submission<'_>],
         groups: Option<&[String]>,
     ) -> Vec<Option<Answer>> {
         let mut answers = Vec::with_capacity(submissions.len());
         let mut failure = None;
         for part in submissions.chunks(MAX_TOGETHER) {
-            match self.log.append(part, self.stalled_after).await {
+            let append = self.log.append(part, self.stalled_after);
+            match traces::commit(part.len(), append).await {
                 Ok(appended) => {
                     self.publisher.publish(&appended.events).await;
                     answers.extend(appended.answers.into_iter().map(Some));
@@ -129,7 +144,7 @@ impl Ingest {
             let append = self
                 .log
                 .append_once(submission, self.stalled_after, EACH_TIMEOUT);
-            match append.await {
+            match traces::commit(1, append).await {
                 Ok(appended) => {
                     events.extend(appended.events);
                     answers.extend(appended.answers.into_iter().map(Some));
@@ -203,6 +218,21 @@ pub fn list(updates: &str) -> Result<Vec<&RawValue>, &'static str> {
 pub fn submission(body: &str, grant: &Grant) -> Submission<'static> {
     let read = Update::parse_granted(body, Timestamp::now(), grant);
     Submission::of(body.to_owned().into(), read)
+}
+
+/// Makes updates part of a trace, where they are of none.
+pub(crate) fn adopt(submissions: &mut [Submission<'_>], span: &Span) {
+    let Some(traceparent) = traces::named(span) else {
+        return;
+    };
+    let updates = submissions
+        .iter_mut()
+        .filter_map(|it| it.update.as_mut().ok());
+    for update in updates {
+        update
+            .traceparent
+            .get_or_insert_with(|| traceparent.clone());
+    }
 }
 
 /// The group of an update, as producers name it for SQS: within it, order is kept.

@@ -10,6 +10,7 @@
 pub mod access;
 pub mod bus;
 pub mod cause;
+mod client;
 pub mod config;
 pub mod cursor;
 pub mod drain;

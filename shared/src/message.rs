@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    execution::{Event, Id, Seq, State, Timestamp},
+    execution::{Event, Id, Seq, State, Timestamp, TraceParent},
     watch::Channel,
 };
 
@@ -25,6 +25,8 @@ pub fn write(event: &Event, channel: &Channel) -> String {
         run_seq: Option<Seq>,
         #[serde(skip_serializing_if = "Option::is_none")]
         epoch: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        traceparent: Option<&'a TraceParent>,
         published_at: Timestamp,
     }
     let envelope = Envelope {
@@ -33,6 +35,7 @@ pub fn write(event: &Event, channel: &Channel) -> String {
         project_seq: matches!(channel, Channel::Project { .. }).then_some(event.project_seq),
         run_seq: matches!(channel, Channel::Run { .. }).then_some(event.run_seq),
         epoch: (event.epoch > 0).then_some(event.epoch),
+        traceparent: event.traceparent.as_ref(),
         published_at: Timestamp::now(),
     };
     #[expect(clippy::expect_used, reason = "ids and numbers always encode")]
@@ -62,6 +65,8 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
         run_seq: Seq,
         #[serde(default)]
         epoch: u64,
+        #[serde(default)]
+        traceparent: Option<TraceParent>,
         published_at: Timestamp,
     }
     let message = str::from_utf8(message).ok()?;
@@ -87,6 +92,7 @@ pub fn read(channel: &Channel, message: &[u8]) -> Option<Event> {
         data,
         organization_id: envelope.organization_id,
         project_id: envelope.project_id,
+        traceparent: envelope.traceparent,
         published_at: Some(envelope.published_at),
     };
     let number = match channel {

@@ -8,12 +8,14 @@ use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
+use tracing::{Instrument, Span};
 
 use crate::{
     config,
     endpoint::{Endpoint, hello, silence},
     execution::Event,
     message,
+    telemetry::traces,
     watch::Channel,
 };
 
@@ -51,6 +53,11 @@ impl Publisher {
         if events.is_empty() {
             return;
         }
+        let span = traces::publish(events.len());
+        self.publish_all(events).instrument(span).await;
+    }
+
+    async fn publish_all(&self, events: &[Event]) {
         let mut pipeline = redis::pipe();
         pipeline.add_command(hello());
         for event in events {
@@ -74,6 +81,7 @@ impl Publisher {
             events,
             "failed to publish; watchers will read the log"
         );
+        traces::not_published(&Span::current());
         metrics::counter!("PublishFailures").increment(1);
     }
 

@@ -172,6 +172,7 @@ impl Source for View {
                     id: Some("0".to_owned()),
                     data: data.unwrap_or_default().into(),
                     published_at: None,
+                    traceparent: None,
                 });
             }
             // The sender lives as long as the process.

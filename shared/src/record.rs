@@ -17,7 +17,8 @@ pub use self::{
 };
 use crate::{
     execution::{
-        Counted, Event, Id, JobState, Key, Kind, State, Status, TestState, Timestamp, common,
+        Counted, Event, Id, JobState, Key, Kind, State, Status, TestState, Timestamp, TraceParent,
+        common,
     },
     update::Update,
 };
@@ -133,6 +134,7 @@ pub fn apply(
         rules,
         events: Vec::with_capacity(updates.len()),
         untold: BTreeMap::new(),
+        traceparent: None,
     };
     let mut apply = |update| record.apply(update, known);
     let outcomes = updates
@@ -149,14 +151,18 @@ struct Record<'a> {
     executions: &'a mut Executions,
     rules: &'a Rules,
     events: Vec<NewEvent>,
-    /// Runs of whose tests something is new: which change was the last.
-    untold: BTreeMap<Key, (String, Timestamp)>,
+    /// Runs of whose tests something is new: which change was the last, when, and of which trace.
+    untold: BTreeMap<Key, (String, Timestamp, Option<TraceParent>)>,
+    /// Of which trace that is which is being told.
+    traceparent: Option<TraceParent>,
 }
 
 impl Record<'_> {
     fn apply(&mut self, update: &Update, known: &mut KnownEvents) -> Result<Outcome, Rejection> {
         // What its tests did before, is told before.
         self.tell_run(&update.key());
+        let traceparent = update.traceparent.as_ref();
+        self.traceparent = traceparent.filter(|it| it.is_sampled()).cloned();
         let mut execution = match self.executions.get(&update.key()) {
             Some(execution) => execution.clone(),
             None => Execution::unreported(update),
@@ -234,7 +240,8 @@ impl Record<'_> {
         let occurred_at = common!(&test.state, occurred_at).unwrap_or(self.rules.now);
         run.occurred(occurred_at);
         let cause = format!("of {} {}", test.state.id(), test.state.seq());
-        self.untold.insert(run.key(), (cause, occurred_at));
+        let cause = (cause, occurred_at, self.traceparent.clone());
+        self.untold.insert(run.key(), cause);
     }
 
     /// Tells of the runs whose tests changed, unless something else told of them since.
@@ -246,9 +253,10 @@ impl Record<'_> {
 
     /// The same of one run.
     fn tell_run(&mut self, key: &Key) {
-        let Some((cause, occurred_at)) = self.untold.remove(key) else {
+        let Some((cause, occurred_at, traceparent)) = self.untold.remove(key) else {
             return;
         };
+        self.traceparent = traceparent;
         let Some(mut run) = self.executions.get(key).cloned() else {
             return;
         };
@@ -276,6 +284,7 @@ impl Record<'_> {
                 test,
                 format!("with its run {}", test.state.seq()),
                 self.rules.now,
+                self.traceparent.as_ref(),
             ));
         }
         let any = !ended.is_empty();
@@ -286,6 +295,7 @@ impl Record<'_> {
     /// Ends tests that came to a run after it had taken its tests along, or that another worker had
     /// locked then.
     fn end_stragglers(&mut self) {
+        self.traceparent = None;
         let runs: Vec<Key> = self
             .executions
             .values()
@@ -308,17 +318,26 @@ impl Record<'_> {
 
     fn tell(&mut self, execution: &Execution, event_id: String, occurred_at: Timestamp) {
         self.untold.remove(&execution.key());
+        let traceparent = self.traceparent.as_ref();
         self.events
-            .push(NewEvent::of(execution, event_id, occurred_at));
+            .push(NewEvent::of(execution, event_id, occurred_at, traceparent));
     }
 }
 
 impl NewEvent {
-    fn of(execution: &Execution, event_id: String, occurred_at: Timestamp) -> Self {
+    fn of(
+        execution: &Execution,
+        event_id: String,
+        occurred_at: Timestamp,
+        traceparent: Option<&TraceParent>,
+    ) -> Self {
         NewEvent {
             event_id,
             occurred_at,
-            event: execution.last_event(),
+            event: Event {
+                traceparent: traceparent.cloned(),
+                ..execution.last_event()
+            },
         }
     }
 }

@@ -33,8 +33,8 @@ use crate::{
     bus::Hangup,
     config::Streams,
     drain::Drain,
-    execution::{Id, Timestamp},
-    telemetry,
+    execution::{Id, Timestamp, TraceParent},
+    telemetry::{self, traces},
     watch::EVICTED,
 };
 
@@ -64,6 +64,8 @@ pub struct Session {
     pub expires_at: SystemTime,
     /// When Lambda kills the function; `None` where it says nothing sensible.
     pub deadline: Option<SystemTime>,
+    /// Of which trace its viewer is.
+    pub viewer: Option<TraceParent>,
 }
 
 /// Why a stream ended.
@@ -170,7 +172,7 @@ async fn run(
         }
         // Asked for before the first frame goes out, and not waited for.
         () = session.place.hold() => Reason::Evicted,
-        reason = pump(&mut source, &sender, heartbeat, session.asked_at, &mut sent) => reason,
+        reason = pump(&mut source, &sender, heartbeat, &session, &mut sent) => reason,
     };
     let farewell = async {
         if reason != Reason::Gone {
@@ -187,6 +189,7 @@ async fn run(
         &sent,
         stats,
     );
+    telemetry::flush().await;
     drop(sender);
 }
 
@@ -227,7 +230,6 @@ fn report(reason: Reason, stream_id: &Id, open: Duration, sent: &Sent, stats: St
     metrics::counter!("FramesSent").increment(sent.frames);
     metrics::counter!("FallbackPolls").increment(stats.fallback_polls);
     metrics::counter!("GapsRepaired").increment(stats.repaired);
-    telemetry::flush();
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -239,7 +241,7 @@ async fn pump(
     source: &mut impl Source,
     sender: &mpsc::Sender<Bytes>,
     heartbeat: Duration,
-    asked_at: Instant,
+    session: &Session,
     sent: &mut Sent,
 ) -> Reason {
     // One timer for the whole stream, which is put off when it comes too early.
@@ -266,11 +268,12 @@ async fn pump(
             Next::Complete => return Reason::Complete,
             Next::Closed => return Reason::Closed,
         };
-        if sender.send(encode(&frame)).await.is_err() {
+        let span = traces::deliver(&frame, &session.stream_id, session.viewer.as_ref());
+        if sender.send(encode(&frame)).instrument(span).await.is_err() {
             return Reason::Gone;
         }
         sent_at = Instant::now();
-        sent.count(&frame, asked_at);
+        sent.count(&frame, session.asked_at);
     }
 }
 

@@ -1,4 +1,8 @@
-//! Logs and metrics: JSON lines on stdout, where Lambda takes them up.
+//! Logs and metrics: JSON lines on stdout, where Lambda takes them up. And traces, which are sent.
+
+mod otlp;
+mod outbox;
+pub mod traces;
 
 use std::sync::{
     OnceLock,
@@ -6,7 +10,11 @@ use std::sync::{
 };
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt, fmt::MakeWriter, layer::SubscriberExt, registry, util::SubscriberInitExt,
+};
+
+use crate::config::Env;
 
 static METRICS: OnceLock<&'static Collector> = OnceLock::new();
 
@@ -17,27 +25,43 @@ static MEASURED: AtomicUsize = AtomicUsize::new(0);
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 const MAX_VALUES: usize = 100;
 
-/// Starts logging. A line names the request it belongs to (`span.requestId`).
+/// Starts logging, and tracing where that is on. A line names the request it belongs to (`span.requestId`).
 /// `RUST_LOG` sets what is logged; by default `info`.
-pub fn log<W>(to: W)
+pub fn log<W>(to: W, env: &Env)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let filter = match traces::NOT_IN_LINES.parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
+    let lines = fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(true)
         .with_span_list(false)
-        .with_env_filter(filter)
-        .with_writer(to)
-        .init();
+        .with_writer(to);
+    match traces::layer(env) {
+        Ok(None) => registry().with(lines).with(filter).init(),
+        Ok(traces) => registry()
+            .with(lines.with_filter(filter))
+            .with(traces)
+            .init(),
+        Err(error) => {
+            registry().with(lines).with(filter).init();
+            tracing::error!(%error, "spans are not sent: see OTEL_EXPORTER_OTLP_ENDPOINT");
+        }
+    }
 }
 
 /// Starts logging, and counting for `CloudWatch`.
-pub fn init() {
-    log(std::io::stdout);
-    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+pub fn init(env: &Env) {
+    log(std::io::stdout, env);
+    let function = env
+        .get("AWS_LAMBDA_FUNCTION_NAME")
+        .unwrap_or_default()
+        .to_owned();
     let collector = Builder::new()
         .cloudwatch_namespace("Runcast")
         .with_dimension("Function", function)
@@ -51,12 +75,20 @@ pub fn init() {
 /// Makes room for one more measured value: a long stream measures more than a document holds.
 pub fn make_room() {
     if MEASURED.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_VALUES {
-        flush();
+        write_metrics();
+    }
+}
+
+/// Writes the metrics counted so far, and sends the spans: to be done before Lambda freezes the process.
+pub async fn flush() {
+    write_metrics();
+    if METRICS.get().is_some() {
+        traces::flush().await;
     }
 }
 
 /// Writes the metrics counted so far, as `CloudWatch` embedded metric format.
-pub fn flush() {
+fn write_metrics() {
     MEASURED.store(0, Ordering::Relaxed);
     if let Some(collector) = METRICS.get()
         && let Err(error) = collector.flush(std::io::stdout())

@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     access::grant::Grant,
-    execution::{Id, Key, Kind, Labels, Progress, Status, Timestamp},
+    execution::{Id, Key, Kind, Labels, Progress, Status, Timestamp, TraceParent},
 };
 
 /// The largest update that is read, in bytes: what SQS takes as a message.
@@ -79,6 +79,8 @@ pub struct Update {
     pub timeout_seconds: Patch<u32>,
     /// The producer's word for its status was `flaky`.
     pub says_flaky: bool,
+    /// Of which trace it is.
+    pub traceparent: Option<TraceParent>,
     /// What it says of the execution beside its status.
     pub fields: Fields,
 }
@@ -218,6 +220,7 @@ impl Update {
             run_id: lenient.run_id(kind, &id),
             occurred_at: lenient.occurred_at(),
             timeout_seconds: lenient.patch("timeoutSeconds", value::timeout_seconds),
+            traceparent: lenient.optional("traceparent", value::traceparent),
             fields: lenient.fields(kind),
             event_id,
             kind,

@@ -61,7 +61,7 @@ async fn handle(worker: &Worker, sinks: &[Sink]) -> Result<Value, Diagnostic> {
         }
     }
     metrics::counter!("EventsTold").increment(told as u64);
-    telemetry::flush();
+    telemetry::flush().await;
     if failures.is_empty() {
         Ok(json!({"told": told}))
     } else {

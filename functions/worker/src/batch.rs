@@ -67,11 +67,12 @@ impl Invocation {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) submissions: Vec<Submission<'static>>,
-    source: Source,
+    pub(crate) source: Source,
 }
 
+/// What brought them.
 #[derive(Debug)]
-enum Source {
+pub(crate) enum Source {
     /// SQS, with what it calls the messages that the updates were in.
     Queue {
         ids: Vec<String>,
@@ -80,6 +81,17 @@ enum Source {
     },
     /// A direct invocation.
     Direct,
+}
+
+impl Source {
+    /// The groups of a queue's messages; `None` where it was no queue, which takes no part of a batch
+    /// back.
+    pub(crate) fn groups(&self) -> Option<&[String]> {
+        match self {
+            Source::Queue { groups, .. } => Some(groups),
+            Source::Direct => None,
+        }
+    }
 }
 
 impl Batch {
@@ -98,7 +110,14 @@ impl Batch {
             serde_json::from_str(payload).map_err(|error| format!("not an SQS event ({error})"))?;
         let (mut ids, mut groups, mut submissions) = (Vec::new(), Vec::new(), Vec::new());
         for message in event.records {
-            let submission = Submission::new(message.body.unwrap_or_default());
+            let mut submission = Submission::new(message.body.unwrap_or_default());
+            if let Ok(update) = &mut submission.update
+                && update.traceparent.is_none()
+            {
+                let attribute = message.message_attributes.get("traceparent");
+                let value = attribute.and_then(|it| it.string_value.as_deref());
+                update.traceparent = value.and_then(|text| text.parse().ok());
+            }
             let group = message.attributes.get("MessageGroupId").cloned();
             ids.push(message.message_id.ok_or("a record has no messageId")?);
             groups.push(group.unwrap_or_else(|| ingest::group_of(&submission)));
@@ -108,15 +127,6 @@ impl Batch {
             submissions,
             source: Source::Queue { ids, groups },
         })
-    }
-
-    /// The groups of a queue's messages; `None` where it was no queue, which takes no part of a batch
-    /// back.
-    pub(crate) fn groups(&self) -> Option<&[String]> {
-        match &self.source {
-            Source::Queue { groups, .. } => Some(groups),
-            Source::Direct => None,
-        }
     }
 
     /// The answer; `None` stands for what could not be committed now, which SQS keeps, in order. What

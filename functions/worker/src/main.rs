@@ -1,12 +1,18 @@
 //! Takes status updates, commits them to the log, then tells Redis.
 
+#![recursion_limit = "256"]
+
 mod batch;
 
 use std::process::ExitCode;
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json, value::RawValue};
-use shared::{cause, ingest::Ingest, telemetry};
+use shared::{
+    cause,
+    ingest::Ingest,
+    telemetry::{self, traces::Via},
+};
 
 use crate::batch::{Invocation, Outbox};
 
@@ -14,15 +20,20 @@ fn main() -> ExitCode {
     lambda::run(async |env| {
         let ingest = Ingest::from_env(&env, 1)?;
         // Not a `Value`: one that cannot be held would cost the whole batch.
-        let handle = |event: LambdaEvent<Box<RawValue>>| handle(&ingest, event.payload);
+        let handle = |event: LambdaEvent<Box<RawValue>>| handle(&ingest, event);
         lambda_runtime::run(service_fn(handle)).await
     })
 }
 
-async fn handle(ingest: &Ingest, payload: Box<RawValue>) -> Result<Value, Diagnostic> {
-    let answer = match Invocation::read(payload.get()).map_err(lambda::failure)? {
-        Invocation::Updates(batch) => {
-            let answers = ingest.commit(&batch.submissions, batch.groups()).await;
+async fn handle(ingest: &Ingest, event: LambdaEvent<Box<RawValue>>) -> Result<Value, Diagnostic> {
+    let answer = match Invocation::read(event.payload.get()).map_err(lambda::failure)? {
+        Invocation::Updates(mut batch) => {
+            let groups = batch.source.groups();
+            let via = Via::Invocation {
+                is_queue: groups.is_some(),
+                request_id: &event.context.request_id,
+            };
+            let answers = ingest.commit(&mut batch.submissions, groups, via).await;
             batch.answer(&answers)
         }
         Invocation::Sweep => match ingest.sweep().await {
@@ -31,7 +42,7 @@ async fn handle(ingest: &Ingest, payload: Box<RawValue>) -> Result<Value, Diagno
         },
         Invocation::Outbox(outbox) => tell(ingest, outbox).await,
     };
-    telemetry::flush();
+    telemetry::flush().await;
     answer.map_err(lambda::failure)
 }
 

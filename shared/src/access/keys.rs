@@ -9,26 +9,19 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
-use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::timeout,
-};
-use tokio_rustls::TlsConnector;
+use tokio::time::timeout;
 
 use crate::{
     cause,
+    client::{self, ConnectError},
     config::{self, ConfigError, Jwks},
-    tls,
 };
 
 /// How long a fetch may take, and how large an answer may be.
@@ -112,8 +105,8 @@ struct Known {
 /// Why keys could not be fetched.
 #[derive(Debug, Error)]
 enum FetchError {
-    #[error("failed to connect")]
-    Connect(#[from] std::io::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("failed to ask")]
     Ask(#[from] hyper::Error),
     #[error("failed to read the answer: {0}")]
@@ -263,38 +256,16 @@ fn is_within(at: Option<SystemTime>, most: Duration) -> bool {
 
 /// Gets a document. No redirect is followed.
 async fn get(uri: &Uri) -> Result<Bytes, FetchError> {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_tls = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let stream = TcpStream::connect((host, port)).await?;
-    if !is_tls {
-        return get_through(stream, uri).await;
-    }
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| FetchError::Address)?;
-    let connector = TlsConnector::from(Arc::new(tls::client(None)));
-    get_through(connector.connect(name, stream).await?, uri).await
-}
-
-async fn get_through<S>(stream: S, uri: &Uri) -> Result<Bytes, FetchError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let exchange = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-    let (mut sender, connection) = exchange.await?;
-    let connection = tokio::spawn(connection);
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path)
-        .header(header::HOST, authority)
+    let mut sender = client::connect(uri, None).await?;
+    let request = Request::get(uri)
         .header(header::ACCEPT, "application/json")
         .body(Empty::<Bytes>::new());
-    let request = request.map_err(|_| FetchError::Address)?;
+    let request = client::to_origin(request.map_err(|_| FetchError::Address)?)?;
     let answer = sender.send_request(request).await?;
     if answer.status() != http::StatusCode::OK {
         return Err(FetchError::Refused(answer.status()));
     }
     let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-    connection.abort();
     Ok(body.map_err(FetchError::Read)?.to_bytes())
 }
 

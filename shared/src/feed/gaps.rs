@@ -105,6 +105,7 @@ mod tests {
             status: Status::Running,
             open_tests: 0,
             data: "x".repeat(bytes).into(),
+            traceparent: None,
             published_at: None,
         })
     }

@@ -8,14 +8,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use tracing::Span;
 
-use super::{Edge, body, incoming::Incoming};
+use super::{Context, Edge, body, incoming::Incoming};
 use crate::{
     access::grant::Grant,
     error::Problem,
     ingest::{self, Ingest, Receipt},
     log::Submission,
-    telemetry,
+    telemetry::{self, traces},
     update::legible,
 };
 
@@ -46,24 +47,34 @@ pub fn router(edge: &Arc<Edge>, ingest: &Arc<Ingest>) -> Router {
     super::dressed(routes)
 }
 
-async fn take(
-    State(app): State<Arc<App>>,
-    incoming: Incoming,
-    request: Request,
-) -> Result<Response, Problem> {
-    let grant = app.edge.authenticate_sender(&incoming).await?;
-    let body = body::read(&incoming.headers, request.into_body()).await?;
-    let submissions = submissions(&body, &grant)?;
-    drop(body);
-    let limits = &app.edge.limits;
-    limits.admit_updates(&grant, submissions.len()).await?;
-    let answer = app.commit(submissions).await?;
+async fn take(State(app): State<Arc<App>>, incoming: Incoming, request: Request) -> Response {
+    let context = request.extensions().get::<Context>();
+    let span = traces::request(&request, context);
+    let answer = app.take(incoming, request, &span).await.into_response();
+    traces::answered(&span, answer.status());
+    drop(span);
     // Once it is answered, Lambda freezes the process.
-    telemetry::flush();
-    Ok(answer)
+    telemetry::flush().await;
+    answer
 }
 
 impl App {
+    async fn take(
+        &self,
+        incoming: Incoming,
+        request: Request,
+        span: &Span,
+    ) -> Result<Response, Problem> {
+        let grant = self.edge.authenticate_sender(&incoming).await?;
+        let body = body::read(&incoming.headers, request.into_body()).await?;
+        let mut submissions = submissions(&body, &grant)?;
+        drop(body);
+        let limits = &self.edge.limits;
+        limits.admit_updates(&grant, submissions.len()).await?;
+        ingest::adopt(&mut submissions, span);
+        self.commit(submissions).await
+    }
+
     async fn commit(&self, submissions: Vec<Submission<'static>>) -> Result<Response, Problem> {
         let (submissions, answers) = self.ingest.commit_together(submissions).await;
         let receipt = Receipt::new(&submissions, &answers);

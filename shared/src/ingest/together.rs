@@ -14,6 +14,7 @@ use super::{Ingest, group_of};
 use crate::{
     execution::Id,
     log::{Answer, Submission},
+    telemetry::traces::Via,
 };
 
 /// Updates, and what became of each; `None` where it could not be committed now.
@@ -97,9 +98,10 @@ impl Ingest {
                 submissions.push(mem::take(&mut request.submissions));
             }
             let lengths: Vec<_> = submissions.iter().map(Vec::len).collect();
-            let submissions: Vec<_> = submissions.into_iter().flatten().collect();
+            let mut submissions: Vec<_> = submissions.into_iter().flatten().collect();
             let groups: Vec<_> = submissions.iter().map(group_of).collect();
-            let answers = self.commit(&submissions, Some(&groups)).await;
+            let answers = self.commit(&mut submissions, Some(&groups), Via::Http);
+            let answers = answers.await;
             let (mut submissions, mut answers) = (submissions.into_iter(), answers.into_iter());
             for (request, length) in requests.into_iter().zip(lengths) {
                 let submissions = submissions.by_ref().take(length).collect();

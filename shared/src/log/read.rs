@@ -311,11 +311,12 @@ impl Log {
         let tracks = Tracks::new(watch, positions);
         let executions = format!(
             "SELECT w.track, {HEAD}, x.seq AS head,
-                    w.id, e.seq AS number, e.seq, e.project_seq, e.status, e.state
+                    w.id, e.seq AS number, e.seq, e.project_seq, e.status, e.state,
+                    e.traceparent
              FROM unnest($3, $4, $5) AS w(id, after, track)
              JOIN executions x ON x.kind = $1 AND x.id = w.id AND x.organization_id = $2 AND x.seq > 0
              LEFT JOIN LATERAL (
-                 SELECT seq, project_seq, status, state FROM events
+                 SELECT seq, project_seq, status, state, traceparent FROM events
                  WHERE kind = $1 AND id = w.id AND organization_id = $2 AND seq > w.after
                  ORDER BY seq
                  LIMIT {limit}
@@ -323,11 +324,12 @@ impl Log {
         );
         let runs = format!(
             "SELECT w.track, {HEAD}, x.run_seq AS head,
-                    e.id, e.run_seq AS number, e.seq, e.project_seq, e.status, e.state
+                    e.id, e.run_seq AS number, e.seq, e.project_seq, e.status, e.state,
+                    e.traceparent
              FROM unnest($6, $7, $8) AS w(id, after, track)
              JOIN executions x ON x.kind = 'job' AND x.id = w.id AND x.organization_id = $2 AND x.seq > 0
              LEFT JOIN LATERAL (
-                 SELECT id, seq, run_seq, project_seq, status, state FROM events
+                 SELECT id, seq, run_seq, project_seq, status, state, traceparent FROM events
                  WHERE organization_id = $2 AND run_id = w.id AND run_seq > w.after
                  ORDER BY run_seq
                  LIMIT {limit}
@@ -335,11 +337,12 @@ impl Log {
         );
         let projects = format!(
             "SELECT w.track, {PROJECT_HEAD},
-                    e.id, e.project_seq AS number, e.seq, e.project_seq, e.status, e.state
+                    e.id, e.project_seq AS number, e.seq, e.project_seq, e.status, e.state,
+                    e.traceparent
              FROM unnest($9, $10, $11) AS w(id, after, track)
              JOIN projects p ON p.organization_id = $2 AND p.project_id = w.id AND p.kind = $1
              LEFT JOIN LATERAL (
-                 SELECT id, seq, project_seq, status, state FROM events
+                 SELECT id, seq, project_seq, status, state, traceparent FROM events
                  WHERE organization_id = $2 AND project_id = w.id AND kind = $1
                    AND project_seq > w.after
                  ORDER BY project_seq
@@ -349,7 +352,7 @@ impl Log {
         let found = tracks.union(&executions, &runs, &projects);
         let sql = format!(
             "SELECT l.epoch, track, organization_id, project_id, head_status, final_state, ended_for,
-                    head, id, number, seq, project_seq, status,
+                    head, id, number, seq, project_seq, status, traceparent,
                     CASE WHEN sum(octet_length(state)) OVER (ORDER BY track, number)
                               - octet_length(state) < {PAGE_BYTES} THEN state END AS state
              FROM epoch l LEFT JOIN ({found}) found ON true
@@ -418,6 +421,8 @@ fn gather(rows: &[Row], watch: &Watch, positions: &[Seq]) -> Result<After, LogEr
             if let Some(Scope::Run(_)) = watch.scopes.get(track) {
                 event.run_seq = number;
             }
+            let traceparent: Option<&str> = row.try_get("traceparent")?;
+            event.traceparent = traceparent.and_then(|text| text.parse().ok());
             events.push((track, event));
         }
     }
@@ -472,6 +477,7 @@ pub(super) fn event(row: &Row, kind: Kind) -> Result<Event, LogError> {
             0
         },
         data: State::whole(state),
+        traceparent: None,
         published_at: None,
     })
 }

@@ -276,6 +276,7 @@ impl Execution {
             status: self.state.status(),
             open_tests: self.state.open_tests(),
             data: self.state.to_json(),
+            traceparent: None,
             published_at: None,
         }
     }

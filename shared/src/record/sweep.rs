@@ -23,6 +23,7 @@ pub fn sweep(keys: &[Key], executions: &mut Executions, rules: &Rules) -> (Vec<N
         rules,
         events: Vec::new(),
         untold: BTreeMap::new(),
+        traceparent: None,
     };
     // Their run may have ended while this, or another sweep, had them locked.
     record.end_stragglers();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::execution::Timestamp;
+use crate::execution::{Timestamp, TraceParent};
 
 /// Where a stream's frames come from.
 pub trait Source: Send + 'static {
@@ -26,6 +26,8 @@ pub enum Frame {
         data: Arc<str>,
         /// When Redis was told of it, where it came from there.
         published_at: Option<Timestamp>,
+        /// Of which trace the update was that made it, where somebody keeps that.
+        traceparent: Option<TraceParent>,
     },
     /// Nothing to show, only where the client stands.
     Cursor(String),

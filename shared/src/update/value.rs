@@ -6,7 +6,7 @@ use http::Uri;
 use serde_json::Value;
 
 use super::{MAX_ATTEMPT, MAX_SHARDS, MAX_TIMEOUT_SECONDS, Shard, identity::ID_TAKEN};
-use crate::execution::Id;
+use crate::execution::{Id, TraceParent};
 
 /// A value, or what would be taken for one.
 pub(super) type Read<T> = Result<T, &'static str>;
@@ -75,6 +75,11 @@ pub(super) fn truth(value: &Value) -> Read<bool> {
 pub(super) fn id(value: &Value) -> Read<Id> {
     let id = value.as_str().and_then(|text| text.parse().ok());
     id.ok_or(ID_TAKEN)
+}
+
+pub(super) fn traceparent(value: &Value) -> Read<TraceParent> {
+    let traceparent = value.as_str().and_then(|text| text.trim().parse().ok());
+    traceparent.ok_or("a traceparent is one of W3C Trace Context, 00-<trace>-<span>-<flags>")
 }
 
 /// A link that a browser may be given.

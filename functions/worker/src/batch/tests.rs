@@ -46,7 +46,7 @@ fn half_an_emoji_in_a_message_costs_nothing() {
         assert_eq!(name.unwrap(), "\u{fffd}");
         assert_eq!(submission.warnings, []);
     }
-    assert_eq!(batch.groups().unwrap(), ["job:r1", "job:r1"]);
+    assert_eq!(batch.source.groups().unwrap(), ["job:r1", "job:r1"]);
 }
 
 #[test]

@@ -75,12 +75,12 @@ const WRITE: &str = "WITH counted AS (
          RETURNING organization_id, project_id, kind, seq
      ), added AS (
          INSERT INTO events (organization_id, project_id, kind, id, seq, event_id, status, state,
-                             occurred_at, run_id, run_seq, project_seq)
+                             occurred_at, run_id, run_seq, project_seq, traceparent)
          SELECT e.organization_id, e.project_id, e.kind, e.id, e.seq, e.event_id, e.status, e.state,
-                e.occurred_at, e.run_id, e.run_seq, counted.seq - e.later
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                e.occurred_at, e.run_id, e.run_seq, counted.seq - e.later, e.traceparent
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $26)
              AS e(organization_id, project_id, kind, id, seq, event_id, status, state, occurred_at,
-                  run_id, run_seq, later)
+                  run_id, run_seq, later, traceparent)
          JOIN counted USING (organization_id, project_id, kind)
      ), changed AS (
          UPDATE executions x
@@ -140,6 +140,9 @@ async fn write(
     let event_run_seqs: Vec<_> = events()
         .map(|event| event.run_id.is_some().then(|| to_sql(event.run_seq)))
         .collect();
+    let traceparents: Vec<_> = events()
+        .map(|event| event.traceparent.as_ref().map(ToString::to_string))
+        .collect();
     let run_ids: Vec<_> = changed()
         .map(|execution| execution.state.run_id().map(Id::as_str))
         .collect();
@@ -169,7 +172,7 @@ async fn write(
     let changed_later: Vec<_> = changed()
         .map(|execution| last.get(&execution.key()).copied())
         .collect();
-    let parameters: [Parameter<'_>; 25] = [
+    let parameters: [Parameter<'_>; 26] = [
         (&event_columns.organizations, Type::TEXT_ARRAY),
         (&event_columns.projects, Type::TEXT_ARRAY),
         (&event_columns.kinds, Type::TEXT_ARRAY),
@@ -195,6 +198,7 @@ async fn write(
         (&looks, Type::TIMESTAMPTZ_ARRAY),
         (&private, Type::TEXT_ARRAY),
         (&changed_later, Type::INT8_ARRAY),
+        (&traceparents, Type::TEXT_ARRAY),
     ];
     let rows = match end {
         None => session.query(WRITE, &parameters).await?,
