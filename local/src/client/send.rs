@@ -8,7 +8,10 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use flate2::{Compression, write::GzEncoder};
-use reqwest::{StatusCode, header};
+use reqwest::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::execution::Id;
@@ -64,6 +67,15 @@ pub(crate) struct Receipt {
     pub(crate) rejected: Vec<Rejected>,
 }
 
+/// Of which trace this process is: <https://opentelemetry.io/docs/specs/otel/context/env-carriers/>.
+fn traceparent() -> HeaderMap {
+    let value = std::env::var("TRACEPARENT").unwrap_or_default();
+    let value = HeaderValue::from_str(&value).ok();
+    let value = value.filter(|value| !value.is_empty());
+    let name = HeaderName::from_static("traceparent");
+    value.map(|value| (name, value)).into_iter().collect()
+}
+
 /// An update that can never succeed.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Rejected {
@@ -83,6 +95,7 @@ pub(crate) struct NotSent {
 impl Sender {
     pub(crate) fn new(recipient: Recipient) -> Result<Self, Error> {
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        let http = http.default_headers(traceparent());
         Ok(Sender {
             http: http.timeout(ANSWER_TIMEOUT).build()?,
             recipient,

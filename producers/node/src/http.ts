@@ -13,6 +13,12 @@ export interface Answer {
   body: string;
 }
 
+/** Of which trace this process is: <https://opentelemetry.io/docs/specs/otel/context/env-carriers/>. */
+function traceparent(): http.OutgoingHttpHeaders {
+  const value = process.env.TRACEPARENT ?? '';
+  return /^[\da-f-]+$/.test(value) ? { traceparent: value } : {};
+}
+
 const keptAlive = { keepAlive: true, maxSockets: 2 };
 const agents = { http: new http.Agent(keptAlive), https: new https.Agent(keptAlive) };
 
@@ -32,6 +38,7 @@ export function post(
         'content-type': 'application/json',
         'content-length': Buffer.byteLength(body),
         'user-agent': 'runcast-reporter',
+        ...traceparent(),
         ...headers,
       },
       ...(signal && { signal }),

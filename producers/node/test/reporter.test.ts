@@ -49,6 +49,25 @@ test('what the server will not take is told, and holds nothing else up', async (
   viewer.close();
 });
 
+test.each([
+  ['00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', true],
+  ['', false],
+  ['not\none', false],
+])('what is sent is of the trace of its process: %j', async (given, isSent) => {
+  vi.stubEnv('TRACEPARENT', given);
+  onTestFinished(() => vi.unstubAllEnvs());
+  const sent: unknown[] = [];
+  const { url } = await serverThat((_, request) => {
+    sent.push(request.headers.traceparent);
+    return 'pass';
+  });
+  const { reporter } = reporterOf('traced', { url });
+  reporter.send({ kind: 'job', id: 'r1', status: 'passed' });
+  await reporter.close();
+  expect(reporter.counts).toMatchObject({ lost: 0 });
+  expect(sent).toEqual([isSent ? given : undefined]);
+});
+
 test('a token that has run out is fetched anew', async () => {
   const { writeToken } = inject('stack');
   let count = 0;

@@ -25,6 +25,8 @@ class Gate:
         self._hangs_after: Optional[int] = None
         #: When requests came.
         self.requests: list[float] = []
+        #: Of which trace they were.
+        self.traceparents: list[Optional[str]] = []
         gate = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -70,6 +72,7 @@ class Gate:
 
     def _take(self, request: BaseHTTPRequestHandler) -> None:
         self.requests.append(time.monotonic())
+        self.traceparents.append(request.headers["traceparent"])
         body = request.rfile.read(int(request.headers["Content-Length"]))
         if self._hangs_after is not None and len(self.requests) > self._hangs_after:
             time.sleep(60)

@@ -25,6 +25,7 @@ from .stack import Stack, environment
 from .viewer import Viewer
 
 NOBODY = "http://127.0.0.1:9"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.fixture
@@ -42,6 +43,19 @@ def a_reporter(project: Project, url: str | None = None) -> Reporter:
 
 def job(project: Project, **more: Any) -> dict[str, Any]:
     return {"kind": "job", "id": project.run("job"), **more}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"), [(TRACEPARENT, TRACEPARENT), ("", None), ("not\none", None)]
+)
+def test_what_is_sent_is_of_the_trace_of_its_process(
+    project: Project, gate: Gate, monkeypatch: pytest.MonkeyPatch, given: str, sent: str | None
+) -> None:
+    monkeypatch.setenv("TRACEPARENT", given)
+    it = a_reporter(project, gate.url)
+    it.send(job(project, status="passed"))
+    assert it.close().accepted == 1
+    assert gate.traceparents == [sent]
 
 
 def test_many_are_sent_in_order_a_thousand_at_once(project: Project, viewer: Viewer, gate: Gate) -> None:

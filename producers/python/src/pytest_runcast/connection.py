@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
+import re
 import ssl
 import urllib.parse
 import urllib.request
@@ -71,6 +73,10 @@ class Connection:
             "Accept": "application/json, application/problem+json",
             "User-Agent": "pytest-runcast",
         }
+        # Of which trace this process is: https://opentelemetry.io/docs/specs/otel/context/env-carriers/
+        traceparent = os.environ.get("TRACEPARENT", "")
+        if re.fullmatch("[0-9a-f-]+", traceparent):
+            self._headers["traceparent"] = traceparent
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._connection: Optional[http.client.HTTPConnection] = None
