@@ -19,6 +19,7 @@ MORE = {
     "KmsKeyArn": ["arn:aws:kms:us-east-1:123456789012:key/a"], "PermissionsBoundaryArn": ["arn:aws:iam::123456789012:policy/a"],
     "EventBus": ["default", "arn:aws:events:us-east-1:123456789012:event-bus/other"], "WebhookUrl": ["https://example.com/hook"],
     "WebhookSecret": ["whsec_" + "a" * 32], "AlarmTopicArn": ["arn:aws:sns:us-east-1:123456789012:alarms"],
+    "OtlpEndpoint": ["https://otlp.example.com"],
     "VpcSubnetIds": ["subnet-a,subnet-b"], "VpcSecurityGroupIds": ["sg-a"], "AvailabilityZones": ["us-east-1b,us-east-1d"],
     "DataSecret": ["arn:aws:secretsmanager:us-east-1:123456789012:secret:runcast-a"], "DataSecretVersion": ["1"],
     "CacheArn": ["arn:aws:elasticache:us-east-1:123456789012:serverlesscache:a"], "DatabaseResourceId": ["cluster-A"],

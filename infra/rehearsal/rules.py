@@ -153,10 +153,10 @@ def functions(application, _):
         yield "TestStatus and JobStatus are configured differently"
     ingest = properties(application, "Ingest")["Environment"]["Variables"]
     worker = properties(application, "Worker")["Environment"]["Variables"]
-    for variable in ("AUTH_JWKS", "AUTH_ISSUER", "AUTH_AUDIENCE", "CONNECTS_PER_MINUTE", "AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH"):
+    for variable in ("AUTH_JWKS", "AUTH_ISSUER", "AUTH_AUDIENCE", "CONNECTS_PER_MINUTE", "AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         if ingest.get(variable) != shared[variable]:
             yield f"Ingest has another {variable} than the streams"
-    for variable in DATABASE_VARIABLES | {"STALLED_AFTER_SECONDS"}:
+    for variable in DATABASE_VARIABLES | {"STALLED_AFTER_SECONDS", "OTEL_EXPORTER_OTLP_ENDPOINT"}:
         if ingest.get(variable) != worker[variable]:
             yield f"Ingest has another {variable} than the worker"
     if "IngestReserved" not in json.dumps(properties(application, "Ingest").get("ReservedConcurrentExecutions")):
