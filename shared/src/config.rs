@@ -31,6 +31,7 @@
 //! | `QUEUE_NAMES` | none | `BullMQ` queues, comma separated |
 //! | `QUEUE_PREFIX` | `bull` | the prefix of their keys |
 //! | `RUNNING_CAPACITY`, `QUEUED_CAPACITY` | 5, 50 | how many jobs can run, and wait |
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT` | none | where traces are sent: see [`traces`](crate::telemetry::traces) |
 //!
 //! IAM authentication, and `ARTIFACTS_BUCKET`, also read what Lambda, ECS and EKS set: `AWS_REGION`, and
 //! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` or `AWS_CONTAINER_CREDENTIALS_FULL_URI`,

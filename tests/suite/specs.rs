@@ -95,6 +95,7 @@ fn full(kind: &str, id: &str, status: &str) -> Value {
         "progress": {"completed": 3, "total": 12, "message": "half-way"},
         "name": "a name", "url": "https://ci.example.com/1", "labels": {"branch": "main"},
         "timeoutSeconds": 3600,
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-a0f067aa0ba902b7-01",
     });
     let own = match kind {
         "job" => json!({"jobId": "j", "errorDetails": "no", "artifactPaths": ["a/b.zip"],

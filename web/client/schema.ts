@@ -617,6 +617,8 @@ export interface components {
       willRetry?: boolean | null;
       /** @description For how long this attempt may be silent: then it is stale, and after twice as long it ends as `error`. */
       timeoutSeconds?: number | null;
+      /** @description Of which trace it is; where absent, what the header of this name says, or the attribute of its message. */
+      traceparent?: components['schemas']['TraceParent'] | null;
       /** @description For people; 512 bytes at most. */
       name?: string | null;
       /** @description A test's; 512 bytes at most. */
@@ -655,11 +657,14 @@ export interface components {
     };
     /** @description Which life of the log its numbers are of, where that is not the first: since when (Unix time). */
     Epoch: number;
+    /** @description A trace, and what in it led here: <https://www.w3.org/TR/trace-context/>. */
+    TraceParent: string;
     /** @description What a message on an execution's Redis channels has beside the members of its state (`JobState`, `TestState`): on `{kind}:{id}:complete` where its status is terminal, else on `{kind}:{id}:status`. Who is not of its organization ignores it. */
     MessageEnvelope: {
       organizationId: components['schemas']['Id'];
       projectId: components['schemas']['Id'];
       epoch?: components['schemas']['Epoch'];
+      traceparent?: components['schemas']['TraceParent'];
       publishedAt: components['schemas']['Timestamp'];
     };
     /** @description The same on a project's channel: with the event's number there. */
@@ -668,6 +673,7 @@ export interface components {
       projectId: components['schemas']['Id'];
       projectSeq: components['schemas']['Seq'];
       epoch?: components['schemas']['Epoch'];
+      traceparent?: components['schemas']['TraceParent'];
       publishedAt: components['schemas']['Timestamp'];
     };
     /** @description The same on a run's channel, of a test: with the event's number there. */
@@ -676,6 +682,7 @@ export interface components {
       projectId: components['schemas']['Id'];
       runSeq: components['schemas']['Seq'];
       epoch?: components['schemas']['Epoch'];
+      traceparent?: components['schemas']['TraceParent'];
       publishedAt: components['schemas']['Timestamp'];
     };
     /** @description What a direct invocation of the worker takes. */
@@ -1070,6 +1077,7 @@ export type ShardUpdate = components['schemas']['ShardUpdate'];
 export type TimeUpdate = components['schemas']['TimeUpdate'];
 export type Update = components['schemas']['Update'];
 export type Epoch = components['schemas']['Epoch'];
+export type TraceParent = components['schemas']['TraceParent'];
 export type MessageEnvelope = components['schemas']['MessageEnvelope'];
 export type ProjectMessageEnvelope = components['schemas']['ProjectMessageEnvelope'];
 export type RunMessageEnvelope = components['schemas']['RunMessageEnvelope'];

@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use integration::{
     PATIENCE,
-    stack::{Stack, update},
+    stack::{Stack, update, with},
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -213,7 +213,12 @@ async fn messages_in_redis_are_as_specified() {
     // The test's two events are one of the run: it is one batch.
     let updates = json!([full("test", "t", "running"), full("test", "t", "passed")]);
     assert_eq!(stack.send(updates).await["accepted"], 2);
-    let end = json!([update("job", "run", "done")]);
+    let traceparent = full("job", "run", "done")["traceparent"].take();
+    let end = with(
+        update("job", "run", "done"),
+        json!({"traceparent": traceparent}),
+    );
+    let end = json!([end]);
     assert_eq!(stack.send(end).await["accepted"], 1);
     let mut messages = redis.on_message();
     let mut seen = Vec::new();
@@ -229,7 +234,13 @@ async fn messages_in_redis_are_as_specified() {
         } else {
             (Vec::new(), "MessageEnvelope")
         };
-        members.extend(["organizationId", "projectId", "epoch", "publishedAt"]);
+        members.extend([
+            "organizationId",
+            "projectId",
+            "epoch",
+            "traceparent",
+            "publishedAt",
+        ]);
         let members = members.into_iter().map(|member| {
             let taken = state.as_object_mut().unwrap().remove(member);
             (member.to_owned(), taken.unwrap_or_default())
