@@ -1,8 +1,8 @@
 //! Logs and metrics: JSON lines on stdout, where Lambda takes them up. And traces, which are sent.
 
 mod otlp;
-mod outbox;
 pub mod traces;
+mod unsent;
 
 use std::sync::{
     OnceLock,

@@ -11,6 +11,7 @@ pub mod bull;
 pub mod event_source;
 pub mod memory;
 pub mod node;
+pub mod otlp;
 pub mod provider;
 pub mod proxy;
 pub mod redis_server;

@@ -39,5 +39,6 @@ mod streams;
 mod tenancy;
 mod tls;
 mod tokens;
+mod traces;
 mod up;
 mod worker;

@@ -28,7 +28,7 @@ use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
 use super::{
     otlp::Client,
-    outbox::{self, Outbox},
+    unsent::{Collect, Unsent},
 };
 use crate::{
     config::Env,
@@ -57,7 +57,7 @@ const MEANWHILE: Duration = Duration::from_secs(10);
 /// How many links a span has at most.
 const MAX_LINKS: usize = 128;
 
-static OUTBOX: OnceLock<Outbox> = OnceLock::new();
+static UNSENT: OnceLock<Unsent> = OnceLock::new();
 
 /// What makes traces of spans; `None` where they are off.
 ///
@@ -78,16 +78,16 @@ where
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
-        // The outbox rests where sending fails.
+        // What is unsent rests where sending fails.
         .with_retry_policy(RetryPolicy::disabled())
         .with_http_client(client)
         .build()?;
     let resource = resource(env);
     exporter.set_resource(&resource);
-    let outbox = OUTBOX.get_or_init(|| Outbox::new(exporter));
+    let unsent = UNSENT.get_or_init(|| Unsent::new(exporter));
     let provider = SdkTracerProvider::builder()
         .with_resource(resource)
-        .with_span_processor(outbox::Into(outbox))
+        .with_span_processor(Collect(unsent))
         .build();
     let is_told = |of: &Metadata<'_>| match of.is_span() {
         true => of.target() == TARGET,
@@ -142,29 +142,29 @@ fn resource(env: &Env) -> Resource {
 
 /// Sends the spans of this process, as long as it runs.
 pub async fn send() -> Infallible {
-    match OUTBOX.get() {
-        Some(outbox) => outbox.send_on(MEANWHILE).await,
+    match UNSENT.get() {
+        Some(unsent) => unsent.send_on(MEANWHILE).await,
         None => pending().await,
     }
 }
 
 /// Sends what is left of them before the process is frozen, if it can be sent in time.
 pub(super) async fn flush() {
-    if let Some(outbox) = OUTBOX.get() {
-        outbox.send(BEFORE_FREEZE).await;
+    if let Some(unsent) = UNSENT.get() {
+        unsent.send(BEFORE_FREEZE).await;
     }
 }
 
 /// The same before it ends.
 pub async fn finish() {
-    if let Some(outbox) = OUTBOX.get() {
-        outbox.send(BEFORE_END).await;
+    if let Some(unsent) = UNSENT.get() {
+        unsent.send(BEFORE_END).await;
     }
 }
 
 /// Of which trace a request is, where there are traces.
 pub(crate) fn of_headers(headers: &HeaderMap) -> Option<TraceParent> {
-    OUTBOX.get()?;
+    UNSENT.get()?;
     headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 

@@ -33,7 +33,7 @@ const REST: Duration = Duration::from_secs(5);
 const MAX_REST: Duration = Duration::from_mins(5);
 
 /// Where spans wait.
-pub(super) struct Outbox {
+pub(super) struct Unsent {
     exporter: SpanExporter,
     waiting: Mutex<Waiting>,
     /// Held while some are being sent.
@@ -50,9 +50,9 @@ struct Waiting {
     rests_until: Option<SystemTime>,
 }
 
-impl Outbox {
+impl Unsent {
     pub(super) fn new(exporter: SpanExporter) -> Self {
-        Outbox {
+        Unsent {
             exporter,
             waiting: Mutex::default(),
             sending: tokio::sync::Mutex::default(),
@@ -134,17 +134,17 @@ impl Outbox {
     }
 }
 
-impl fmt::Debug for Outbox {
+impl fmt::Debug for Unsent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox").finish_non_exhaustive()
+        f.debug_struct("Unsent").finish_non_exhaustive()
     }
 }
 
-/// Puts spans into it.
+/// Puts spans there.
 #[derive(Debug)]
-pub(super) struct Into(pub(super) &'static Outbox);
+pub(super) struct Collect(pub(super) &'static Unsent);
 
-impl SpanProcessor for Into {
+impl SpanProcessor for Collect {
     fn on_start(&self, _: &mut Span, _: &opentelemetry::Context) {}
 
     fn on_end(&self, span: SpanData) {
