@@ -62,6 +62,7 @@ locals {
     FALLBACK_POLL_DEGRADED_SECONDS = tostring(var.fallback_poll_degraded_seconds)
     SETTLE_SECONDS                 = tostring(var.settle_seconds)
     STREAMS_PER_SUBJECT            = tostring(var.streams_per_subject)
+    OTEL_EXPORTER_OTLP_ENDPOINT    = var.otlp_endpoint
   })
   status = merge(local.streaming, local.database, {
     DATABASE_URL     = var.streams_database_url
@@ -78,17 +79,19 @@ locals {
       QUEUED_CAPACITY  = tostring(var.queued_capacity)
     })
     worker = merge(local.database, {
-      REDIS_URL             = var.worker_redis_url
-      REDIS_IAM_USER        = var.worker_redis_iam_user
-      DATABASE_URL          = var.worker_database_url
-      STALLED_AFTER_SECONDS = tostring(var.stalled_after_seconds)
+      REDIS_URL                   = var.worker_redis_url
+      REDIS_IAM_USER              = var.worker_redis_iam_user
+      DATABASE_URL                = var.worker_database_url
+      STALLED_AFTER_SECONDS       = tostring(var.stalled_after_seconds)
+      OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint
     })
     ingest = merge(local.tokens, local.database, {
-      REDIS_URL             = var.ingest_redis_url != "" ? var.ingest_redis_url : var.worker_redis_url
-      REDIS_IAM_USER        = var.ingest_redis_iam_user
-      DATABASE_URL          = var.worker_database_url
-      STALLED_AFTER_SECONDS = tostring(var.stalled_after_seconds)
-      UPDATES_PER_MINUTE    = tostring(var.updates_per_minute)
+      REDIS_URL                   = var.ingest_redis_url != "" ? var.ingest_redis_url : var.worker_redis_url
+      REDIS_IAM_USER              = var.ingest_redis_iam_user
+      DATABASE_URL                = var.worker_database_url
+      STALLED_AFTER_SECONDS       = tostring(var.stalled_after_seconds)
+      UPDATES_PER_MINUTE          = tostring(var.updates_per_minute)
+      OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint
     })
     notify = {
       WORKER_FUNCTION = "${var.name}-worker"

@@ -659,6 +659,17 @@ variable "tracing" {
   }
 }
 
+variable "otlp_endpoint" {
+  description = "Where traces are sent by OTLP over HTTP, /v1/traces is added; empty: they are off"
+  type        = string
+  default     = ""
+  nullable    = false
+  validation {
+    condition     = can(regex("^((https?://.+)?)$", var.otlp_endpoint))
+    error_message = "otlp_endpoint is an http:// or https:// address"
+  }
+}
+
 variable "alarm_topic_arn" {
   description = "The SNS topic that alarms go to"
   type        = string
