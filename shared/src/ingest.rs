@@ -96,7 +96,8 @@ impl Ingest {
         let mut failure = None;
         for part in submissions.chunks(MAX_TOGETHER) {
             let append = self.log.append(part, self.stalled_after);
-            match traces::commit(part.len(), append).await {
+            // What is passed on is copied, and it is large.
+            match traces::commit(part.len(), Box::pin(append)).await {
                 Ok(appended) => {
                     self.publisher.publish(&appended.events).await;
                     answers.extend(appended.answers.into_iter().map(Some));
@@ -144,7 +145,7 @@ impl Ingest {
             let append = self
                 .log
                 .append_once(submission, self.stalled_after, EACH_TIMEOUT);
-            match traces::commit(1, append).await {
+            match traces::commit(1, Box::pin(append)).await {
                 Ok(appended) => {
                     events.extend(appended.events);
                     answers.extend(appended.answers.into_iter().map(Some));

@@ -146,7 +146,8 @@ fn received(span: Span, resource: &BTreeMap<String, String>, authorization: &str
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 fn words(attributes: &[KeyValue]) -> BTreeMap<String, String> {

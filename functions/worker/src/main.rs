@@ -1,7 +1,5 @@
 //! Takes status updates, commits them to the log, then tells Redis.
 
-#![recursion_limit = "256"]
-
 mod batch;
 
 use std::process::ExitCode;

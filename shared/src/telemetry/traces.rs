@@ -22,6 +22,7 @@ use opentelemetry_sdk::{
     resource::{EnvResourceDetector, TelemetryResourceDetector},
     trace::{SdkTracerProvider, SpanExporter as _},
 };
+use tokio_postgres::error::SqlState;
 use tracing::{Instrument, Level, Metadata, Span, Subscriber, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
@@ -89,10 +90,10 @@ where
         .with_resource(resource)
         .with_span_processor(Collect(unsent))
         .build();
-    let is_told = |of: &Metadata<'_>| match of.is_span() {
-        true => of.target() == TARGET,
-        // What went wrong is told in the span in which it did.
-        false => *of.level() <= Level::WARN,
+    // What went wrong is told in the span in which it did.
+    let is_told = |of: &Metadata<'_>| {
+        let is_wrong = of.is_event() && *of.level() <= Level::WARN;
+        is_wrong || of.is_span() && of.target() == TARGET
     };
     let layer = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("runcast"))
@@ -260,9 +261,10 @@ pub(crate) fn process(submissions: &[Submission<'_>], via: Via<'_>) -> Span {
             is_queue,
             request_id,
         } => {
-            let (system, trigger) = match is_queue {
-                true => ("aws_sqs", "pubsub"),
-                false => ("runcast", "other"),
+            let (system, trigger) = if is_queue {
+                ("aws_sqs", "pubsub")
+            } else {
+                ("runcast", "other")
             };
             span.record("messaging.system", system);
             invoked(&span, trigger, Some(request_id));
@@ -313,7 +315,7 @@ pub(crate) async fn commit(
 fn not_committed(span: &Span, error: &LogError) {
     span.record("otel.status_code", "ERROR");
     let code = match error {
-        LogError::Query(error) => error.code().map(|code| code.code()),
+        LogError::Query(error) => error.code().map(SqlState::code),
         _ => None,
     };
     if let Some(code) = code {

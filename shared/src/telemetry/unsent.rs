@@ -83,10 +83,10 @@ impl Unsent {
             let _sending = self.sending.lock().await;
             let spans = mem::take(&mut self.lock().spans);
             count = spans.len();
-            match spans.is_empty() {
-                true => Ok(()),
-                false => self.exporter.export(spans).await,
+            if spans.is_empty() {
+                return Ok(());
             }
+            self.exporter.export(spans).await
         };
         let sent = timeout(within, send).await;
         let mut waiting = self.lock();

@@ -165,13 +165,7 @@ async fn write(
         .map(|execution| execution.private.to_json())
         .collect();
     let later = later(new);
-    let last: BTreeMap<Key, i64> = events()
-        .map(Event::key)
-        .zip(later.iter().copied())
-        .collect();
-    let changed_later: Vec<_> = changed()
-        .map(|execution| last.get(&execution.key()).copied())
-        .collect();
+    let changed_later = later_of(executions, new, &later);
     let parameters: [Parameter<'_>; 26] = [
         (&event_columns.organizations, Type::TEXT_ARRAY),
         (&event_columns.projects, Type::TEXT_ARRAY),
@@ -235,6 +229,16 @@ fn later(new: &[NewEvent]) -> Vec<i64> {
         .collect();
     later.reverse();
     later
+}
+
+/// The same of executions, by the last of their events; `None` where they have none.
+fn later_of(executions: &[&Execution], new: &[NewEvent], later: &[i64]) -> Vec<Option<i64>> {
+    let keys = new.iter().map(|new| new.event.key());
+    let last: BTreeMap<Key, i64> = keys.zip(later.iter().copied()).collect();
+    let executions = executions.iter();
+    executions
+        .map(|execution| last.get(&execution.key()).copied())
+        .collect()
 }
 
 /// What identifies executions and their events, as columns.
