@@ -158,6 +158,7 @@ impl Edge {
             asked_at: Instant::now(),
             expires_at,
             deadline: None,
+            viewer: None,
         };
         let response = stream::serve(Once(Some(frame)), session, &self.streams);
         let body: Body = response.into_body();
