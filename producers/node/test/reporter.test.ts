@@ -55,7 +55,7 @@ test.each([
   ['not\none', false],
 ])('what is sent is of the trace of its process: %j', async (given, isSent) => {
   vi.stubEnv('TRACEPARENT', given);
-  onTestFinished(() => vi.unstubAllEnvs());
+  onTestFinished(() => void vi.unstubAllEnvs());
   const sent: unknown[] = [];
   const { url } = await serverThat((_, request) => {
     sent.push(request.headers.traceparent);

@@ -45,9 +45,7 @@ def job(project: Project, **more: Any) -> dict[str, Any]:
     return {"kind": "job", "id": project.run("job"), **more}
 
 
-@pytest.mark.parametrize(
-    ("given", "sent"), [(TRACEPARENT, TRACEPARENT), ("", None), ("not\none", None)]
-)
+@pytest.mark.parametrize(("given", "sent"), [(TRACEPARENT, TRACEPARENT), ("", None), ("not\none", None)])
 def test_what_is_sent_is_of_the_trace_of_its_process(
     project: Project, gate: Gate, monkeypatch: pytest.MonkeyPatch, given: str, sent: str | None
 ) -> None:
