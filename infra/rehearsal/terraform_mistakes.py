@@ -8,7 +8,7 @@ MISTAKES = [
     ("another handler", "functions.tf", 'handler          = "bootstrap"', 'handler          = "main"', ".Migrate.handler"),
     ("a variable that nothing reads", "functions.tf", "STREAM_FLUSH_BYTES ", "STREAM_FLUSH ", ".TestStatus.environment.variables.STREAM_FLUSH"),
     ("one setting for another", "functions.tf", "tostring(var.fallback_poll_seconds)", "tostring(var.settle_seconds)", ".JobStatus.environment.variables.FALLBACK_POLL_SECONDS"),
-    ("a worker that logs in as the reader", "functions.tf", "DATABASE_URL          = var.worker_database_url\n      STALLED_AFTER_SECONDS = tostring(var.stalled_after_seconds)\n    })\n    ingest", "DATABASE_URL          = var.streams_database_url\n      STALLED_AFTER_SECONDS = tostring(var.stalled_after_seconds)\n    })\n    ingest", ".Worker.environment.variables.DATABASE_URL"),
+    ("a worker that logs in as the reader", "functions.tf", "var.worker_redis_iam_user\n      DATABASE_URL                = var.worker_database_url", "var.worker_redis_iam_user\n      DATABASE_URL                = var.streams_database_url", ".Worker.environment.variables.DATABASE_URL"),
     ("a URL that buffers", "functions.tf", '"RESPONSE_STREAM"', '"BUFFERED"', ".TestStatusUrl.invokemode"),
     ("URLs that everybody calls", "functions.tf", 'authorization_type = local.cloudfront && each.key != "ingest"', 'authorization_type = local.cloudfront && each.key == "ingest"', ".JobStatusUrl.authtype"),
     ("two that tell at once", "functions.tf", "var.worker_reserved ? 1 : -1", "-1", ".Notify.reservedconcurrentexecutions"),
