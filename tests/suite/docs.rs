@@ -238,7 +238,8 @@ async fn every_example_is_what_its_reader_takes() {
                 "ts" | "tsx"
                     if ["docs/client.md", "web/README.md"].contains(&page.path.as_str()) => {}
                 "hcl" => {
-                    let variables = read("infra/terraform/variables.tf");
+                    let variables =
+                        std::fs::read_to_string(checkout("infra/terraform/variables.tf")).unwrap();
                     let sets = code.lines().filter_map(|line| line.split_once(" ="));
                     for (name, _) in sets.filter(|(name, _)| name.trim() != "source") {
                         let declared = format!("variable \"{}\" {{", name.trim());

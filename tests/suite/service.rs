@@ -230,8 +230,8 @@ async fn quiet_streams_of_one_server_ask_the_log_in_one_statement() {
     // A measurement, not a wait: the time over which it is asked.
     tokio::time::sleep(std::time::Duration::from_secs(10)).await;
     let polls = asked().await - before;
-    // A round is at most one in 0.8 s, here and in the stack's functions, which nobody watches.
-    assert!((5..60).contains(&polls), "{polls} for 30 streams in 10 s");
+    // Each for itself, they would ask 300 times; a round, and Postgres' own, are some tens.
+    assert!((5..150).contains(&polls), "{polls} for 30 streams in 10 s");
 
     // Nobody is told of these, and each viewer finds its own.
     stack.worker_may_publish(false).await;
