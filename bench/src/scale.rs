@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use integration::{
     served::{Served, shared_token},
-    stack::{SHARED_JWKS, Stack},
+    stack::{SHARED_JWKS, Stack, update, with},
 };
 use rand::RngExt;
 use serde_json::json;
@@ -220,7 +220,7 @@ async fn counts(stack: &Stack) -> (f64, f64) {
 
 async fn connections_of_streams(stack: &Stack) -> f64 {
     let connections =
-        "SELECT count(*)::float8 FROM pg_stat_activity WHERE usename LIKE 'runcast\\_%'";
+        "SELECT count(*)::float8 - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'";
     let row = stack.postgres().await.query_one(connections, &[]).await;
     row.unwrap().get(0)
 }
@@ -246,15 +246,16 @@ impl Updates {
                     _ = &mut ended => return,
                     _ = tick.tick() => {}
                 }
-                let update = |_| {
+                let random = |_| {
                     let run = id_of(rand::rng().random_range(0..executions));
-                    json!({
-                        "kind": "job", "runId": run, "jobId": "nightly", "projectId": "demo",
-                        "status": "running",
-                        "progress": {"completed": 1, "total": 2, "message": now().to_string()},
-                    })
+                    let progress =
+                        json!({"completed": 1, "total": 2, "message": now().to_string()});
+                    with(
+                        update("job", &run, "running"),
+                        json!({"progress": progress}),
+                    )
                 };
-                let updates: Vec<_> = (0..AT_ONCE).map(update).collect();
+                let updates: Vec<_> = (0..AT_ONCE).map(random).collect();
                 let body = json!({"updates": updates});
                 for url in &urls {
                     let request = client.post(url).bearer_auth(&token).json(&body);

@@ -78,6 +78,7 @@ fn note(seen: &Shared, what: impl FnOnce(&mut Seen)) {
 /// The process itself.
 #[expect(clippy::print_stdout, reason = "what it is for")]
 pub(crate) async fn watch(watching: Watching) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let seen = Shared::default();
     let opening = Arc::new(Semaphore::new(OPENING));
     let client = crate::load::client();
@@ -192,6 +193,8 @@ impl Viewer {
             .and_then(|it| it.message?.parse::<u64>().ok());
         note(&self.seen, |seen| match self.last.replace(state.seq) {
             None => seen.open += 1,
+            // That nobody has reported it yet, is said again.
+            Some(0) if state.seq == 0 => {}
             Some(last) if state.seq <= last => seen.doubled += 1,
             Some(last) => {
                 seen.lost += state.seq - last - 1;

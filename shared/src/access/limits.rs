@@ -49,9 +49,12 @@ use crate::{
 static ADMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("limits/admit.lua")));
 static PLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("limits/place.lua")));
 
-/// How many heartbeats a lease outlives its last renewal: a function that was killed gives its
-/// streams' places back after them.
-const LEASE_HEARTBEATS: u32 = 3;
+/// After how many heartbeats a lease is renewed.
+const RENEWAL_HEARTBEATS: u32 = 3;
+
+/// How many it lasts, so that one renewal may fail: a function that was killed gives its streams' places
+/// back after them.
+const LEASE_HEARTBEATS: u32 = 7;
 
 /// How often all of a subject's streams may break and resume in a minute, beside their rotations.
 const BREAKS_PER_MINUTE: u64 = 6;
@@ -254,7 +257,7 @@ impl Place {
                 metrics::counter!("StreamsEvicted").increment(evicted);
                 is_taken = true;
             }
-            sleep(jittered(self.limits.heartbeat)).await;
+            sleep(jittered(self.limits.heartbeat * RENEWAL_HEARTBEATS)).await;
         }
     }
 
