@@ -316,7 +316,8 @@ async fn a_killed_functions_places_are_given_back_and_living_ones_are_kept() {
     })
     .await;
     assert_eq!(after, before[1..]);
-    living.pings(5).await;
+    // Longer than a lease.
+    living.pings(9).await;
     assert_eq!(places(&redis).await, after);
 }
 
@@ -471,7 +472,7 @@ async fn every_key_of_a_limit_ends_by_itself() {
     for key in keys {
         assert!(key.starts_with("limit:{"), "{key}");
         let ttl: i64 = ask(&redis, &["PTTL", &key]).await;
-        assert!((0..=60_000).contains(&ttl), "{key}: {ttl}");
+        assert!((0..=105_000).contains(&ttl), "{key}: {ttl}");
     }
 }
 
