@@ -23,7 +23,8 @@ use crate::{
 
 const GROUP: &str = "scale";
 const SERVERS: usize = 2;
-const STREAMS: usize = 20_000;
+const COUNT: usize = 20_000;
+const STREAMS: f64 = 20_000.0;
 
 /// How many the same is measured with before.
 const FEW: usize = 100;
@@ -32,7 +33,10 @@ const FEW: usize = 100;
 const RATE: u32 = 200;
 const AT_ONCE: u32 = 20;
 
-const SECONDS: u64 = 15;
+const SPAN: Duration = Duration::from_secs(15);
+
+/// For how long all streams are quiet, together.
+const HOURS: f64 = STREAMS * 15.0 / 3600.0;
 
 /// Over how long a server ends its streams.
 const GRACE: &str = "20";
@@ -54,30 +58,77 @@ pub(crate) async fn run() -> Vec<Figure> {
     opened(&mut few, FEW).await;
     let base: f64 = servers.iter().map(|server| resident(server.pid())).sum();
     let updates = Updates::begin(&urls, &token, FEW);
-    sleep(Duration::from_secs(SECONDS)).await;
+    sleep(SPAN).await;
     updates.end().await;
     let floor = sorted(seen(&mut few).await.ages);
     drop(few);
 
-    eprintln!("  scale: {STREAMS} streams");
-    let share = STREAMS / SERVERS;
+    eprintln!("  scale: {COUNT} streams");
+    let share = COUNT / SERVERS;
     let mut all: Vec<_> = (0..SERVERS)
         .map(|index| Watchers::start(&urls, index * share, share, &token))
         .collect();
-    let first = sorted(opened(&mut all, STREAMS).await);
+    let first = sorted(opened(&mut all, COUNT).await);
     let held: f64 = servers.iter().map(|server| resident(server.pid())).sum();
     let (cpu, quiet) = (cpu(&servers), counts(&stack).await);
-    sleep(Duration::from_secs(SECONDS)).await;
+    sleep(SPAN).await;
     let (cpu_after, quiet_after) = (self::cpu(&servers), counts(&stack).await);
 
-    let updates = Updates::begin(&urls, &token, STREAMS);
-    sleep(Duration::from_secs(SECONDS)).await;
-    let calm = seen(&mut all).await;
-    let ages = sorted(calm.ages);
+    let updates = Updates::begin(&urls, &token, COUNT);
+    sleep(SPAN).await;
+    let mut calm = seen(&mut all).await;
+    let ages = sorted(std::mem::take(&mut calm.ages));
 
+    let mut figures = vec![
+        figure(
+            "memory per stream, at 20,000 on 2 servers",
+            "KB",
+            (held - base) / STREAMS,
+        )
+        .with(Bar::Most(25.0)),
+        figure("CPU per quiet stream-hour", "s", (cpu_after - cpu) / HOURS),
+        figure(
+            "Postgres transactions per quiet stream-hour",
+            "",
+            (quiet_after.0 - quiet.0) / HOURS,
+        )
+        .with(Bar::Most(120.0)),
+        figure(
+            "Redis commands per quiet stream-hour",
+            "",
+            (quiet_after.1 - quiet.1) / HOURS,
+        )
+        .with(Bar::Most(500.0)),
+        figure(
+            "first byte, all opening, 100 at a time, p50",
+            "ms",
+            percentile(&first, 50.0),
+        ),
+    ];
+    for (name, percent) in [("p50", 50.0), ("p99", 99.0)] {
+        let [many, few] = [&ages, &floor].map(|sorted| [percentile(sorted, percent)]);
+        let name = format!("sent to frame, 20,000 streams over {FEW}, {name}");
+        figures.push(Figure::new(GROUP, name, "ms", &many).over(&many, &few));
+    }
+    figures.extend(restarted(&stack, &mut servers, &mut all, calm).await);
+    updates.end().await;
+    figures
+}
+
+fn figure(name: &str, unit: &'static str, value: f64) -> Figure {
+    Figure::new(GROUP, name, unit, &[value])
+}
+
+/// Restarts the servers in turn, while updates go on; `calm`: what was seen of them before.
+async fn restarted(
+    stack: &Stack,
+    servers: &mut [Served],
+    watchers: &mut [Watchers],
+    calm: Seen,
+) -> Vec<Figure> {
     eprintln!("  scale: {SERVERS} servers restarted in turn");
-    let (mut connections, mut restarts) = (0.0, Seen::default());
-    for server in &mut servers {
+    let mut connections: f64 = 0.0;
+    for server in servers {
         let ended = async {
             server.terminate().await;
             server.restart().await;
@@ -89,88 +140,30 @@ pub(crate) async fn run() -> Vec<Figure> {
             tokio::select! {
                 () = &mut ended => break,
                 () = sleep(Duration::from_millis(250)) => {
-                    connections = f64::max(connections, connections_of_streams(&stack).await);
+                    connections = connections.max(connections_of(stack).await);
                 }
             }
         }
     }
-    updates.end().await;
-    sleep(Duration::from_secs(2)).await;
-    let after = seen(&mut all).await;
-    restarts.lost = calm.lost + after.lost;
-    restarts.doubled = calm.doubled + after.doubled;
-    let returned: u64 = after.returns.values().sum();
+    let after = seen(watchers).await;
     let busiest = after.returns.values().max().copied().unwrap_or_default();
-
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
-    let number = |value: u64| value as f64;
-    let streams = number(STREAMS as u64);
-    #[expect(clippy::cast_precision_loss, reason = "some seconds")]
-    let hours = streams * SECONDS as f64 / 3600.0;
-    let figure = |name: &str, unit, value: f64| Figure::new(GROUP, name, unit, &[value]);
-    let of = |sorted: &[f64], percent| [percentile(sorted, percent)];
+    let figure = |name: &str, value: u64| figure(name, "", value as f64);
     vec![
+        figure("restart of both: events lost", calm.lost + after.lost).with(Bar::Most(0.0)),
         figure(
-            "memory per stream, at 20,000 on 2 servers",
-            "KB",
-            (held - base) / streams,
+            "restart of both: events doubled",
+            calm.doubled + after.doubled,
         )
-        .with(Bar::Most(25.0)),
-        figure("CPU per quiet stream-hour", "s", (cpu_after - cpu) / hours),
+        .with(Bar::Most(0.0)),
+        figure("restart of both: streams begun anew", after.resets).with(Bar::Most(0.0)),
         figure(
-            "Postgres transactions per quiet stream-hour",
-            "",
-            (quiet_after.0 - quiet.0) / hours,
-        )
-        .with(Bar::Most(120.0)),
-        figure(
-            "Redis commands per quiet stream-hour",
-            "",
-            (quiet_after.1 - quiet.1) / hours,
-        )
-        .with(Bar::Most(500.0)),
-        figure(
-            "first byte, all opening, 100 at a time, p50",
-            "ms",
-            percentile(&first, 50.0),
+            "restart of both: viewers that came back",
+            after.returns.values().sum(),
         ),
-        figure(
-            "sent to frame, 20,000 streams over 100, p50",
-            "ms",
-            percentile(&ages, 50.0),
-        )
-        .over(&of(&ages, 50.0), &of(&floor, 50.0)),
-        figure(
-            "sent to frame, 20,000 streams over 100, p99",
-            "ms",
-            percentile(&ages, 99.0),
-        )
-        .over(&of(&ages, 99.0), &of(&floor, 99.0)),
-        figure(
-            "restart of both servers: events lost",
-            "",
-            number(restarts.lost),
-        )
-        .with(Bar::Most(0.0)),
-        figure(
-            "restart of both servers: events doubled",
-            "",
-            number(restarts.doubled),
-        )
-        .with(Bar::Most(0.0)),
-        figure(
-            "restart of both servers: streams begun anew",
-            "",
-            number(after.resets),
-        )
-        .with(Bar::Most(0.0)),
-        figure(
-            "restart of both servers: viewers that came back",
-            "",
-            number(returned),
-        ),
-        figure("of them in the busiest second", "", number(busiest)).with(Bar::Most(2_000.0)),
-        figure("database connections meanwhile, at most", "", connections).with(Bar::Most(40.0)),
+        figure("of them in the busiest second", busiest).with(Bar::Most(2_000.0)),
+        self::figure("database connections meanwhile, at most", "", connections)
+            .with(Bar::Most(40.0)),
     ]
 }
 
@@ -218,7 +211,8 @@ async fn counts(stack: &Stack) -> (f64, f64) {
     (row.unwrap().get(0), commands.parse().unwrap())
 }
 
-async fn connections_of_streams(stack: &Stack) -> f64 {
+/// Connections to Postgres, but for this one.
+async fn connections_of(stack: &Stack) -> f64 {
     let connections =
         "SELECT count(*)::float8 - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'";
     let row = stack.postgres().await.query_one(connections, &[]).await;

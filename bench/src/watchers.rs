@@ -129,7 +129,7 @@ impl Viewer {
             let returns = self.last.is_some();
             if returns {
                 note(&self.seen, |seen| {
-                    *seen.returns.entry(now() / 1_000_000).or_default() += 1
+                    *seen.returns.entry(now() / 1_000_000).or_default() += 1;
                 });
             }
             wait = Duration::from_millis(rand::rng().random_range(1_000..3_000));

@@ -95,6 +95,7 @@ pub struct Heads {
 
 impl Log {
     /// Follows a watch, of which `positions` of `epoch` are known.
+    #[must_use]
     pub fn follow(
         &self,
         watch: &Watch,
