@@ -35,8 +35,11 @@ const AT_ONCE: u32 = 20;
 
 const SPAN: Duration = Duration::from_secs(15);
 
+/// Longer than any of what a quiet stream does now and then.
+const QUIET: Duration = Duration::from_mins(1);
+
 /// For how long all streams are quiet, together.
-const HOURS: f64 = STREAMS * 15.0 / 3600.0;
+const HOURS: f64 = STREAMS / 60.0;
 
 /// Over how long a server ends its streams.
 const GRACE: &str = "20";
@@ -71,7 +74,7 @@ pub(crate) async fn run() -> Vec<Figure> {
     let first = sorted(opened(&mut all, COUNT).await);
     let held: f64 = servers.iter().map(|server| resident(server.pid())).sum();
     let (cpu, quiet) = (cpu(&servers), counts(&stack).await);
-    sleep(SPAN).await;
+    sleep(QUIET).await;
     let (cpu_after, quiet_after) = (self::cpu(&servers), counts(&stack).await);
 
     let updates = Updates::begin(&urls, &token, COUNT);
