@@ -6,12 +6,14 @@ use aws_credential_types::Credentials as Keys;
 use chrono::DateTime;
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use thiserror::Error;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
-use crate::config::Secret;
+use crate::{
+    client::{self, ConnectError},
+    config::Secret,
+};
 
 /// How long whoever hands out credentials, on this machine, may take.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -70,7 +72,7 @@ impl Authorization {
 pub enum CredentialsError {
     /// Nobody answers there.
     #[error("failed to connect to where they are served")]
-    Connect(#[from] std::io::Error),
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The file with the authorization cannot be read.
     #[error("failed to read the file AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")]
     Authorization(#[source] std::io::Error),
@@ -139,29 +141,22 @@ struct Served {
 
 async fn ask(uri: &Uri, authorization: Option<&Authorization>) -> Result<Keys, CredentialsError> {
     let broke = |error: hyper::Error| CredentialsError::Ask(Box::new(error));
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
-    let exchange = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-    let (mut sender, connection) = exchange.await.map_err(broke)?;
-    let connection = tokio::spawn(connection);
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut request = Request::get(path);
-    if let Some(authority) = uri.authority() {
-        request = request.header(header::HOST, authority.as_str());
-    }
+    let unreached = |error: ConnectError| CredentialsError::Connect(Box::new(error));
+    let mut sender = client::connect(uri, None).await.map_err(unreached)?;
+    let mut request = Request::get(uri);
     if let Some(authorization) = authorization {
         request = request.header(header::AUTHORIZATION, authorization.current()?);
     }
     let request = request
         .body(Empty::<bytes::Bytes>::new())
         .map_err(|error| CredentialsError::Ask(Box::new(error)))?;
+    let request = client::to_origin(request).map_err(unreached)?;
     let answer = sender.send_request(request).await.map_err(broke)?;
     if !answer.status().is_success() {
         return Err(CredentialsError::Refused(answer.status()));
     }
     let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
     let body = body.map_err(CredentialsError::Ask)?.to_bytes();
-    connection.abort();
     // Not the error's own words: they may repeat what was read.
     let served: Served = serde_json::from_slice(&body).map_err(|_| CredentialsError::Unreadable)?;
     let expires_at = served.expiration;
