@@ -85,7 +85,7 @@ async fn quiet(mode: Mode) -> Vec<Figure> {
 }
 
 /// Processor seconds of the functions, commands of Redis and transactions of Postgres so far.
-async fn counts(pids: &[Pid], stack: &Stack, postgres: &Client) -> (f64, f64, f64) {
+pub(crate) async fn counts(pids: &[Pid], stack: &Stack, postgres: &Client) -> (f64, f64, f64) {
     let cpu = pids.iter().map(|pid| cpu_seconds(*pid)).sum();
     let commands = stack.valkey_info("total_commands_processed").await;
     let row = postgres

@@ -16,8 +16,9 @@ use tokio::{
 
 use crate::{
     figure::{Bar, Figure, percentile, sorted},
+    idle::counts,
     load,
-    machine::{cpu_seconds, resident},
+    machine::resident,
     watchers::{Seen, Watchers, id_of, now},
 };
 
@@ -73,9 +74,11 @@ pub(crate) async fn run() -> Vec<Figure> {
         .collect();
     let first = sorted(opened(&mut all, COUNT).await);
     let held: f64 = servers.iter().map(|server| resident(server.pid())).sum();
-    let (cpu, quiet) = (cpu(&servers), counts(&stack).await);
+    let pids: Vec<_> = servers.iter().map(Served::pid).collect();
+    let postgres = stack.postgres().await;
+    let (cpu, commands, transactions) = counts(&pids, &stack, &postgres).await;
     sleep(QUIET).await;
-    let (cpu_after, quiet_after) = (self::cpu(&servers), counts(&stack).await);
+    let (cpu_after, commands_after, transactions_after) = counts(&pids, &stack, &postgres).await;
 
     let updates = Updates::begin(&urls, &token, COUNT);
     sleep(SPAN).await;
@@ -93,13 +96,13 @@ pub(crate) async fn run() -> Vec<Figure> {
         figure(
             "Postgres transactions per quiet stream-hour",
             "",
-            (quiet_after.0 - quiet.0) / HOURS,
+            (transactions_after - transactions) / HOURS,
         )
         .with(Bar::Most(120.0)),
         figure(
             "Redis commands per quiet stream-hour",
             "",
-            (quiet_after.1 - quiet.1) / HOURS,
+            (commands_after - commands) / HOURS,
         )
         .with(Bar::Most(500.0)),
         figure(
@@ -199,19 +202,6 @@ async fn seen(watchers: &mut [Watchers]) -> Seen {
         }
     }
     all
-}
-
-fn cpu(servers: &[Served]) -> f64 {
-    servers.iter().map(|server| cpu_seconds(server.pid())).sum()
-}
-
-/// Transactions of Postgres, and commands of Redis, so far.
-async fn counts(stack: &Stack) -> (f64, f64) {
-    let transactions =
-        "SELECT xact_commit::float8 FROM pg_stat_database WHERE datname = current_database()";
-    let row = stack.postgres().await.query_one(transactions, &[]).await;
-    let commands = stack.valkey_info("total_commands_processed").await;
-    (row.unwrap().get(0), commands.parse().unwrap())
 }
 
 /// Connections to Postgres, but for this one.

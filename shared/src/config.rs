@@ -139,7 +139,7 @@ impl Authority {
         let takes = "a JSON Web Key Set, {\"keys\":[…]}, with at least one key, or the https:// address \
                      of one or of an issuer's /.well-known/openid-configuration, or several with spaces \
                      between";
-        let mut all = env.required("AUTH_JWKS", takes, |value| {
+        let all = env.required("AUTH_JWKS", takes, |value| {
             if !value.trim_start().starts_with('{') {
                 let served = value.split_whitespace();
                 return served.map(|uri| served_at(uri).map(Jwks::Served)).collect();
@@ -161,28 +161,17 @@ impl Authority {
         };
         let issuers = env.required("AUTH_ISSUER", &takes, |value| {
             let issuers: Vec<_> = value.split_whitespace().map(str::to_owned).collect();
-            let is_enough = if count == 1 {
-                !issuers.is_empty()
-            } else {
-                issuers.len() == count
-            };
+            let is_enough = issuers.len() == count || (count == 1 && !issuers.is_empty());
             is_enough.then_some(issuers)
         })?;
-        if count == 1 {
-            let jwks = all.drain(..);
-            return Ok(jwks
-                .map(|jwks| Authority {
-                    issuers: issuers.clone(),
-                    jwks,
-                })
-                .collect());
-        }
-        let all = issuers.into_iter().zip(all);
-        Ok(all
-            .map(|(issuer, jwks)| Authority {
-                issuers: vec![issuer],
-                jwks,
-            })
+        let issuers: Vec<Vec<String>> = if count == 1 {
+            vec![issuers]
+        } else {
+            issuers.into_iter().map(|issuer| vec![issuer]).collect()
+        };
+        let authorities = issuers.into_iter().zip(all);
+        Ok(authorities
+            .map(|(issuers, jwks)| Authority { issuers, jwks })
             .collect())
     }
 }
