@@ -9,7 +9,13 @@ const alias = {
 };
 const react = (name: string, versions: Record<string, string>, setupFiles: string[]) => ({
   resolve: { alias: { ...alias, ...versions } },
-  test: { name, include: ['react/**/*.test.tsx'], environment: 'happy-dom', setupFiles },
+  test: {
+    name,
+    include: ['react/**/*.test.tsx'],
+    environment: 'happy-dom',
+    setupFiles: [...setupFiles, at('react/test/setup.ts')],
+    testTimeout: 30_000,
+  },
 });
 
 export default defineConfig({

@@ -1,6 +1,6 @@
 import { call } from './call.ts';
+import type { Refusal } from './error.ts';
 import { createRegistry, type Registry } from './registry.ts';
-import type { Refusal } from './request.ts';
 import type { StreamSettings } from './stream.ts';
 import { joinTabs, type Message, type Tabs, type Want } from './tabs.ts';
 import { createToken, subjectOf } from './token.ts';

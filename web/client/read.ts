@@ -1,6 +1,6 @@
 import { internals } from './client.ts';
-import { RuncastError } from './error.ts';
-import { ask, failureOf, type Refusal, refusalOf } from './request.ts';
+import { failureOf, type Refusal, RuncastError } from './error.ts';
+import { ask, refusalOf } from './request.ts';
 import type { Artifact, JobState, RunHistory, RunsPage } from './schema.ts';
 import type { Client, ReadOptions, RunHistoryQuery, RunsQuery } from './types.ts';
 

@@ -1,4 +1,4 @@
-import type { Refusal } from './request.ts';
+import type { Refusal } from './error.ts';
 import { openStream, type Stream, type StreamSettings } from './stream.ts';
 import { type AnyState, isOver, MAX_PARTS, type Over, type Topic, type TopicUpdate } from './topic.ts';
 import type { ConnectionSnapshot, ConnectionState, State } from './types.ts';

@@ -1,3 +1,4 @@
+import { Hopeless, type Refusal, textOf } from './error.ts';
 import type { Problem } from './schema.ts';
 import type { Token } from './token.ts';
 
@@ -9,18 +10,6 @@ export interface RequestSettings {
   /** The caller's, in place of the browser's. */
   fetch: typeof fetch | undefined;
 }
-
-/** What a `RuncastError` is made of, as it goes from tab to tab. */
-export interface Refusal {
-  /** The HTTP status, such as 404; 0 where there was no answer. */
-  status: number;
-  message: string;
-  /** What the server said (RFC 9457), where it said anything. */
-  problem?: Problem | undefined;
-}
-
-/** Something that cannot work, whoever is asked, and however often. */
-export class Hopeless extends Error {}
 
 /** Whether the same request may be served later: RFC 9110 says so of 408, 429 and 5xx. */
 export const isTemporary = (status: number): boolean => status === 408 || status === 429 || status >= 500;
@@ -64,16 +53,6 @@ export async function refusalOf(response: Response): Promise<Refusal> {
     ? await response.json().catch(() => {})
     : undefined;
   return { status, message: problem?.detail ?? `The server answered ${status} with ${type}.`, problem };
-}
-
-/** What went wrong before there was an answer. */
-export const failureOf = (error: unknown): Refusal => ({ status: 0, message: textOf(error) });
-
-/** What an error says. */
-export function textOf(error: unknown): string {
-  // Node says "fetch failed", and why in the cause.
-  const { message, cause } = (error ?? {}) as { message?: string; cause?: { message?: string } };
-  return cause?.message || message || `${error}`;
 }
 
 /** Whether it can be fetched at all: a page has an address of its own that a path is relative to. */

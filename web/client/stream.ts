@@ -1,13 +1,6 @@
+import { failureOf, Hopeless, type Refusal } from './error.ts';
 import { createParser } from './parser.ts';
-import {
-  ask,
-  failureOf,
-  Hopeless,
-  isTemporary,
-  type Refusal,
-  type RequestSettings,
-  refusalOf,
-} from './request.ts';
+import { ask, isTemporary, type RequestSettings, refusalOf } from './request.ts';
 import type { EndReason } from './schema.ts';
 import type { Over } from './topic.ts';
 import type { ConnectionState, State } from './types.ts';

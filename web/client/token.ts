@@ -1,4 +1,4 @@
-import { Hopeless, textOf } from './request.ts';
+import { Hopeless, textOf } from './error.ts';
 
 /** How often in a row it may not be had: after up to two minutes, it is not the network. */
 const MAX_FAILURES = 8;

@@ -1,4 +1,4 @@
-import type { Refusal } from './request.ts';
+import type { Refusal } from './error.ts';
 import type { JobState, TestState } from './schema.ts';
 import { isTerminal } from './status.ts';
 import type { State, WatchEnd } from './types.ts';

@@ -1,5 +1,4 @@
-import type { RuncastError } from './error.ts';
-import type { Refusal } from './request.ts';
+import type { Refusal, RuncastError } from './error.ts';
 import type { JobState, Kind, QueueStats, Status, TestState } from './schema.ts';
 import type { TokenSource } from './token.ts';
 

@@ -1,10 +1,15 @@
 import { type ExecutionState, isTerminal } from '../client/index.ts';
 import { idOf } from '../client/topic.ts';
-import type { ScriptedEvent } from './scripted.ts';
 import { jobState, testState } from './states.ts';
 
 /** How many finished executions a project's stream begins with. */
 const MAX_FINISHED = 20;
+
+/** An event, and of which project it is; of any, where the script does not say. */
+export interface ScriptedEvent {
+  state: ExecutionState;
+  projectId: string | undefined;
+}
 
 /** One of the things that a stream was asked for, and how far it has been sent. */
 export class Part {

@@ -8,7 +8,7 @@ import type {
   TestState,
 } from '../client/index.ts';
 import { isTerminal } from '../client/index.ts';
-import { Part } from './part.ts';
+import { Part, type ScriptedEvent } from './part.ts';
 import { jobState, queueStats, testState } from './states.ts';
 
 /** For how long the stream of a run that has ended waits for its tests, in milliseconds. */
@@ -25,12 +25,6 @@ export interface ScriptedRequest {
   /** Path and query. */
   url: string;
   headers: Headers;
-}
-
-/** An event, and of which project it is; of any, where the script does not say. */
-export interface ScriptedEvent {
-  state: ExecutionState;
-  projectId: string | undefined;
 }
 
 interface Connection {

@@ -297,7 +297,7 @@ it('another token is that of the next connection', async () => {
   rerender(page({ token: 'two' }));
   expect(stream.open).toBe(1);
   act(() => stream.drop());
-  await waitFor(() => expect(tokens().at(-1)).toBe('Bearer two'));
+  await waitFor(() => expect([tokens().at(-1), stream.open]).toEqual(['Bearer two', 1]));
   // Functions that are another one at each rendering cost nothing.
   const asked = vi.fn();
   for (let n = 0; n < 3; n++) {
