@@ -16,7 +16,7 @@ def check(application, data):
     """What is in one place only."""
     readme = (CHECKOUT / "README.md").read_text()
     runbook = RUNBOOK.read_text()
-    configuration = section(readme, "Configuration")
+    configuration = (CHECKOUT / "docs/configuration.md").read_text()
     variables = {
         variable
         for resource in application["Resources"].values()
@@ -24,7 +24,7 @@ def check(application, data):
         # Other programs' variables are explained where they are set.
         if not variable.startswith("AWS_")
     }
-    yield from differences("variable", first_cells(configuration) - set(UNSET), variables)
+    yield from differences("variable", first_cells(section(configuration, "Variables")) - set(UNSET), variables)
     alarms = {*of_type(application, "AWS::CloudWatch::Alarm"), *of_type(data, "AWS::CloudWatch::Alarm")}
     yield from differences("alarm", first_cells(section(runbook, "Alarms")), alarms)
     yield from differences("output", first_cells(section(runbook, "Outputs")), set(application["Outputs"]))

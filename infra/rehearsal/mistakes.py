@@ -1,6 +1,6 @@
 """Mistakes that someone will make one day, each of which some step must catch.
 
-Each is a name, who has to catch it (SAM, cfn-lint, or a rule of `rules.py` or `service.py`), the template it is in,
+Each is a name, who has to catch it (SAM, cfn-lint, or a rule of `rules` or `service.py`), the template it is in,
 and a change of it.
 """
 

@@ -5,8 +5,8 @@ import re
 
 import yaml
 from docs import first_cells, section
-from rules import SECRETS
-from templates import CHECKOUT, KUBERNETES, of_type, values
+from rules.composition import SECRETS
+from templates import CHECKOUT, KUBERNETES, of_type, properties, values
 
 # What streams and updates take after the grace: server/src/connections.rs, LAST_WORDS, for each of its two waits.
 LAST_WORDS_SECONDS = 6
@@ -41,10 +41,6 @@ def check(service, data, application, only=None):
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             found.append(f"{name}: something is missing or of another form: {error!r}")
     return found
-
-
-def properties(service, name):
-    return service["Resources"][name]["Properties"]
 
 
 def container(service):
@@ -105,9 +101,9 @@ def variables(service, _, application):
     given = environment(service)
     if (secret := set(given) & {"WEBHOOK_SECRET"}) or any(f'"{name}"' in json.dumps(given) for name in SECRETS - {"AuthJwks"}):
         yield f"a secret stands in the task's definition {secret}"
-    readme = (CHECKOUT / "README.md").read_text()
+    configuration = (CHECKOUT / "docs/configuration.md").read_text()
     server = (CHECKOUT / "server/src/lib.rs").read_text()
-    known = first_cells(section(readme, "Configuration")) | set(re.findall(r"^  ([A-Z_]+)  +\w", server, re.M))
+    known = first_cells(section(configuration, "Variables")) | set(re.findall(r"^  ([A-Z_]+)  +\w", server, re.M))
     for name in sorted(set(given) - known - {"AWS_REGION"}):
         yield f"nothing reads {name}"
     functions = [of_type(application, "AWS::Lambda::Function")[name] for name in ("TestStatus", "QueueStats", "Ingest")]

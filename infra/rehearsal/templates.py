@@ -56,6 +56,11 @@ def of_type(template, resource_type):
     return {name: resource for name, resource in resources if resource["Type"] == resource_type}
 
 
+def properties(template, name):
+    """The properties of a resource."""
+    return template["Resources"][name]["Properties"]
+
+
 @cache
 def schema(resource_type):
     """AWS's own schema of a type, as the linter has it."""
