@@ -17,7 +17,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{gateway::Gateway, scene::Stage, servers::Servers};
+use crate::{scene::Stage, servers::Servers};
 
 /// How long a server stays away where nobody says.
 const OUTAGE_SECONDS: u64 = 10;
@@ -69,13 +69,13 @@ pub(crate) struct Outage {
 }
 
 /// Plays a scene; answers at once.
-pub(crate) async fn scene(State(gateway): State<Arc<Gateway>>) -> Response {
+pub(crate) async fn scene(State(buttons): State<Arc<Buttons>>) -> Response {
     let Buttons {
         url,
         servers,
         queue_prefix,
         playing,
-    } = &gateway.buttons;
+    } = &*buttons;
     let Some(turn) = Turn::take(playing) else {
         return refuse(StatusCode::CONFLICT, "a scene is being played already");
     };
@@ -96,7 +96,7 @@ pub(crate) async fn scene(State(gateway): State<Arc<Gateway>>) -> Response {
 
 /// Breaks a server; answers when it has been started again.
 pub(crate) async fn fault(
-    State(gateway): State<Arc<Gateway>>,
+    State(servers): State<Arc<Servers>>,
     Path(server): Path<String>,
     Query(outage): Query<Outage>,
 ) -> Response {
@@ -106,7 +106,6 @@ pub(crate) async fn fault(
         return refuse(StatusCode::BAD_REQUEST, &detail);
     }
     let outage = Duration::from_secs(seconds);
-    let servers = gateway.buttons.servers.clone();
     // Whoever asked may leave: the server comes back all the same.
     let broken = match server.as_str() {
         "redis" => tokio::spawn(async move { servers.break_redis(outage).await }),

@@ -13,7 +13,7 @@ use axum::{
 use http::{Method, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
-use crate::{checkout, gateway::Gateway};
+use crate::{checkout, servers::Servers};
 
 /// Serves a file of the dashboard; `/` is its page.
 pub(crate) async fn serve(method: Method, uri: Uri) -> Response {
@@ -57,8 +57,7 @@ fn no_such_file() -> Response {
 }
 
 /// What the dashboard has to know of where it is served.
-pub(crate) async fn config(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
-    let servers = &gateway.buttons.servers;
+pub(crate) async fn config(State(servers): State<Arc<Servers>>) -> Json<Value> {
     Json(json!({
         "apiUrl": "",
         "organizationId": "demo",

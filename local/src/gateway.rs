@@ -34,7 +34,6 @@ pub(crate) struct Gateway {
     pub(crate) lambdas: Vec<Lambda>,
     pub(crate) report: Report,
     pub(crate) signer: Signer,
-    pub(crate) buttons: Buttons,
 }
 
 impl Gateway {
@@ -43,13 +42,20 @@ impl Gateway {
     }
 }
 
-pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
+pub(crate) fn router(gateway: Arc<Gateway>, buttons: Arc<Buttons>) -> Router {
+    let servers = buttons.servers.clone();
     let local = Router::new()
-        .route("/config.json", get(dashboard::config))
+        .route(
+            "/config.json",
+            get(dashboard::config).with_state(servers.clone()),
+        )
         .route("/_local/report", get(report))
         .route("/_local/token", post(token))
-        .route("/_local/scene", post(buttons::scene))
-        .route("/_local/faults/{server}", post(buttons::fault))
+        .route("/_local/scene", post(buttons::scene).with_state(buttons))
+        .route(
+            "/_local/faults/{server}",
+            post(buttons::fault).with_state(servers),
+        )
         .route("/2015-03-31/functions/{function}/invocations", post(invoke))
         .layer(middleware::from_fn(same_origin::only));
     Router::new()

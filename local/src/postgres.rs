@@ -18,7 +18,6 @@ use tokio::process::Command;
 use crate::{
     Error, checkout,
     embedded::{self, Server},
-    reaper::Reaper,
 };
 
 /// A running Postgres.
@@ -39,7 +38,7 @@ impl Postgres {
     pub(crate) async fn start(
         state_dir: &Path,
         connections: usize,
-        reaper: &Reaper,
+        group: i32,
     ) -> Result<Self, Error> {
         let dir = state_dir.join("postgres");
         fs::create_dir_all(&dir)?;
@@ -49,7 +48,7 @@ impl Postgres {
             fs::set_permissions(state_dir, fs::Permissions::from_mode(0o711))?;
             give(&dir, user)?;
         }
-        let programs = Programs::for_user(user, state_dir, reaper.group).await?;
+        let programs = Programs::for_user(user, state_dir, group).await?;
         let password_file = dir.join("password");
         if !dir.join("data").exists() {
             programs.initialize(&dir, &password_file).await?;

@@ -128,7 +128,7 @@ impl Servers {
                 Some(url) => Ok((None, url.clone())),
                 None => {
                     eprintln!("runcast: starting Postgres");
-                    let postgres = Postgres::start(state_dir, connections, reaper).await;
+                    let postgres = Postgres::start(state_dir, connections, reaper.group).await;
                     let postgres = postgres.map_err(|error| failed("Postgres", error))?;
                     let url = postgres.url.clone();
                     Ok((Some(postgres), url))

@@ -236,9 +236,10 @@ impl Ground {
             lambdas: lambdas.cloned().collect(),
             report,
             signer: self.signer,
-            buttons: Buttons::new(&self.url, self.servers, self.queue_prefix),
         };
-        (self.listener, gateway::router(Arc::new(gateway)))
+        let buttons = Buttons::new(&self.url, self.servers, self.queue_prefix);
+        let router = gateway::router(Arc::new(gateway), Arc::new(buttons));
+        (self.listener, router)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP face of the functions: what they all have, from headers to health. What each streams, is in
 //! [`status`] and [`queues`]; what is sent, in [`updates`].
 
+mod app;
 mod artifacts;
 mod body;
 mod incoming;

@@ -24,7 +24,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 pub use self::source::{Frame, Next, Source, Stats};
 use self::{driven::driven, flush::flushed, window::Ends};
@@ -268,12 +268,29 @@ async fn pump(
             Next::Complete => return Reason::Complete,
             Next::Closed => return Reason::Closed,
         };
-        let span = traces::deliver(&frame, &session.stream_id, session.viewer.as_ref());
+        let span = session.span(&frame);
         if sender.send(encode(&frame)).instrument(span).await.is_err() {
             return Reason::Gone;
         }
         sent_at = Instant::now();
         sent.count(&frame, session.asked_at);
+    }
+}
+
+impl Session {
+    /// Where the writing of a frame is traced.
+    fn span(&self, frame: &Frame) -> Span {
+        let Frame::State {
+            data,
+            published_at,
+            traceparent: Some(event),
+            ..
+        } = frame
+        else {
+            return Span::none();
+        };
+        let viewer = self.viewer.as_ref();
+        traces::deliver(event, data, published_at.is_some(), &self.stream_id, viewer)
     }
 }
 

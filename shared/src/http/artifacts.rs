@@ -8,9 +8,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    app::{App, parse_id},
     incoming::{Incoming, PathId},
-    runs::{admit, current},
-    status::{App, parse_id},
 };
 use crate::{cause, error::Problem, execution::Timestamp};
 
@@ -32,8 +31,8 @@ pub(super) async fn artifact(
         s3_url: Option<String>,
     }
     let id = parse_id(&id)?;
-    let grant = admit(&app, &incoming).await?;
-    let event = current(&app, &grant, id).await?;
+    let grant = app.admit(&incoming).await?;
+    let event = app.current(&grant, id).await?;
     let test: Option<Test> = serde_json::from_str(&event.data).ok();
     let s3_url = test.and_then(|test| test.s3_url);
     let s3_url = s3_url.ok_or_else(|| none("This test has no s3Url."))?;

@@ -16,16 +16,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
+    app::{App, parse_id, unavailable, unreadable},
     incoming::{Incoming, PathId},
-    status::{App, parse_id},
 };
 use crate::{
-    access::{grant::Grant, limits::Beginning},
-    cause,
+    access::grant::Grant,
     error::Problem,
     execution::{Event, Id, Seq, Status},
-    log::{Asked, Before, LogError},
-    watch::{Scope, Watch},
+    log::{Asked, Before},
 };
 
 /// How many runs that have finished a page has, where nobody says.
@@ -54,7 +52,7 @@ async fn list(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Respons
         runs: Vec<StateJson>,
         next: Option<String>,
     }
-    let grant = admit(&app, &incoming).await?;
+    let grant = app.admit(&incoming).await?;
     let asked = asked(&incoming, &grant)?;
     let runs = app.log.runs(&asked).await.map_err(unreadable)?;
     let page = Page {
@@ -75,9 +73,9 @@ async fn one(
         next: Option<Seq>,
     }
     let id = parse_id(&id)?;
-    let grant = admit(&app, &incoming).await?;
+    let grant = app.admit(&incoming).await?;
     let is_history = flag(&incoming, "history")?;
-    let now = current(&app, &grant, id.clone()).await?;
+    let now = app.current(&grant, id.clone()).await?;
     if !is_history {
         return Ok(answer(&incoming.headers, &state(&now)?));
     }
@@ -87,7 +85,7 @@ async fn one(
             .map_err(|_| Problem::bad_request("after is the seq of an event, such as 128."))?,
         None => 0,
     };
-    let watch = watch(&app, &grant, id);
+    let watch = app.watch(&grant, id);
     let after = app.log.after(&watch, &[Seq(after)]).await;
     let after = after.map_err(unreadable)?;
     let events: Vec<Event> = after.events.into_iter().map(|(_, event)| event).collect();
@@ -97,30 +95,6 @@ async fn one(
         next: last.filter(|_| !after.whole),
     };
     Ok(answer(&incoming.headers, &history))
-}
-
-fn watch(app: &App, grant: &Grant, id: Id) -> Watch {
-    Watch {
-        kind: app.kind,
-        organization_id: grant.organization_id.clone(),
-        scopes: vec![Scope::Execution(id)],
-    }
-}
-
-/// How an execution stands now, where it is the caller's.
-pub(super) async fn current(app: &App, grant: &Grant, id: Id) -> Result<Event, Problem> {
-    let states = app.log.states(&watch(app, grant, id)).await;
-    let mut events = states.map_err(unreadable)?.events.into_iter();
-    let event = events.next().map(|(_, event)| event);
-    let is_theirs = |event: &Event| grant.covers(&event.organization_id, &event.project_id);
-    event.filter(is_theirs).ok_or_else(Problem::not_found)
-}
-
-/// Finds whose the request is, and lets it in as often as a stream that resumes.
-pub(super) async fn admit(app: &App, incoming: &Incoming) -> Result<Grant, Problem> {
-    let grant = app.edge.authenticate(incoming).await?;
-    app.edge.limits.admit(&grant, Beginning::Resumed).await?;
-    Ok(grant)
 }
 
 fn asked(incoming: &Incoming, grant: &Grant) -> Result<Asked, Problem> {
@@ -207,16 +181,6 @@ fn state(event: &Event) -> Result<StateJson, Problem> {
         tracing::error!(%error, "a state in the log is no JSON");
         unavailable()
     })
-}
-
-fn unreadable(error: LogError) -> Problem {
-    metrics::counter!("PostgresErrors").increment(1);
-    tracing::error!(error = cause::chain(&error), "failed to read the log");
-    unavailable()
-}
-
-fn unavailable() -> Problem {
-    Problem::unavailable("This cannot be read now: try again soon.")
 }
 
 /// The answer, or that it is what the client has (RFC 9110, section 13.1.2).

@@ -12,6 +12,7 @@ use http::StatusCode;
 
 use super::{
     Beside, Edge,
+    app::{App, parse_id},
     artifacts::artifact,
     incoming::{Incoming, PathId},
     runs, streaming,
@@ -29,13 +30,6 @@ use crate::{
 
 /// The most executions, runs and projects that one stream carries.
 const MAX_SCOPES: usize = 50;
-
-/// What the requests of one process share.
-pub(super) struct App {
-    pub(super) kind: Kind,
-    pub(super) edge: Arc<Edge>,
-    pub(super) log: Log,
-}
 
 /// The log as streams read it, by the configuration, with so many connections at most. It is connected
 /// to when the first valid token has come.
@@ -189,9 +183,4 @@ fn watch_of(kind: Kind, organization_id: &Id, incoming: &Incoming) -> Result<Wat
         organization_id: organization_id.clone(),
         scopes,
     })
-}
-
-pub(super) fn parse_id(text: &str) -> Result<Id, Problem> {
-    text.parse()
-        .map_err(|error| Problem::bad_request(format!("Not a valid id: {error}.")))
 }

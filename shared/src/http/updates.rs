@@ -49,7 +49,10 @@ pub fn router(edge: &Arc<Edge>, ingest: &Arc<Ingest>) -> Router {
 
 async fn take(State(app): State<Arc<App>>, incoming: Incoming, request: Request) -> Response {
     let context = request.extensions().get::<Context>();
-    let span = traces::request(&request, context);
+    // Only who is invoked has a deadline.
+    let invoked = context.filter(|context| context.deadline.is_some());
+    let request_id = invoked.and_then(|context| context.request_id.as_deref());
+    let span = traces::request(&request, request_id);
     let answer = app.take(incoming, request, &span).await.into_response();
     traces::answered(&span, answer.status());
     drop(span);

@@ -34,9 +34,7 @@ use super::{
 use crate::{
     config::Env,
     execution::{Id, JobState, State, Status, TestState, TraceParent},
-    http::Context as Invocation,
     log::{Appended, LogError, Submission},
-    stream::Frame,
     tls::Roots,
 };
 
@@ -183,8 +181,8 @@ fn follow(span: &Span, parent: &TraceParent) {
     let _ = span.set_parent(parent);
 }
 
-/// A request with updates: the server's.
-pub(crate) fn request<B>(request: &Request<B>, context: Option<&Invocation>) -> Span {
+/// A request with updates: the server's. `request_id`: of the invocation that brought it.
+pub(crate) fn request<B>(request: &Request<B>, request_id: Option<&str>) -> Span {
     let span = info_span!(
         target: TARGET,
         "POST /api/updates",
@@ -202,18 +200,16 @@ pub(crate) fn request<B>(request: &Request<B>, context: Option<&Invocation>) -> 
     if let Some(parent) = of_headers(request.headers()) {
         follow(&span, &parent);
     }
-    if let Some(invocation) = context.filter(|context| context.deadline.is_some()) {
-        invoked(&span, "http", invocation.request_id.as_deref());
+    if let Some(request_id) = request_id {
+        invoked(&span, "http", request_id);
     }
     span
 }
 
 /// By what, and how, a function was invoked.
-fn invoked(span: &Span, trigger: &str, request_id: Option<&str>) {
-    if let Some(request_id) = request_id {
-        span.record("faas.trigger", trigger);
-        span.record("faas.invocation_id", request_id);
-    }
+fn invoked(span: &Span, trigger: &str, request_id: &str) {
+    span.record("faas.trigger", trigger);
+    span.record("faas.invocation_id", request_id);
 }
 
 /// What a request was answered.
@@ -267,7 +263,7 @@ pub(crate) fn process(submissions: &[Submission<'_>], via: Via<'_>) -> Span {
                 ("runcast", "other")
             };
             span.record("messaging.system", system);
-            invoked(&span, trigger, Some(request_id));
+            invoked(&span, trigger, request_id);
         }
     }
     let updates = || submissions.iter().filter_map(|it| it.update.as_ref().ok());
@@ -350,17 +346,14 @@ pub(crate) fn not_published(span: &Span) {
     span.record("error.type", "_OTHER");
 }
 
-/// An event's frame, written to a viewer, who may have a trace of its own.
-pub(crate) fn deliver(frame: &Frame, stream_id: &Id, viewer: Option<&TraceParent>) -> Span {
-    let Frame::State {
-        data,
-        published_at,
-        traceparent: Some(parent),
-        ..
-    } = frame
-    else {
-        return Span::none();
-    };
+/// An event's frame, written to a viewer, who may have a trace of its own. `state`: its data.
+pub(crate) fn deliver(
+    event: &TraceParent,
+    state: &str,
+    is_from_redis: bool,
+    stream_id: &Id,
+    viewer: Option<&TraceParent>,
+) -> Span {
     let span = info_span!(
         target: TARGET,
         "deliver",
@@ -368,18 +361,18 @@ pub(crate) fn deliver(frame: &Frame, stream_id: &Id, viewer: Option<&TraceParent
         messaging.system = "runcast",
         messaging.operation.name = "deliver",
         messaging.operation.type = "process",
-        messaging.message.body.size = data.len(),
+        messaging.message.body.size = state.len(),
         runcast.stream.id = %stream_id,
-        runcast.from = if published_at.is_some() { "redis" } else { "log" },
+        runcast.from = if is_from_redis { "redis" } else { "log" },
     );
     if span.is_disabled() {
         return span;
     }
-    follow(&span, parent);
+    follow(&span, event);
     if let Some(viewer) = viewer {
         span.add_link(viewer.span().clone());
     }
-    if let Ok(state) = State::from_json(data) {
+    if let Ok(state) = State::from_json(state) {
         for KeyValue { key, value, .. } in of_state(&state) {
             span.set_attribute(key, value);
         }
