@@ -47,6 +47,8 @@ pub(crate) async fn run() -> Vec<Figure> {
         "test-status",
         "queue-stats",
         "worker",
+        "ingest",
+        "notify",
         "migrate",
     ] {
         let (size, zip) = sizes(function);
@@ -62,6 +64,9 @@ pub(crate) async fn run() -> Vec<Figure> {
                 .with(Bar::Most(2.5)),
         );
     }
+    let (server, _) = sizes("runcast-server");
+    figures
+        .push(Figure::new(GROUP, "binary, runcast-server", "MB", &[server]).with(Bar::Most(10.0)));
     figures
 }
 

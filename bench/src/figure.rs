@@ -40,6 +40,8 @@ impl fmt::Display for Spread {
 pub(crate) enum Bar {
     /// At most so many times the floor.
     Ratio(f64),
+    /// At least so many times the floor.
+    LeastRatio(f64),
     /// At most this.
     Most(f64),
     /// At least this.
@@ -104,6 +106,10 @@ impl Figure {
             Bar::Ratio(most) => (
                 format!("≤ {most}×"),
                 self.ratio.is_some_and(|ratio| ratio <= most),
+            ),
+            Bar::LeastRatio(least) => (
+                format!("≥ {least}×"),
+                self.ratio.is_some_and(|ratio| ratio >= least),
             ),
             Bar::Most(most) => (format!("≤ {most}"), value <= most),
             Bar::Least(least) => (format!("≥ {least}"), value >= least),

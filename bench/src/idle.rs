@@ -67,13 +67,15 @@ async fn quiet(mode: Mode) -> Vec<Figure> {
             format!("Redis commands per stream-hour, {name}"),
             "",
             &per_hour(commands, commands_after),
-        ),
+        )
+        .with(Bar::Most(500.0)),
         Figure::new(
             GROUP,
-            format!("Postgres queries per stream-hour, {name}"),
+            format!("Postgres transactions per stream-hour, {name}"),
             "",
             &per_hour(queries, queries_after),
-        ),
+        )
+        .with(Bar::Most(120.0)),
         Figure::new(
             GROUP,
             format!("database connections of {STREAMS} streams, at most, {name}"),

@@ -13,6 +13,7 @@ use integration::stack::Stack;
 use redis::{
     AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
 };
+use serde_json::json;
 use shared::execution::{Id, Kind, State};
 use tokio::{
     task::JoinHandle,
@@ -363,7 +364,9 @@ pub(crate) enum Publisher {
     /// On the execution's Redis channel.
     Redis(MultiplexedConnection),
     /// By HTTP, as nchan takes them.
-    Http(reqwest::Client, String),
+    Nchan(reqwest::Client, String),
+    /// By HTTP, as Pushpin takes them: <https://pushpin.org/docs/usage/#publishing>.
+    Pushpin(reqwest::Client, String),
 }
 
 impl Publisher {
@@ -375,7 +378,7 @@ impl Publisher {
     /// Gives an execution its first state, where a viewer finds none without: only nchan's are kept
     /// by nchan itself.
     pub(crate) async fn seed(&mut self, id: &str) {
-        if let Publisher::Http(..) = self {
+        if let Publisher::Nchan(..) = self {
             self.publish(id, 0).await;
         }
     }
@@ -387,16 +390,21 @@ impl Publisher {
                 command.arg(channel(id)).arg(message(id, seq));
                 command.exec_async(connection).await.unwrap();
             }
-            Publisher::Http(client, url) => {
-                let posted = client
-                    .post(format!("{url}/{id}"))
-                    .body(message(id, seq))
-                    .send()
-                    .await;
-                assert!(posted.unwrap().status().is_success());
+            Publisher::Nchan(client, url) => {
+                let posted = client.post(format!("{url}/{id}"));
+                post(posted.body(message(id, seq))).await;
+            }
+            Publisher::Pushpin(client, url) => {
+                let content = format!("id: {seq}\ndata: {}\n\n", message(id, seq));
+                let item = json!({"channel": id, "formats": {"http-stream": {"content": content}}});
+                post(client.post(&*url).json(&json!({"items": [item]}))).await;
             }
         }
     }
+}
+
+async fn post(request: reqwest::RequestBuilder) {
+    assert!(request.send().await.unwrap().status().is_success());
 }
 
 /// The floor of delivery: a subscriber of the same driver, and nothing behind it.

@@ -31,8 +31,9 @@ pub(crate) fn delivery_at(percentile: &str) -> String {
 }
 
 /// The others, and the program that serves each.
-const OTHERS: [(&str, &[&str]); 3] = [
+const OTHERS: [(&str, &[&str]); 4] = [
     ("nchan", &["bench/others/nchan.sh"]),
+    ("Pushpin", &["bench/others/pushpin.sh"]),
     (
         "better-sse, shared ioredis",
         &["node", "bench/others/better-sse.mjs"],
@@ -73,10 +74,13 @@ pub(crate) async fn run() -> Vec<Figure> {
         let mut server = start(command, &runcast, port).await;
         let pid = Pid::from_raw(i32::try_from(server.id().unwrap()).unwrap());
         let url = format!("http://127.0.0.1:{port}");
-        let publisher = if name == "nchan" {
-            Publisher::Http(load::client(), format!("{url}/pub"))
-        } else {
-            Publisher::redis(&runcast.redis_url).await
+        let publisher = match name {
+            "nchan" => Publisher::Nchan(load::client(), format!("{url}/pub")),
+            "Pushpin" => {
+                let url = format!("http://127.0.0.1:{}/publish/", port + 1);
+                Publisher::Pushpin(load::client(), url)
+            }
+            _ => Publisher::redis(&runcast.redis_url).await,
         };
         let contender = Contender {
             name,

@@ -95,7 +95,7 @@ pub(crate) async fn run() -> Vec<Figure> {
         let (ours, floors) = throughput(&stack, shape).await;
         let figure = Figure::new(GROUP, shape.name(), "events/s", &ours).over(&ours, &floors);
         figures.push(if shape == BARRED {
-            figure.with(Bar::Least(5000.0))
+            figure.with(Bar::Least(5000.0)).with(Bar::LeastRatio(0.3))
         } else {
             figure
         });
@@ -166,18 +166,20 @@ async fn senders(stack: &Stack) -> Figure {
         }
     }
     let name = format!("{WORKERS} senders over HTTP, served, one by one, one project");
-    Figure::new(GROUP, name, "events/s", &ours).over(&ours, &floors)
+    Figure::new(GROUP, name, "events/s", &ours)
+        .over(&ours, &floors)
+        .with(Bar::Least(3000.0))
 }
 
 /// A worker that waits for work.
-async fn ready(variables: &[(String, String)]) -> Process {
+pub(crate) async fn ready(variables: &[(String, String)]) -> Process {
     let mut worker = Process::start("worker", variables).await;
     assert!(matches!(worker.said().await, Said::Next(_)));
     worker
 }
 
 /// An SQS batch, as FIFO queues bring them.
-fn batch(shape: Shape, index: usize) -> String {
+pub(crate) fn batch(shape: Shape, index: usize) -> String {
     let project = if shape.projects {
         format!("bench-{index}")
     } else {
