@@ -111,7 +111,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "producers/node/test/package.test.ts packs it",
     ),
     (
-        "npm install --save-dev ./runcast-reporter-0.1.0.tgz",
+        "npm install --save-dev ./runcast-reporter-0.2.0.tgz",
         "producers/node/test/package.test.ts installs it",
     ),
     (
