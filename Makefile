@@ -15,7 +15,8 @@ PRODUCERS := producers/node/node_modules/.installed producers/python/.venv/.inst
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: build ## Set everything up, start the stack, play a lively scene
+demo: setup web/dist/index.html ## Set everything up, start the stack, play a lively scene
+	cargo build
 	@target/debug/runcast demo
 
 test: setup-tests build ## Set everything up, then run every test

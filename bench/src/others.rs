@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    figure::{Figure, median, of_runs, sorted},
+    figure::{Bar, Figure, median, of_runs, sorted},
     load::{self, Load, Publisher, RATE, Times},
     machine::resident,
     mode::{MOST, Mode, server_of},
@@ -22,6 +22,12 @@ const SECONDS: f64 = 2.0;
 /// Streams of each contender.
 pub(crate) const STREAMS: usize = 500;
 
+/// It reads no database: Runcast may take 1.3 times as long, and as much.
+const NCHAN: &str = "nchan";
+
+/// As figures name what was lost, after the contender.
+const LOST: &str = "lost, of 100 events right after a first";
+
 /// As figures name a stream's memory, after the contender.
 pub(crate) const MEMORY: &str = "memory per stream";
 
@@ -32,7 +38,7 @@ pub(crate) fn delivery_at(percentile: &str) -> String {
 
 /// The others, and the program that serves each.
 const OTHERS: [(&str, &[&str]); 4] = [
-    ("nchan", &["bench/others/nchan.sh"]),
+    (NCHAN, &["bench/others/nchan.sh"]),
     ("Pushpin", &["bench/others/pushpin.sh"]),
     (
         "better-sse, shared ioredis",
@@ -52,22 +58,43 @@ struct Contender {
     pid: Pid,
 }
 
+/// What was measured of a contender: name, unit, and the runs' values.
+type Measured = [(String, &'static str, Vec<f64>); 5];
+
+/// As rows of a contender; `ours`, where that is another than Runcast: in the floor's place.
+fn rows(contender: &str, measured: &Measured, ours: Option<&Measured>) -> Vec<Figure> {
+    let row = |(at, (name, unit, values)): (usize, &(String, &'static str, Vec<f64>))| {
+        let figure = Figure::new(GROUP, format!("{contender}: {name}"), unit, values);
+        match ours {
+            // Of what is lost, ours is nothing, and nothing divides by that.
+            Some(ours) if name != LOST => {
+                let least = if contender == NCHAN { 0.77 } else { 1.0 };
+                let figure = figure.over(values, &ours[at].2);
+                figure.with(Bar::LeastRatio(least))
+            }
+            _ => figure,
+        }
+    };
+    measured.iter().enumerate().map(row).collect()
+}
+
 pub(crate) async fn run() -> Vec<Figure> {
     let mut figures = Vec::new();
     let quiet = [("FALLBACK_POLL_SECONDS", "900")];
     let ours = async |mode: Mode, name| {
         let runcast = mode.stack(MOST, &quiet).await;
-        let contender = Contender {
+        let mut contender = Contender {
             name,
             events_url: format!("{}/api/job-status/events", runcast.url),
             publisher: Publisher::redis(&runcast.redis_url).await,
             token: runcast.token.clone(),
             pid: server_of(&runcast).await,
         };
-        (measure(contender).await, runcast)
+        let measured = measure(&mut contender).await;
+        (rows(name, &measured, None), measured, runcast)
     };
     figures.extend(ours(Mode::Managed, "Runcast, managed").await.0);
-    let (served, runcast) = ours(Mode::Served, "Runcast, served").await;
+    let (served, ours, runcast) = ours(Mode::Served, "Runcast, served").await;
     figures.extend(served);
     for (name, command) in OTHERS {
         let port = free_port();
@@ -75,21 +102,21 @@ pub(crate) async fn run() -> Vec<Figure> {
         let pid = Pid::from_raw(i32::try_from(server.id().unwrap()).unwrap());
         let url = format!("http://127.0.0.1:{port}");
         let publisher = match name {
-            "nchan" => Publisher::Nchan(load::client(), format!("{url}/pub")),
+            NCHAN => Publisher::Nchan(load::client(), format!("{url}/pub")),
             "Pushpin" => {
                 let url = format!("http://127.0.0.1:{}/publish/", port + 1);
                 Publisher::Pushpin(load::client(), url)
             }
             _ => Publisher::redis(&runcast.redis_url).await,
         };
-        let contender = Contender {
+        let mut contender = Contender {
             name,
             events_url: format!("{url}/events"),
             publisher,
             token: runcast.token.clone(),
             pid,
         };
-        figures.extend(measure(contender).await);
+        figures.extend(rows(name, &measure(&mut contender).await, Some(&ours)));
         integration::stack::signal(pid, Signal::SIGTERM);
         server.wait().await.unwrap();
     }
@@ -118,7 +145,7 @@ async fn start(command: &[&str], stack: &Stack, port: u16) -> Child {
     server
 }
 
-async fn measure(mut it: Contender) -> Vec<Figure> {
+async fn measure(it: &mut Contender) -> Measured {
     eprintln!("  beside others: {}", it.name);
     let before = memory_of_tree(it.pid);
     let ids: Vec<String> = (0..STREAMS)
@@ -141,34 +168,17 @@ async fn measure(mut it: Contender) -> Vec<Figure> {
     }
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let each = (memory_of_tree(it.pid) - before) / STREAMS as f64;
-    let lost = lost(&mut it).await;
-    let name = it.name;
-    vec![
-        Figure::new(
-            GROUP,
-            format!("{name}: first event, 50 at once, p50"),
+    let lost = lost(it).await;
+    [
+        (
+            "first event, 50 at once, p50".to_owned(),
             "ms",
-            &[median(firsts)],
+            vec![median(firsts)],
         ),
-        Figure::new(
-            GROUP,
-            format!("{name}: {}", delivery_at("p50")),
-            "ms",
-            &of_runs(&runs, 50.0),
-        ),
-        Figure::new(
-            GROUP,
-            format!("{name}: {}", delivery_at("p99")),
-            "ms",
-            &of_runs(&runs, 99.0),
-        ),
-        Figure::new(GROUP, format!("{name}: {MEMORY}"), "KB", &[each]),
-        Figure::new(
-            GROUP,
-            format!("{name}: lost, of 100 events right after a first"),
-            "",
-            &[lost],
-        ),
+        (delivery_at("p50"), "ms", of_runs(&runs, 50.0)),
+        (delivery_at("p99"), "ms", of_runs(&runs, 99.0)),
+        (MEMORY.to_owned(), "KB", vec![each]),
+        (LOST.to_owned(), "", vec![lost]),
     ]
 }
 

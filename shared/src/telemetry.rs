@@ -10,8 +10,14 @@ use std::sync::{
 };
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
+use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, fmt, fmt::MakeWriter, layer::SubscriberExt, registry, util::SubscriberInitExt,
+    Layer,
+    filter::Targets,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    registry,
+    util::SubscriberInitExt,
 };
 
 use crate::config::Env;
@@ -31,11 +37,9 @@ pub fn log<W>(to: W, env: &Env)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let filter = match traces::NOT_IN_LINES.parse() {
-        Ok(directive) => filter.add_directive(directive),
-        Err(_) => filter,
-    };
+    let filter: Option<Targets> = env.get("RUST_LOG").and_then(|levels| levels.parse().ok());
+    let filter = filter.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
+    let filter = filter.with_target(traces::TARGET, LevelFilter::OFF);
     let lines = fmt::layer()
         .json()
         .flatten_event(true)

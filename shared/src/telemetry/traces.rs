@@ -39,10 +39,7 @@ use crate::{
 };
 
 /// The target of all spans, which the log's lines do not show.
-const TARGET: &str = "runcast::traces";
-
-/// The same, as a filter of the log's lines.
-pub(super) const NOT_IN_LINES: &str = "runcast::traces=off";
+pub(super) const TARGET: &str = "runcast::traces";
 
 /// How long an answer may wait until its spans are sent, before Lambda freezes the process.
 const BEFORE_FREEZE: Duration = Duration::from_millis(500);
