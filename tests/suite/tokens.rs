@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use integration::{checkout, free_port, stack::Stack};
+use integration::{checkout, eventually, free_port, stack::Stack};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -522,8 +522,10 @@ async fn the_keys_of_an_issuer_are_fetched() {
         ("/keys", jwks),
     ];
     provider(port, documents).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(ask(&good).await.status(), StatusCode::OK);
+    eventually("the keys are fetched", async || {
+        (ask(&good).await.status() == StatusCode::OK).then_some(())
+    })
+    .await;
     for (kid, key) in [("rsa", &keys.stranger), ("other", &keys.stranger)] {
         let status = ask(&token(kid, key)).await.status();
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{kid}");
