@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # Pushpin (https://pushpin.org), Debian's package, in front of a Node origin that answers with the current state and
-# leaves the connection to Pushpin (GRIP). Publishers post to its control port, the next after PORT.
+# leaves the connection to Pushpin (GRIP). Publishers post to CONTROL_PORT.
 set -euo pipefail
 cd "$(dirname "$0")"
 command -v pushpin >/dev/null || { echo "Pushpin is missing: apt-get install pushpin" >&2; exit 1; }
 state=$(mktemp -d)
-origin=$((PORT + 2))
 cat >"$state/pushpin.conf" <<CONF
 [global]
 include=/usr/lib/pushpin/internal.conf
@@ -27,19 +26,17 @@ zurl_in_specs=ipc://$state/bench-zurl-out
 push_in_spec=ipc://$state/push
 push_in_sub_specs=ipc://$state/sub
 push_in_http_addr=127.0.0.1
-push_in_http_port=$((PORT + 1))
+push_in_http_port=$CONTROL_PORT
 command_spec=ipc://$state/command
-message_rate=100000
-message_hwm=100000
 CONF
-echo "* 127.0.0.1:$origin" >"$state/routes"
-PORT=$origin node pushpin-origin.mjs >/dev/null &
+echo "* 127.0.0.1:$ORIGIN_PORT" >"$state/routes"
+PORT=$ORIGIN_PORT node pushpin-origin.mjs >/dev/null &
 node=$!
 pushpin --config "$state/pushpin.conf" >"$state/out" 2>&1 &
 server=$!
 trap 'kill $server $node 2>/dev/null || true; wait $server 2>/dev/null || true; rm -rf "$state"' EXIT
 trap 'exit 0' TERM INT
-for port in "$PORT" $((PORT + 1)) "$origin"; do
+for port in "$PORT" "$CONTROL_PORT" "$ORIGIN_PORT"; do
     until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
         kill -0 $server && kill -0 $node || { cat "$state"/*.log "$state/out" >&2; exit 1; }
         sleep 0.05

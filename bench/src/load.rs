@@ -31,6 +31,9 @@ const OPENING: usize = 50;
 /// How long to wait for what must come.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What has not come when nothing came for so long, is lost.
+const PAUSE: Duration = Duration::from_secs(2);
+
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A moment, as events carry it.
@@ -99,7 +102,7 @@ impl Times {
 
     /// Waits until there are so many, no more, and takes them.
     async fn take(&self, count: usize) -> Vec<f64> {
-        let times = self.take_within(count, Duration::from_secs(2)).await;
+        let times = self.take_within(count, PAUSE).await;
         assert_eq!(times.len(), count, "an event was lost, or came twice");
         times
     }
@@ -322,6 +325,19 @@ impl Load {
     ) -> Vec<f64> {
         let sent = self.events.publish(publisher, seconds, rate).await;
         self.take(sent * self.viewers_of_each).await
+    }
+
+    /// The same of a server that may lose some: those that came, and how many did not.
+    pub(crate) async fn deliver_some(
+        &mut self,
+        publisher: &mut Publisher,
+        seconds: f64,
+        rate: u32,
+    ) -> (Vec<f64>, usize) {
+        let sent = self.events.publish(publisher, seconds, rate).await * self.viewers_of_each;
+        let came = self.times.take_within(sent, PAUSE).await;
+        let lost = sent.saturating_sub(came.len());
+        (came, lost)
     }
 
     /// Waits for so many events that someone else has published.

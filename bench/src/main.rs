@@ -112,10 +112,11 @@ async fn main() {
     let mut figures = Vec::new();
     for section in Section::value_variants() {
         if everything || options.only.contains(section) {
-            figures.extend(section.run().await);
+            let section = section.run().await;
+            print(&table(&section));
+            figures.extend(section);
         }
     }
-    print(&table(&figures));
     if everything {
         write(&machine, &figures);
     }

@@ -28,6 +28,9 @@ const NCHAN: &str = "nchan";
 /// As figures name what was lost, after the contender.
 const LOST: &str = "lost, of 100 events right after a first";
 
+/// As they name what was lost of all that was delivered later.
+const MISSED: &str = "lost, of 3,150 events after that";
+
 /// As figures name a stream's memory, after the contender.
 pub(crate) const MEMORY: &str = "memory per stream";
 
@@ -56,10 +59,12 @@ struct Contender {
     token: String,
     /// The root of its processes.
     pid: Pid,
+    /// What they have of memory, in KB.
+    memory: fn(Pid) -> f64,
 }
 
 /// What was measured of a contender: name, unit, and the runs' values.
-type Measured = [(String, &'static str, Vec<f64>); 5];
+type Measured = [(String, &'static str, Vec<f64>); 6];
 
 /// As rows of a contender; `ours`, where that is another than Runcast: in the floor's place.
 fn rows(contender: &str, measured: &Measured, ours: Option<&Measured>) -> Vec<Figure> {
@@ -67,7 +72,7 @@ fn rows(contender: &str, measured: &Measured, ours: Option<&Measured>) -> Vec<Fi
         let figure = Figure::new(GROUP, format!("{contender}: {name}"), unit, values);
         match ours {
             // Of what is lost, ours is nothing, and nothing divides by that.
-            Some(ours) if name != LOST => {
+            Some(ours) if ![LOST, MISSED].contains(&name.as_str()) => {
                 let least = if contender == NCHAN { 0.77 } else { 1.0 };
                 let figure = figure.over(values, &ours[at].2);
                 figure.with(Bar::LeastRatio(least))
@@ -89,6 +94,8 @@ pub(crate) async fn run() -> Vec<Figure> {
             publisher: Publisher::redis(&runcast.redis_url).await,
             token: runcast.token.clone(),
             pid: server_of(&runcast).await,
+            // Its children are Valkey and Postgres.
+            memory: resident,
         };
         let measured = measure(&mut contender).await;
         (rows(name, &measured, None), measured, runcast)
@@ -97,14 +104,14 @@ pub(crate) async fn run() -> Vec<Figure> {
     let (served, ours, runcast) = ours(Mode::Served, "Runcast, served").await;
     figures.extend(served);
     for (name, command) in OTHERS {
-        let port = free_port();
-        let mut server = start(command, &runcast, port).await;
+        let (port, control) = (free_port(), free_port());
+        let mut server = start(command, &runcast, port, control).await;
         let pid = Pid::from_raw(i32::try_from(server.id().unwrap()).unwrap());
         let url = format!("http://127.0.0.1:{port}");
         let publisher = match name {
             NCHAN => Publisher::Nchan(load::client(), format!("{url}/pub")),
             "Pushpin" => {
-                let url = format!("http://127.0.0.1:{}/publish/", port + 1);
+                let url = format!("http://127.0.0.1:{control}/publish/");
                 Publisher::Pushpin(load::client(), url)
             }
             _ => Publisher::redis(&runcast.redis_url).await,
@@ -115,6 +122,7 @@ pub(crate) async fn run() -> Vec<Figure> {
             publisher,
             token: runcast.token.clone(),
             pid,
+            memory: memory_of_tree,
         };
         figures.extend(rows(name, &measure(&mut contender).await, Some(&ours)));
         integration::stack::signal(pid, Signal::SIGTERM);
@@ -123,13 +131,15 @@ pub(crate) async fn run() -> Vec<Figure> {
     figures
 }
 
-async fn start(command: &[&str], stack: &Stack, port: u16) -> Child {
+async fn start(command: &[&str], stack: &Stack, port: u16, control: u16) -> Child {
     let mut server = Command::new(command[0])
         .args(&command[1..])
         .current_dir(checkout(""))
         .env("REDIS_URL", &stack.redis_url)
         .env("DATABASE_URL", &stack.database_url)
         .env("PORT", port.to_string())
+        .env("CONTROL_PORT", control.to_string())
+        .env("ORIGIN_PORT", free_port().to_string())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -147,7 +157,7 @@ async fn start(command: &[&str], stack: &Stack, port: u16) -> Child {
 
 async fn measure(it: &mut Contender) -> Measured {
     eprintln!("  beside others: {}", it.name);
-    let before = memory_of_tree(it.pid);
+    let before = (it.memory)(it.pid);
     let ids: Vec<String> = (0..STREAMS)
         .map(|index| format!("others-{index}-{}", it.pid))
         .collect();
@@ -162,12 +172,16 @@ async fn measure(it: &mut Contender) -> Measured {
     let mut load = Load::at(urls, ids, &it.token, 50).await;
     let firsts = load.first_events();
     let mut runs = Vec::new();
-    load.deliver(&mut it.publisher, 0.3, RATE).await;
+    let (_, mut lost_of_all) = load.deliver_some(&mut it.publisher, 0.3, RATE).await;
     for _ in 0..RUNS {
-        runs.push(sorted(load.deliver(&mut it.publisher, SECONDS, RATE).await));
+        let (came, lost) = load.deliver_some(&mut it.publisher, SECONDS, RATE).await;
+        runs.push(sorted(came));
+        lost_of_all += lost;
     }
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-    let each = (memory_of_tree(it.pid) - before) / STREAMS as f64;
+    let each = ((it.memory)(it.pid) - before) / STREAMS as f64;
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let lost_of_all = lost_of_all as f64;
     let lost = lost(it).await;
     [
         (
@@ -179,6 +193,7 @@ async fn measure(it: &mut Contender) -> Measured {
         (delivery_at("p99"), "ms", of_runs(&runs, 99.0)),
         (MEMORY.to_owned(), "KB", vec![each]),
         (LOST.to_owned(), "", vec![lost]),
+        (MISSED.to_owned(), "", vec![lost_of_all]),
     ]
 }
 

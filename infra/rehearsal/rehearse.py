@@ -30,7 +30,7 @@ from templates import APPLICATION, CHECKOUT, DATA, KUBERNETES, SERVICE, load, tr
 
 BINARIES = ("test-status", "job-status", "queue-stats", "worker", "ingest", "notify", "migrate")
 # A cold start loads the whole of it.
-MOST_ZIPPED_BYTES = 2_900_000
+MOST_ZIPPED_BYTES = 2_500_000
 # Amazon Linux 2023's. https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html
 GLIBC = (2, 34)
 BUILT = CHECKOUT / ".aws-sam" / "build"
