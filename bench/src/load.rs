@@ -298,7 +298,7 @@ impl Load {
             }
         }
         let taken = times.clone();
-        tokio::spawn(async move {
+        let reader = tokio::spawn(async move {
             loop {
                 if let Said::Chunk(at, text) = process.said().await
                     && let Some(age) = age(text.as_bytes(), at)
@@ -307,8 +307,14 @@ impl Load {
                 }
             }
         });
+        // Dropped with its reader, the process ends.
+        let viewer = Viewer {
+            first_event: 0.0,
+            stream_id: None,
+            reader,
+        };
         Load {
-            viewers: Vec::new(),
+            viewers: vec![viewer],
             viewers_of_each: 1,
             times,
             events: Events::new(ids),
