@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
+CARGO_CYCLONEDX_VERSION := 0.5.9
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 # Tests wait more than they compute.
 export RUST_TEST_THREADS ?= 4
@@ -48,7 +49,7 @@ arm64: setup-tests build ## Build every function for arm64, and run one run's li
 	.venv/bin/cargo-lambda lambda build --release --arm64 --lambda-dir target/lambda-arm64 $(FUNCTIONS:%=--bin %)
 	infra/arm64.sh target/lambda-arm64
 
-release: setup-tests web/dist/index.html ## What is deployed without Rust, with checksums: target/release-files
+release: setup-tests web/dist/index.html .tools/bin/cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION) ## What is deployed without Rust, with its bills of materials and checksums: target/release-files
 	PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -u infra/rehearsal/release.py
 
 bench: setup bench/others/node_modules/.installed ## Measure everything against its floor: bench/results.json, docs/bench
@@ -140,14 +141,12 @@ bench/others/node_modules/.installed: bench/others/package-lock.json
 
 setup-check: .tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 
-.tools/bin/cargo-deny-$(CARGO_DENY_VERSION):
-	@echo "building cargo-deny"
-	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --quiet --root .tools
-	@touch $@
-
-.tools/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION):
-	@echo "building cargo-fuzz"
-	cargo install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked --debug --quiet --root .tools
+.tools/bin/cargo-deny-$(CARGO_DENY_VERSION): TOOL = cargo-deny --version $(CARGO_DENY_VERSION)
+.tools/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION): TOOL = cargo-fuzz --version $(CARGO_FUZZ_VERSION)
+.tools/bin/cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION): TOOL = cargo-cyclonedx --version $(CARGO_CYCLONEDX_VERSION)
+.tools/bin/%:
+	@echo "building $(TOOL)"
+	cargo install $(TOOL) --locked --debug --quiet --root .tools
 	@touch $@
 
 clean: ## Remove what was built and installed

@@ -1,7 +1,7 @@
 """What is deployed without Rust: for each architecture a folder in a zip, and the checksums of all: `make release`.
 
-A folder has the functions, zipped, a template that names them, the Terraform module, and the dashboard's files: `sam deploy
---guided` there, or Terraform with the folder as its `artifacts`.
+A folder has the functions, zipped, a template that names them, the Terraform module, the dashboard's files, and bills of
+materials (CycloneDX): `sam deploy --guided` there, or Terraform with the folder as its `artifacts`.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import terraform
-from rehearse import BINARIES, run
+from rehearse import BINARIES, Failed, run
 from templates import APPLICATION, CHECKOUT, load
 
 TARGET = CHECKOUT / "target/release-files"
@@ -60,12 +60,31 @@ def release(architecture, flags):
     pack(folder / ROOTS, {file.name: file for file in (CHECKOUT / "infra/layer").iterdir()})
     shutil.copytree(terraform.MODULE, folder / "terraform", ignore=shutil.ignore_patterns(".terraform*"))
     shutil.copytree(CHECKOUT / "web/dist", folder / "dashboard")
+    bills(folder / "sbom", architecture)
     for file in ("samconfig.toml", "LICENSE"):
         shutil.copy(CHECKOUT / file, folder)
     run("sam", "validate", "--region", "us-east-1", "--template-file", folder / "template.yaml")
     files = [file for file in folder.rglob("*") if file.is_file()]
     pack(TARGET / f"{name}.zip", {str(Path(name) / file.relative_to(folder)): file for file in files})
     return TARGET / f"{name}.zip"
+
+
+def bills(folder, architecture):
+    """What each function is made of, and the dashboard: https://cyclonedx.org."""
+    folder.mkdir()
+    target = {"x86_64": "x86_64", "arm64": "aarch64"}[architecture] + "-unknown-linux-gnu"
+    run("cargo", "cyclonedx", "--format", "json", "--describe", "binaries", "--target", target)
+    # It writes beside every manifest of the workspace.
+    for bill in [path for member in CHECKOUT.glob("*/") if member.name != "target" for path in member.rglob("*_bin.cdx.json")]:
+        name = bill.name.removesuffix("_bin.cdx.json")
+        if name in BINARIES:
+            shutil.copy(bill, folder / f"{name}.cdx.json")
+        bill.unlink()
+    made = run("npm", "--prefix", "web", "sbom", "--sbom-format", "cyclonedx")
+    (folder / "dashboard.cdx.json").write_text(made)
+    missing = {*BINARIES, "dashboard"} - {path.name.split(".")[0] for path in folder.iterdir()}
+    if missing:
+        raise Failed(f"no bill of materials of {sorted(missing)}")
 
 
 def main():

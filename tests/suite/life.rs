@@ -272,6 +272,24 @@ async fn two_sweeps_side_by_side_end_each_execution_once() {
 }
 
 #[tokio::test]
+async fn a_sweep_passes_over_what_a_worker_holds_and_ends_it_once_it_is_free() {
+    let stack = Stack::start().await;
+    let silent = |id| with(update("job", id, "running"), json!({"timeoutSeconds": 1}));
+    accept(&stack, json!([silent("held"), silent("free")])).await;
+    let worker = stack.postgres().await;
+    let hold = "BEGIN; SELECT FROM executions WHERE id = 'held' FOR UPDATE";
+    worker.batch_execute(hold).await.unwrap();
+    let mut free = stack.watch("/api/job-status/events/free").await;
+    until_state(&mut free, |state| state["status"] == "error").await;
+    let untouched =
+        "SELECT count(*) FROM executions WHERE id = 'held' AND status = 'running' AND seq = 1";
+    assert_eq!(stack.number(untouched).await, 1);
+    worker.batch_execute("ROLLBACK").await.unwrap();
+    let mut held = stack.watch("/api/job-status/events/held").await;
+    until_state(&mut held, |state| state["status"] == "error").await;
+}
+
+#[tokio::test]
 async fn the_operators_timeout_is_for_those_that_are_running() {
     let stack = Stack::with(&[], &[("STALLED_AFTER_SECONDS", "1")]).await;
     accept(
