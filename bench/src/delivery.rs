@@ -71,6 +71,13 @@ pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
             &floors,
             bars(mode).filter(|_| count == BARRED),
         ));
+        if mode == Mode::Served && count == BARRED {
+            drop(floor);
+            let name = format!("the same over {count} subscribers' connections");
+            let mut floor = Subscriber::each_to_one(&stack.redis_url, "each", count).await;
+            let (ours, floors) = beside(&mut load, &mut floor, &mut publisher, RATE).await;
+            figures.extend(percentiles(&name, &ours, &floors, None));
+        }
         if managed && MEMORY_AT.contains(&count) {
             #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
             let each = (resident(server_of(&stack).await) - base) / count as f64;

@@ -432,36 +432,52 @@ async fn post(request: reqwest::RequestBuilder) {
 /// The floor of delivery: a subscriber of the same driver, and nothing behind it.
 pub(crate) struct Subscriber {
     times: Times,
-    connections: Vec<MultiplexedConnection>,
+    /// Kept open.
+    _connections: Vec<MultiplexedConnection>,
+    /// How many of them hear each event.
+    hearers_of_each: usize,
     events: Events,
 }
 
 impl Subscriber {
     /// One connection, subscribed to so many channels.
     pub(crate) async fn to_many(redis_url: &str, name: &str, channels: usize) -> Self {
-        Self::new(redis_url, ids(name, channels), 1).await
+        let ids = ids(name, channels);
+        Self::new(redis_url, vec![ids.clone()], ids, 1).await
+    }
+
+    /// A connection for each of so many channels.
+    pub(crate) async fn each_to_one(redis_url: &str, name: &str, channels: usize) -> Self {
+        let ids = ids(name, channels);
+        let one_each = ids.iter().map(|id| vec![id.clone()]).collect();
+        Self::new(redis_url, one_each, ids, 1).await
     }
 
     /// So many connections, subscribed to one channel.
     pub(crate) async fn many_to(redis_url: &str, name: &str, connections: usize) -> Self {
-        Self::new(redis_url, vec![name.to_owned()], connections).await
+        let id = vec![name.to_owned()];
+        Self::new(redis_url, vec![id.clone(); connections], id, connections).await
     }
 
-    async fn new(redis_url: &str, ids: Vec<String>, connections: usize) -> Self {
+    /// What each connection subscribes to, all there is to publish, and how many hear each.
+    async fn new(
+        redis_url: &str,
+        subscribed: Vec<Vec<String>>,
+        ids: Vec<String>,
+        hearers_of_each: usize,
+    ) -> Self {
         let times = Times::default();
-        let names: Vec<_> = ids.iter().map(|id| channel(id)).collect();
-        let connect = async || {
+        let mut open = Vec::new();
+        for ids in subscribed {
+            let names: Vec<_> = ids.iter().map(|id| channel(id)).collect();
             let mut connection = listening(redis_url, times.clone()).await;
             connection.subscribe(&names).await.unwrap();
-            connection
-        };
-        let mut open = Vec::new();
-        for _ in 0..connections {
-            open.push(connect().await);
+            open.push(connection);
         }
         Subscriber {
             times,
-            connections: open,
+            _connections: open,
+            hearers_of_each,
             events: Events::new(ids),
         }
     }
@@ -480,7 +496,7 @@ impl Subscriber {
         rate: u32,
     ) -> Vec<f64> {
         let sent = self.events.publish(publisher, seconds, rate).await;
-        self.times.take(sent * self.connections.len()).await
+        self.times.take(sent * self.hearers_of_each).await
     }
 }
 
