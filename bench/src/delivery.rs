@@ -87,11 +87,7 @@ pub(crate) async fn run(mode: Mode) -> Vec<Figure> {
                 "KB",
                 &[each],
             );
-            figures.push(if count == MOST {
-                figure.with(Bar::Most(25.0))
-            } else {
-                figure
-            });
+            figures.push(figure.with((count == MOST).then_some(Bar::Most(25.0))));
         }
         // At the most that an environment takes, there is no room for beacons; the stack ends anyway.
         if count < MOST {

@@ -100,7 +100,11 @@ impl Figure {
         self
     }
 
-    pub(crate) fn with(mut self, bar: Bar) -> Self {
+    /// With a bar; `None`: where there is none.
+    pub(crate) fn with(mut self, bar: impl Into<Option<Bar>>) -> Self {
+        let Some(bar) = bar.into() else {
+            return self;
+        };
         let value = self.value.median;
         let (text, met) = match bar {
             Bar::Ratio(most) => (

@@ -56,14 +56,11 @@ async fn one_at_a_time(stack: &Stack, floor: &mut Floor, mode: Mode) -> Vec<Figu
         transits.push(median(passed));
     }
     let name = mode.name();
-    let warm = Figure::new(GROUP, format!("warm, {name}, p50"), "ms", &ours).over(&ours, &floors);
     vec![
         // The local Lambda is no part of what the goal is about.
-        if mode == Mode::Served {
-            warm.with(Bar::Ratio(1.5))
-        } else {
-            warm
-        },
+        Figure::new(GROUP, format!("warm, {name}, p50"), "ms", &ours)
+            .over(&ours, &floors)
+            .with((mode == Mode::Served).then_some(Bar::Ratio(1.5))),
         Figure::new(
             GROUP,
             format!("the same, over floor and a health check, {name}"),
@@ -185,12 +182,9 @@ async fn at_once(stack: &Stack, floor: &mut Floor, mode: Mode) -> Figure {
         }
     }
     let name = format!("{AT_ONCE} at once, {}, p50", mode.name());
-    let figure = Figure::new(GROUP, name, "ms", &ours).over(&ours, &floors);
-    if mode == Mode::Served {
-        figure.with(Bar::Most(60.0))
-    } else {
-        figure
-    }
+    Figure::new(GROUP, name, "ms", &ours)
+        .over(&ours, &floors)
+        .with((mode == Mode::Served).then_some(Bar::Most(60.0)))
 }
 
 /// A `SUBSCRIBE` that is acknowledged, then an indexed query, on connections that are open.

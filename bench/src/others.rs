@@ -70,14 +70,16 @@ type Measured = [(String, &'static str, Vec<f64>); 6];
 fn rows(contender: &str, measured: &Measured, ours: Option<&Measured>) -> Vec<Figure> {
     let row = |(at, (name, unit, values)): (usize, &(String, &'static str, Vec<f64>))| {
         let figure = Figure::new(GROUP, format!("{contender}: {name}"), unit, values);
+        let is_loss = [LOST, MISSED].contains(&name.as_str());
         match ours {
-            // Of what is lost, ours is nothing, and nothing divides by that.
-            Some(ours) if ![LOST, MISSED].contains(&name.as_str()) => {
+            None => figure.with(is_loss.then_some(Bar::Most(0.0))),
+            // Ours is nothing, and nothing divides by that.
+            Some(_) if is_loss => figure,
+            Some(ours) => {
                 let least = if contender == NCHAN { 0.77 } else { 1.0 };
                 let figure = figure.over(values, &ours[at].2);
                 figure.with(Bar::LeastRatio(least))
             }
-            _ => figure,
         }
     };
     measured.iter().enumerate().map(row).collect()

@@ -71,7 +71,7 @@ pub(crate) async fn run(stack: &Stack) -> Vec<Figure> {
                 let [during, before] = [&during, before].map(|waits| [percentile(waits, percent)]);
                 let name = format!("{name} {when}, p{percent}");
                 let figure = Figure::new(GROUP, name, "ms", &during).over(&during, &before);
-                figures.push(bar.into_iter().fold(figure, Figure::with));
+                figures.push(figure.with(bar));
             }
         }
     }

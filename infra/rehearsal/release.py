@@ -75,7 +75,7 @@ def bills(folder, architecture):
     target = {"x86_64": "x86_64", "arm64": "aarch64"}[architecture] + "-unknown-linux-gnu"
     run("cargo", "cyclonedx", "--format", "json", "--describe", "binaries", "--target", target)
     # It writes beside every manifest of the workspace.
-    for bill in [path for member in CHECKOUT.glob("*/") if member.name != "target" for path in member.rglob("*_bin.cdx.json")]:
+    for bill in [*CHECKOUT.glob("*/*_bin.cdx.json"), *CHECKOUT.glob("functions/*/*_bin.cdx.json")]:
         name = bill.name.removesuffix("_bin.cdx.json")
         if name in BINARIES:
             shutil.copy(bill, folder / f"{name}.cdx.json")

@@ -27,18 +27,21 @@ impl App {
         Ok(grant)
     }
 
-    /// One execution, as it is read.
-    pub(super) fn watch(&self, grant: &Grant, id: Id) -> Watch {
+    /// One execution of an organization.
+    pub(super) fn watch(&self, organization_id: &Id, id: Id) -> Watch {
         Watch {
             kind: self.kind,
-            organization_id: grant.organization_id.clone(),
+            organization_id: organization_id.clone(),
             scopes: vec![Scope::Execution(id)],
         }
     }
 
     /// How an execution stands now, where it is the caller's.
     pub(super) async fn current(&self, grant: &Grant, id: Id) -> Result<Event, Problem> {
-        let states = self.log.states(&self.watch(grant, id)).await;
+        let states = self
+            .log
+            .states(&self.watch(&grant.organization_id, id))
+            .await;
         let mut events = states.map_err(unreadable)?.events.into_iter();
         let event = events.next().map(|(_, event)| event);
         let is_theirs = |event: &Event| grant.covers(&event.organization_id, &event.project_id);

@@ -85,7 +85,7 @@ async fn one(
             .map_err(|_| Problem::bad_request("after is the seq of an event, such as 128."))?,
         None => 0,
     };
-    let watch = app.watch(&grant, id);
+    let watch = app.watch(&grant.organization_id, id);
     let after = app.log.after(&watch, &[Seq(after)]).await;
     let after = after.map_err(unreadable)?;
     let events: Vec<Event> = after.events.into_iter().map(|(_, event)| event).collect();

@@ -80,14 +80,8 @@ async fn watch_one(
     PathId(id): PathId,
     incoming: Incoming,
 ) -> Result<Response, Problem> {
-    let scopes = vec![Scope::Execution(parse_id(&id)?)];
-    let watch = |organization_id: &Id| {
-        Ok(Watch {
-            kind: app.kind,
-            organization_id: organization_id.clone(),
-            scopes,
-        })
-    };
+    let id = parse_id(&id)?;
+    let watch = |organization_id: &Id| Ok(app.watch(organization_id, id));
     app.open(watch, &incoming).await
 }
 
