@@ -2,8 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,8 +15,7 @@ const KEY_ID: &str = "runcast-local";
 
 /// An Ed25519 key that lives as long as its stack.
 pub(crate) struct Signer {
-    key: EncodingKey,
-    public: Vec<u8>,
+    pair: Ed25519KeyPair,
     issuer: String,
     audience: String,
 }
@@ -70,10 +68,8 @@ impl Signer {
         let document = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new());
         let document = document.map_err(|_| "no randomness for a key")?;
         let pair = Ed25519KeyPair::from_pkcs8(document.as_ref());
-        let pair = pair.map_err(|_| "the new key is not readable")?;
         Ok(Signer {
-            key: EncodingKey::from_ed_der(document.as_ref()),
-            public: pair.public_key().as_ref().to_vec(),
+            pair: pair.map_err(|_| "the new key is not readable")?,
             issuer,
             audience,
         })
@@ -86,7 +82,7 @@ impl Signer {
             given.map_or_else(none, |text| serde_json::from_str(text).unwrap_or_default());
         let own = json!({
             "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": KEY_ID,
-            "x": BASE64_URL_SAFE_NO_PAD.encode(&self.public),
+            "x": BASE64.encode(self.pair.public_key()),
         });
         match keys.get_mut("keys").and_then(Value::as_array_mut) {
             Some(keys) => keys.push(own),
@@ -112,10 +108,10 @@ impl Signer {
         if let Some(queues) = &request.queues {
             claims["queues"] = json!(queues);
         }
-        let header = Header {
-            kid: Some(KEY_ID.to_owned()),
-            ..Header::new(Algorithm::EdDSA)
-        };
-        Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
+        let header = json!({"typ": "JWT", "alg": "EdDSA", "kid": KEY_ID});
+        let [header, claims] = [header, claims].map(|part| BASE64.encode(part.to_string()));
+        let message = format!("{header}.{claims}");
+        let signature = BASE64.encode(self.pair.sign(message.as_bytes()));
+        Ok(format!("{message}.{signature}"))
     }
 }

@@ -3,5 +3,6 @@
 pub mod grant;
 mod keys;
 pub mod limits;
+mod signature;
 pub mod token;
 mod verified;

@@ -2,8 +2,9 @@
 
 use std::process::Stdio;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use nix::{sys::signal::Signal, unistd::Pid};
+use ring::hmac;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
@@ -24,8 +25,12 @@ pub fn shared_token(organization: &str) -> String {
         "sub": "s", "org": organization, "scope": "status:read status:write",
         "iss": "runcast-local", "aud": "runcast", "exp": 4_102_444_800u64,
     });
-    let key = EncodingKey::from_secret(&secret());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
+    let header = json!({"typ": "JWT", "alg": "HS256"});
+    let [header, claims] = [header, claims].map(|part| BASE64.encode(part.to_string()));
+    let message = format!("{header}.{claims}");
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &secret());
+    let signature = BASE64.encode(hmac::sign(&key, message.as_bytes()));
+    format!("{message}.{signature}")
 }
 
 /// A running server. Dropped, it is killed.

@@ -4,8 +4,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use integration::{checkout, eventually, free_port, stack::Stack};
-use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use reqwest::StatusCode;
+use ring::{
+    hmac,
+    rand::SystemRandom,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512,
+        RSA_PSS_SHA256, RsaKeyPair,
+    },
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,26 +22,63 @@ use tokio::{
 
 /// What signs the tokens of this test.
 struct Keys {
-    rsa: EncodingKey,
-    ec: EncodingKey,
-    secret: EncodingKey,
+    rsa: Key,
+    ec: Key,
+    secret: Key,
     /// A key that nobody here knows.
-    stranger: EncodingKey,
+    stranger: Key,
     /// The public RSA key as a secret: the classic confusion of algorithms.
-    public_as_secret: EncodingKey,
+    public_as_secret: Key,
+}
+
+enum Key {
+    Rsa(RsaKeyPair),
+    Ec(EcdsaKeyPair),
+    Secret(Vec<u8>),
+}
+
+impl Key {
+    /// A signature by an algorithm of RFC 7518.
+    fn sign(&self, message: &[u8], algorithm: &str) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match self {
+            Key::Rsa(pair) => {
+                let padding: &dyn ring::signature::RsaEncoding = match algorithm {
+                    "RS256" => &RSA_PKCS1_SHA256,
+                    "RS512" => &RSA_PKCS1_SHA512,
+                    "PS256" => &RSA_PSS_SHA256,
+                    other => panic!("{other}"),
+                };
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(padding, &random, message, &mut signature)
+                    .unwrap();
+                signature
+            }
+            Key::Ec(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Key::Secret(secret) => {
+                let hash = match algorithm {
+                    "HS256" => hmac::HMAC_SHA256,
+                    "HS512" => hmac::HMAC_SHA512,
+                    other => panic!("{other}"),
+                };
+                let signature = hmac::sign(&hmac::Key::new(hash, secret), message);
+                signature.as_ref().to_vec()
+            }
+        }
+    }
 }
 
 impl Keys {
     fn read() -> Self {
-        let _ = crypto::rust_crypto::DEFAULT_PROVIDER.install_default();
         let file = |name| std::fs::read(checkout("tests/keys").join(name)).unwrap();
-        let secret: Vec<u8> = (0..32).collect();
+        let curve = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let ec = EcdsaKeyPair::from_pkcs8(curve, &file("ec.der"), &SystemRandom::new());
         Keys {
-            rsa: EncodingKey::from_rsa_der(&file("rsa.der")),
-            ec: EncodingKey::from_ec_der(&file("ec.der")),
-            secret: EncodingKey::from_secret(&secret),
-            stranger: EncodingKey::from_rsa_der(&file("stranger.der")),
-            public_as_secret: EncodingKey::from_secret(&file("rsa.pub.pem")),
+            rsa: Key::Rsa(RsaKeyPair::from_der(&file("rsa.der")).unwrap()),
+            ec: Key::Ec(ec.unwrap()),
+            secret: Key::Secret((0..32).collect()),
+            stranger: Key::Rsa(RsaKeyPair::from_der(&file("stranger.der")).unwrap()),
+            public_as_secret: Key::Secret(file("rsa.pub.pem")),
         }
     }
 }
@@ -65,13 +109,13 @@ fn with(changes: Value) -> String {
     claims.to_string()
 }
 
-fn sign(header: &Value, payload: &str, key: &EncodingKey, algorithm: Algorithm) -> String {
+fn sign(header: &Value, payload: &str, key: &Key, algorithm: &str) -> String {
     let message = format!(
         "{}.{}",
         BASE64.encode(header.to_string()),
         BASE64.encode(payload)
     );
-    let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
+    let signature = BASE64.encode(key.sign(message.as_bytes(), algorithm));
     format!("{message}.{signature}")
 }
 
@@ -80,7 +124,7 @@ fn sign(header: &Value, payload: &str, key: &EncodingKey, algorithm: Algorithm) 
 fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
     let mut bad = Vec::new();
     let rs256 = json!({"alg": "RS256", "typ": "JWT", "kid": "rsa"});
-    let good = sign(&rs256, &claims().to_string(), &keys.rsa, Algorithm::RS256);
+    let good = sign(&rs256, &claims().to_string(), &keys.rsa, "RS256");
     let (message, signature) = good.rsplit_once('.').unwrap();
     let (header, payload) = message.split_once('.').unwrap();
 
@@ -126,17 +170,12 @@ fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
         json!({"scope": ["status:write"]}),
         json!({"scope": 7}),
     ] {
-        let token = sign(&rs256, &with(changes.clone()), &keys.rsa, Algorithm::RS256);
+        let token = sign(&rs256, &with(changes.clone()), &keys.rsa, "RS256");
         bad.push((format!("claims {changes}"), token));
     }
 
     let critical = json!({"alg": "RS256", "kid": "rsa", "crit": ["exp"], "exp": 1});
-    let critical = sign(
-        &critical,
-        &claims().to_string(),
-        &keys.rsa,
-        Algorithm::RS256,
-    );
+    let critical = sign(&critical, &claims().to_string(), &keys.rsa, "RS256");
     bad.push(("what must be understood".to_owned(), critical));
 
     for none in ["none", "None", "NONE", "nOnE", "", "null"] {
@@ -148,110 +187,105 @@ fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
         ));
     }
     let text = claims().to_string();
-    let mut signed = |what: &str, header: Value, key: &EncodingKey, algorithm| {
+    let mut signed = |what: &str, header: Value, key: &Key, algorithm| {
         bad.push((what.to_owned(), sign(&header, &text, key, algorithm)));
     };
     signed(
         "public key as secret",
         json!({"alg": "HS256", "kid": "rsa"}),
         &keys.public_as_secret,
-        Algorithm::HS256,
+        "HS256",
     );
     signed(
         "public key as secret, without kid",
         json!({"alg": "HS256"}),
         &keys.public_as_secret,
-        Algorithm::HS256,
+        "HS256",
     );
     signed(
         "the secret under another key's name",
         json!({"alg": "HS256", "kid": "rsa"}),
         &keys.secret,
-        Algorithm::HS256,
+        "HS256",
     );
     signed(
         "the right key, its name another's",
         json!({"alg": "RS256", "kid": "ec"}),
         &keys.rsa,
-        Algorithm::RS256,
+        "RS256",
     );
     signed(
         "an unknown key id",
         json!({"alg": "RS256", "kid": "nobody"}),
         &keys.rsa,
-        Algorithm::RS256,
+        "RS256",
     );
-    signed(
-        "a stranger's key",
-        rs256.clone(),
-        &keys.stranger,
-        Algorithm::RS256,
-    );
+    signed("a stranger's key", rs256.clone(), &keys.stranger, "RS256");
     signed(
         "a stranger's key without a name",
         json!({"alg": "RS256"}),
         &keys.stranger,
-        Algorithm::RS256,
+        "RS256",
     );
     signed(
         "another hash than the key's",
         json!({"alg": "RS512", "kid": "rsa"}),
         &keys.rsa,
-        Algorithm::RS512,
+        "RS512",
     );
     signed(
         "another hash than the secret's",
         json!({"alg": "HS512", "kid": "shared"}),
         &keys.secret,
-        Algorithm::HS512,
+        "HS512",
     );
     signed(
         "PSS instead of PKCS #1",
         json!({"alg": "PS256", "kid": "rsa"}),
         &keys.rsa,
-        Algorithm::PS256,
+        "PS256",
     );
     signed(
         "a key set's address",
         json!({"alg": "RS256", "jku": "http://127.0.0.1:9/keys"}),
         &keys.stranger,
-        Algorithm::RS256,
+        "RS256",
     );
     signed(
         "a certificate's address",
         json!({"alg": "RS256", "kid": "rsa", "x5u": "http://127.0.0.1:9/c"}),
         &keys.stranger,
-        Algorithm::RS256,
+        "RS256",
     );
     signed(
         "its own key",
         json!({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}}),
         &keys.public_as_secret,
-        Algorithm::HS256,
+        "HS256",
     );
     signed(
         "a path as key id",
         json!({"alg": "HS256", "kid": "../../dev/null"}),
         &keys.public_as_secret,
-        Algorithm::HS256,
+        "HS256",
     );
     signed(
         "SQL as key id",
         json!({"alg": "HS256", "kid": "x' OR '1'='1"}),
         &keys.public_as_secret,
-        Algorithm::HS256,
+        "HS256",
     );
     signed(
         "a number as key id",
         json!({"alg": "RS256", "kid": 7}),
         &keys.rsa,
-        Algorithm::RS256,
+        "RS256",
     );
     signed(
         "one algorithm said, another used",
         json!({"alg": "ES256", "kid": "ec"}),
         &keys.secret,
-        Algorithm::HS256,
+        "HS256",
     );
 
     let empty_ec = BASE64.encode(json!({"alg": "ES256", "kid": "ec"}).to_string());
@@ -291,23 +325,23 @@ fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
         ("standard Base64", good.replace(['-', '_'], "+") + "+/"),
         (
             "a payload that is no JSON",
-            sign(&rs256, "not json", &keys.rsa, Algorithm::RS256),
+            sign(&rs256, "not json", &keys.rsa, "RS256"),
         ),
         (
             "a payload that is a list",
-            sign(&rs256, "[]", &keys.rsa, Algorithm::RS256),
+            sign(&rs256, "[]", &keys.rsa, "RS256"),
         ),
         (
             "a payload that is null",
-            sign(&rs256, "null", &keys.rsa, Algorithm::RS256),
+            sign(&rs256, "null", &keys.rsa, "RS256"),
         ),
         (
             "a header that is a list",
-            sign(&json!([]), &text, &keys.rsa, Algorithm::RS256),
+            sign(&json!([]), &text, &keys.rsa, "RS256"),
         ),
         (
             "a header without alg",
-            sign(&json!({"kid": "rsa"}), &text, &keys.rsa, Algorithm::RS256),
+            sign(&json!({"kid": "rsa"}), &text, &keys.rsa, "RS256"),
         ),
         (
             "nesting",
@@ -315,7 +349,7 @@ fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
                 &rs256,
                 &format!("{}{}", "[".repeat(3000), "]".repeat(3000)),
                 &keys.rsa,
-                Algorithm::RS256,
+                "RS256",
             ),
         ),
         (
@@ -324,7 +358,7 @@ fn bad_tokens(keys: &Keys) -> Vec<(String, String)> {
                 &rs256,
                 &with(json!({"x": "y".repeat(9000)})),
                 &keys.rsa,
-                Algorithm::RS256,
+                "RS256",
             ),
         ),
         ("a word", "token".to_owned()),
@@ -362,28 +396,20 @@ async fn no_bad_token_gets_in_and_none_takes_long() {
     let lives: serde_json::Number = format!("{}.5", now() + 60).parse().unwrap();
     let since: serde_json::Number = format!("{}.5", now() - 1).parse().unwrap();
     let fraction = with(json!({"iat": since, "exp": lives}));
-    let fraction = sign(&rsa, &fraction, &keys.rsa, Algorithm::RS256);
+    let fraction = sign(&rsa, &fraction, &keys.rsa, "RS256");
     assert_eq!(ask(&fraction).await.0, StatusCode::OK);
 
     let mut good = Vec::new();
     for (header, key, algorithm) in [
-        (
-            json!({"alg": "RS256", "kid": "rsa"}),
-            &keys.rsa,
-            Algorithm::RS256,
-        ),
-        (
-            json!({"alg": "ES256", "kid": "ec"}),
-            &keys.ec,
-            Algorithm::ES256,
-        ),
+        (json!({"alg": "RS256", "kid": "rsa"}), &keys.rsa, "RS256"),
+        (json!({"alg": "ES256", "kid": "ec"}), &keys.ec, "ES256"),
         (
             json!({"alg": "HS256", "kid": "shared"}),
             &keys.secret,
-            Algorithm::HS256,
+            "HS256",
         ),
         // Without a name, every key is tried.
-        (json!({"alg": "RS256"}), &keys.rsa, Algorithm::RS256),
+        (json!({"alg": "RS256"}), &keys.rsa, "RS256"),
     ] {
         for _ in 0..5 {
             let token = sign(&header, &claims().to_string(), key, algorithm);
@@ -428,12 +454,7 @@ async fn an_identity_provider_calls_its_claims_as_it_likes() {
     let keys = Keys::read();
     let ask = async |changes: Value| {
         let token = with(changes);
-        let token = sign(
-            &json!({"alg": "RS256"}),
-            &token,
-            &keys.rsa,
-            Algorithm::RS256,
-        );
+        let token = sign(&json!({"alg": "RS256"}), &token, &keys.rsa, "RS256");
         let url = format!("{}/api/job-status/events/r", stack.url);
         let request = reqwest::Client::new().get(url).bearer_auth(token);
         request.send().await.unwrap().status()
@@ -496,9 +517,9 @@ async fn the_keys_of_an_issuer_are_fetched() {
     let discovery = format!("{issuer}/.well-known/openid-configuration");
     let stack = Stack::with(&[], &[("AUTH_JWKS", &discovery)]).await;
     let keys = Keys::read();
-    let token = |kid: &str, key: &EncodingKey| {
+    let token = |kid: &str, key: &Key| {
         let header = json!({"alg": "RS256", "kid": kid});
-        sign(&header, &claims().to_string(), key, Algorithm::RS256)
+        sign(&header, &claims().to_string(), key, "RS256")
     };
     let ask = async |token: &str| {
         let url = format!("{}/api/job-status/events/r", stack.url);

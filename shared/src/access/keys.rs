@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use jsonwebtoken::{
-    Algorithm, DecodingKey, Validation,
+    Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, Validation,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::signature;
 use crate::{
     cause,
     client::{self, ConnectError},
@@ -48,8 +49,11 @@ const PACE: Pace = Pace {
     between_first: Duration::from_secs(1),
 };
 
-/// The shortest key of HS256.
+/// The shortest key of HS256, as long as the hash: RFC 7518, section 3.2.
 const MIN_HS256_BYTES: usize = 32;
+
+/// The shortest modulus of RS256: RFC 7518, section 3.3.
+const MIN_RSA_BYTES: usize = 2048 / 8;
 
 /// How far clocks may differ where a token begins to be valid. It ends when it says so.
 const LEEWAY: Duration = Duration::from_secs(5);
@@ -129,7 +133,7 @@ impl Keys {
             Jwks::Given(given) => {
                 let keys = keys(given.expose(), &authority.issuers, audience);
                 if keys.is_empty() {
-                    let takes = "holds no key that is of use; it takes RSA (RS256), EC P-256 (ES256), \
+                    let takes = "holds no key that is of use; it takes RSA (RS256, of 2,048 bits at least), EC P-256 (ES256), \
                                  Ed25519 (EdDSA) and oct (HS256, of 32 bytes at least) keys";
                     return Err(ConfigError::new("AUTH_JWKS", takes));
                 }
@@ -281,8 +285,9 @@ fn keys(given: &[Value], issuers: &[String], audience: &str) -> Vec<Key> {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
         validation.leeway = LEEWAY.as_secs();
+        let decoding = DecodingKey::from_jwk(&jwk).ok()?;
         Some(Key {
-            decoding: DecodingKey::from_jwk(&jwk).ok()?,
+            decoding: is_long_enough(&decoding).then_some(decoding)?,
             id: jwk.common.key_id,
             validation,
         })
@@ -305,17 +310,24 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
             (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
         }
-        // RFC 7518, section 3.2: as long as the hash, at least. In base64url, without padding.
-        AlgorithmParameters::OctetKey(key)
-            if key.value.len() >= (MIN_HS256_BYTES * 4).div_ceil(3) =>
-        {
-            (Algorithm::HS256, KeyAlgorithm::HS256)
-        }
+        AlgorithmParameters::OctetKey(_) => (Algorithm::HS256, KeyAlgorithm::HS256),
         _ => return None,
     };
     let said = jwk.common.key_algorithm.as_ref();
     let signs = jwk.common.public_key_use != Some(PublicKeyUse::Encryption);
     (signs && said.is_none_or(|said| *said == name)).then_some(algorithm)
+}
+
+/// Whether nobody can guess it.
+fn is_long_enough(key: &DecodingKey) -> bool {
+    match key.kind() {
+        DecodingKeyKind::RsaModulusExponent { n, .. } => {
+            signature::modulus(n).len() >= MIN_RSA_BYTES
+        }
+        DecodingKeyKind::SecretOrDer(secret) => {
+            key.family() != AlgorithmFamily::Hmac || secret.len() >= MIN_HS256_BYTES
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::{
     grant::Grant,
     keys::{Key, Keys, Ring},
+    signature,
     verified::Verified,
 };
 use crate::{
@@ -129,6 +130,7 @@ impl Verifier {
     /// # Errors
     /// Where none is of a kind that is supported.
     pub fn new(access: &config::Access) -> Result<Self, ConfigError> {
+        signature::by_ring();
         let authorities = access.authorities.iter().map(|authority| {
             Ok(Authority {
                 issuers: authority.issuers.clone(),
