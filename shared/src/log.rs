@@ -240,6 +240,19 @@ impl LogError {
         }
     }
 
+    /// Whether Postgres ended it for another that waits for it, while it waits for that one.
+    fn is_deadlock(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            let postgres = error.downcast_ref::<tokio_postgres::Error>();
+            if postgres.and_then(|error| error.code()) == Some(&SqlState::T_R_DEADLOCK_DETECTED) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     fn is_worth_another_try(&self) -> bool {
         self.is_of_connection() && !matches!(self, LogError::TimedOut(_))
     }

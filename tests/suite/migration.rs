@@ -1,6 +1,7 @@
 //! A database as version 0.1 left it, migrated while its streams and its worker go on.
 
 use integration::{
+    eventually,
     stack::{Stack, update},
     viewer::Viewer,
 };
@@ -79,6 +80,8 @@ async fn old_worker(postgres: Postgres) -> i64 {
     loop {
         match postgres.execute(write, &[&(written + 1)]).await {
             Ok(_) => written += 1,
+            // It goes back to the queue, and comes again.
+            Err(error) if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) => {}
             // Its unique key is gone: what it is sent now goes back to the queue, for the new one.
             Err(error) if error.code() == Some(&SqlState::INVALID_COLUMN_REFERENCE) => {
                 return written;
@@ -198,4 +201,31 @@ async fn a_migration_that_was_cut_short_is_done_again() {
     let keys = "SELECT count(*) FROM pg_constraint WHERE conname IN
                 ('executions_pkey', 'events_pkey', 'events_event_id_key')";
     assert_eq!(stack.number(keys).await, 3);
+}
+
+#[tokio::test]
+async fn a_migration_that_is_in_a_workers_way_and_the_worker_in_its_is_tried_again() {
+    let first = Stack::start().await;
+    let url = old_database(&first).await;
+    let postgres = connect(&url).await;
+    // Who has waited this long looks for a deadlock, and gives way: the migration.
+    let settings = "ALTER DATABASE old SET deadlock_timeout = '3s'; SET deadlock_timeout = '1min'";
+    postgres.batch_execute(settings).await.unwrap();
+    // A worker writes events …
+    let begin = "BEGIN; LOCK TABLE events IN ROW EXCLUSIVE MODE";
+    postgres.batch_execute(begin).await.unwrap();
+    let redis_url = first.redis_url.clone();
+    let migrating = tokio::spawn(async move { Stack::beside(&redis_url, &url, &[]).await });
+    // … for whose end the building of an index waits …
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE query LIKE '%CONCURRENTLY%events_key%' AND wait_event_type = 'Lock'";
+    let is_waiting = async || (first.number(waits).await == 1).then_some(());
+    eventually("the migration waits", is_waiting).await;
+    // … and waits for that.
+    let both = "LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE; COMMIT";
+    postgres.batch_execute(both).await.unwrap();
+    let stack = migrating.await.unwrap();
+    stack.publish("job", "r", "passed").await;
+    let broken = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(stack.number(broken).await, 0);
 }

@@ -1,10 +1,10 @@
 //! The schema of the log, and its retention.
 
-use refinery::Target;
+use refinery::{Report, Target};
 use tokio_postgres::Client;
 
 use super::{LogError, connect};
-use crate::config;
+use crate::{cause, config};
 
 mod migrations {
     refinery::embed_migrations!("../infra/migrations");
@@ -26,15 +26,34 @@ pub struct Pruned {
     pub rejected_updates: u64,
 }
 
+/// How often a migration is tried that a worker, who locks the same in another order, stands in the way of.
+const TRIES: usize = 10;
+
 /// Brings the schema to this version; returns the names of the migrations that were applied.
 ///
 /// # Errors
 /// Where Postgres is away, or a migration fails; it is then undone.
 pub async fn migrate(database: &config::Database) -> Result<Vec<String>, LogError> {
-    let mut client = connect(database).await?;
     let mut applied = Vec::new();
+    for _ in 1..TRIES {
+        match migrate_all(database, &mut applied).await {
+            Err(error) if error.is_deadlock() => {
+                tracing::warn!(error = cause::chain(&error), "a migration is tried again");
+            }
+            done => return done.map(|()| applied),
+        }
+    }
+    migrate_all(database, &mut applied).await?;
+    Ok(applied)
+}
+
+async fn migrate_all(
+    database: &config::Database,
+    applied: &mut Vec<String>,
+) -> Result<(), LogError> {
+    let mut client = connect(database).await?;
     for (version, statements) in ONLINE {
-        applied.extend(migrate_to(&mut client, Target::Version(version)).await?);
+        migrate_to(&mut client, Target::Version(version), applied).await?;
         let runner = migrations::migrations::runner();
         let last = runner.get_last_applied_migration_async(&mut client).await;
         let last = last.map_err(|error| LogError::Migrate(Box::new(error)))?;
@@ -42,20 +61,28 @@ pub async fn migrate(database: &config::Database) -> Result<Vec<String>, LogErro
             migrate_online(&client, statements).await?;
         }
     }
-    applied.extend(migrate_to(&mut client, Target::Latest).await?);
-    Ok(applied)
+    migrate_to(&mut client, Target::Latest, applied).await
 }
 
-async fn migrate_to(client: &mut Client, target: Target) -> Result<Vec<String>, LogError> {
-    let report = migrations::migrations::runner()
+async fn migrate_to(
+    client: &mut Client,
+    target: Target,
+    applied: &mut Vec<String>,
+) -> Result<(), LogError> {
+    let migrated = migrations::migrations::runner()
         // A newer version's: a deployment that is rolled back goes on.
         .set_abort_missing(false)
         .set_target(target)
         .run_async(client)
-        .await
-        .map_err(|error| LogError::Migrate(Box::new(error)))?;
-    let applied = report.applied_migrations().iter();
-    Ok(applied.map(ToString::to_string).collect())
+        .await;
+    let report = match &migrated {
+        Ok(report) => Some(report),
+        Err(error) => error.report(),
+    };
+    let done = report.into_iter().flat_map(Report::applied_migrations);
+    applied.extend(done.map(ToString::to_string));
+    migrated.map_err(|error| LogError::Migrate(Box::new(error)))?;
+    Ok(())
 }
 
 async fn migrate_online(client: &Client, statements: &str) -> Result<(), LogError> {
