@@ -43,19 +43,32 @@ struct Said {
 }
 
 impl Identity {
-    /// The run that these variables say.
-    pub(crate) fn of(variable: &impl Fn(&str) -> Option<String>) -> Self {
+    /// The run that these variables say, or the options: its name, and which part of it this is.
+    pub(crate) fn of(
+        variable: &impl Fn(&str) -> Option<String>,
+        named: Option<&str>,
+        shard: Option<(u32, u32)>,
+    ) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let named = variable("RUNCAST_RUN_ID");
-        let said = said(&variable);
-        let mut identity = said.map_or_else(Identity::default, Identity::of_ci);
+        let named = named
+            .map(str::to_owned)
+            .or_else(|| variable("RUNCAST_RUN_ID"));
+        let mut identity = match said(&variable) {
+            Some(said) => Identity::of_ci(Said {
+                shard: shard.or(said.shard),
+                ..said
+            }),
+            None => Identity::default(),
+        };
         if let Some(run_id) = named {
             // A name of one's own may be the same for the re-run: nobody knows which it repeats.
             identity.rerun_of = None;
             identity.run_id = run_id;
+            identity.shard = shard.or(identity.shard);
         }
         if identity.run_id.is_empty() {
             identity.run_id = format!("local-{:016x}", rand::random::<u64>());
+            identity.shard = shard;
         }
         identity
     }
@@ -368,10 +381,11 @@ mod tests {
     use super::*;
 
     fn identity(variables: &[(&str, &str)]) -> Identity {
-        Identity::of(&|wanted: &str| {
+        let variable = |wanted: &str| {
             let found = variables.iter().find(|(name, _)| *name == wanted);
             found.map(|(_, value)| (*value).to_owned())
-        })
+        };
+        Identity::of(&variable, None, None)
     }
 
     /// All producers are held to the same cases.
@@ -382,7 +396,8 @@ mod tests {
         let cases: Value = serde_json::from_str(CASES).unwrap();
         for case in cases["cases"].as_array().unwrap() {
             let variable = |name: &str| Some(case["environment"][name].as_str()?.to_owned());
-            let said = Identity::of(&variable);
+            let number = |at: usize| u32::try_from(case["shard"][at].as_u64()?).ok();
+            let said = Identity::of(&variable, None, number(0).zip(number(1)));
             let wanted = &case["identity"];
             let run_id = match wanted["runId"].as_str().unwrap().split_once('*') {
                 Some((start, end)) if said.run_id.len() == start.len() + 16 + end.len() => {

@@ -75,18 +75,14 @@ fn shard(text: &str) -> Result<(u32, u32), &'static str> {
 impl Named {
     /// The run that the options say, or else the environment.
     pub(crate) fn identity(&self) -> Identity {
-        let mut identity = Identity::of(&|name: &str| std::env::var(name).ok());
-        if let Some(run_id) = &self.run {
-            identity.run_id.clone_from(run_id);
-            identity.rerun_of = None;
-        }
+        let variable = |name: &str| std::env::var(name).ok();
+        let mut identity = Identity::of(&variable, self.run.as_deref(), self.shard);
         if let Some(job) = &self.job {
             identity.job_id = Some(job.to_string());
         }
         if let Some(name) = &self.name {
             identity.name = Some(name.clone());
         }
-        identity.shard = self.shard.or(identity.shard);
         identity
     }
 

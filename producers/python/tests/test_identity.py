@@ -25,7 +25,8 @@ def matches(run_id: str, wanted: str) -> bool:
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_the_run_is_what_the_environment_says(case: dict[str, Any]) -> None:
-    identity = Identity.of(case["environment"])
+    shard = case.get("shard")
+    identity = Identity.of(case["environment"], tuple(shard) if shard else None)
     wanted = dict(case["identity"])
     assert matches(identity.run_id, wanted.pop("runId"))
     assert {
@@ -44,7 +45,10 @@ def test_runcast_run_says_the_same(project: Project, viewer: Viewer) -> None:
         said = {**case["environment"], "RUNCAST_URL": project.stack.url, "RUNCAST_TOKEN": token}
         if "RUNCAST_RUN_ID" in case["environment"]:
             continue
-        subprocess.run([RUNCAST, "run", "true"], env=environment(**said), check=True, capture_output=True)
+        shard = case.get("shard")
+        option = ["--shard", "{}/{}".format(*shard)] if shard else []
+        command = [str(RUNCAST), "run", *option, "true"]
+        subprocess.run(command, env=environment(**said), check=True, capture_output=True)
     wanted = [case["identity"] for case in CASES if "RUNCAST_RUN_ID" not in case["environment"]]
 
     def find(identity: dict[str, Any]) -> dict[str, Any] | None:

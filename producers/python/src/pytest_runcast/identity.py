@@ -33,15 +33,15 @@ class Identity:
     shard: Optional[Shard] = None
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Identity:
-        """The run that these variables say."""
+    def of(cls, environment: Mapping[str, str], shard: Optional[Shard] = None) -> Identity:
+        """The run that these variables say; `shard` is what the tool itself says of its part."""
         variables = _Variables(environment)
         said = _said(variables)
-        identity = _of_ci(said) if said else cls(run_id="")
+        identity = _of_ci(replace(said, shard=shard or said.shard)) if said else cls(run_id="", shard=shard)
         named = variables.get("RUNCAST_RUN_ID")
         if named:
             # A name of one's own may be the same for the re-run: nobody knows which it repeats.
-            return replace(identity, run_id=named, rerun_of=None)
+            return replace(identity, run_id=named, rerun_of=None, shard=shard or identity.shard)
         if not identity.run_id:
             return replace(identity, run_id=f"local-{secrets.token_hex(8)}")
         return identity

@@ -95,11 +95,9 @@ class Reporting:
     """The hooks, while it reports."""
 
     def __init__(self, config: pytest.Config, shard: Optional[tuple[int, int]]) -> None:
-        identity = Identity.of(os.environ)
+        identity = Identity.of(os.environ, shard)
         if identity.name is None:
             identity = replace(identity, name=f"pytest: {config.rootpath.name}")
-        if shard is not None:
-            identity = replace(identity, shard=shard)
         self._identity = identity
         self._config = config
         self._reporter = Reporter(folder=config.rootpath / ".runcast")
