@@ -1266,7 +1266,7 @@ export interface operations {
         projectId?: components['schemas']['Id'];
         /** @description How they stand; any of these. */
         status?: components['schemas']['Status'][];
-        /** @description What their id, name or labels have in them, in any case; 200 bytes at most. */
+        /** @description What their id, name or labels have in them, in any case. */
         search?: string;
         /** @description The `next` of the page before. */
         before?: string;

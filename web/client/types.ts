@@ -63,8 +63,8 @@ export interface RunSnapshot {
   /** Whether tests that there were before are still to come. */
   readonly isLoading: boolean;
   /**
-   * Whether `run.tests` counts what is in `tests`. It does, but for while these are loading, where one of the two streams
-   * has broken for more than a second, and in a run of more tests than the server lists.
+   * Whether `run.tests` counts what is in `tests`. It does, but while these are loading, and where one of the two streams
+   * has broken for more than a second.
    */
   readonly isConsistent: boolean;
 }

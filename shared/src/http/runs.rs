@@ -32,7 +32,7 @@ const LIMIT: i64 = 50;
 /// How many it has at most.
 const MAX_LIMIT: i64 = 200;
 
-/// How long what is searched for may be, in bytes.
+/// How long what is searched for may be, in characters.
 const MAX_SEARCH: usize = 200;
 
 /// What is served below `/api/runs`.
@@ -121,9 +121,9 @@ fn asked(incoming: &Incoming, grant: &Grant) -> Result<Asked, Problem> {
     let statuses = statuses
         .map_err(|error| Problem::bad_request(format!("The status is not known: {error}.")))?;
     let search = incoming.parameter("search").unwrap_or_default().to_owned();
-    if search.len() > MAX_SEARCH || search.contains('\0') {
+    if search.chars().count() > MAX_SEARCH || search.contains('\0') {
         return Err(Problem::bad_request(format!(
-            "search is a text of at most {MAX_SEARCH} bytes."
+            "search is a text of at most {MAX_SEARCH} characters."
         )));
     }
     let before = incoming.parameter("before").map(|text| {
