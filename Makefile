@@ -11,16 +11,17 @@ export RUST_TEST_THREADS ?= 4
 FUNCTIONS := test-status job-status queue-stats worker ingest notify migrate
 PRODUCERS := producers/node/node_modules/.installed producers/python/.venv/.installed
 
-.PHONY: help demo test check setup build bench screenshots rehearse container arm64 release chaos storm fuzz advisories clean
+.PHONY: help demo test check setup build binaries bench screenshots rehearse container arm64 release chaos storm fuzz advisories clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: setup web/dist/index.html ## Set everything up, start the stack, play a lively scene
-	cargo build
+demo: requirements ## Set everything up, start the stack, play a lively scene
+	@$(MAKE) --no-print-directory --jobs=3 MEMBERS= build
 	@target/debug/runcast demo
 
-test: setup-tests build ## Set everything up, then run every test
+test: test-requirements ## Set everything up, then run every test
+	@$(MAKE) --no-print-directory --jobs=3 setup-tests build
 	npm --prefix web test
 	cargo test --workspace
 	node --test --test-concurrency=2 tests/browser/*.test.mjs
@@ -69,8 +70,12 @@ advisories: setup-check ## Known vulnerabilities (fetches the RustSec database f
 	cargo deny check advisories
 	npm audit
 
-build: setup web/dist/index.html ## Build every binary and the dashboard, as the tests use them
-	cargo build --workspace
+build: setup web/dist/index.html binaries ## Build every binary and the dashboard, as the tests use them
+
+# Without what only tests and measures: MEMBERS=
+MEMBERS := --workspace
+binaries: | requirements
+	MAKEFLAGS= cargo build $(MEMBERS)
 
 screenshots: setup-tests build ## Take the pictures of docs/ anew
 	node tests/browser/screenshots.mjs docs
