@@ -341,7 +341,7 @@ variable "stream_flush_bytes" {
 }
 
 variable "fallback_poll_seconds" {
-  description = "How often a healthy stream reads the log"
+  description = "How often a process with healthy streams asks the log how far it is"
   type        = number
   default     = 15
   nullable    = false

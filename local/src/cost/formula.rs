@@ -38,7 +38,8 @@ const LEAST_INSTANCES: f64 = 3.0;
 const LEAST_TASKS: f64 = 2.0;
 const TASK_CPUS: f64 = 0.5;
 const TASK_MEMORY_GB: f64 = 1.0;
-const CONNECTIONS_A_TASK: f64 = 5_000.0;
+/// `infra/service.yaml` adds a task at 6,000 connections of the balancer: a stream is two, to it and from it.
+const STREAMS_A_TASK: f64 = 3_000.0;
 const CONNECTIONS_A_BALANCER_UNIT: f64 = 3_000.0;
 const GB_A_BALANCER_UNIT_HOUR: f64 = 1.0;
 /// The balancer has one in each zone.
@@ -264,7 +265,7 @@ impl Usage {
 
     /// So does the service of `infra/service.yaml`.
     fn service(&self) -> Vec<Line> {
-        let tasks = (self.streams() / CONNECTIONS_A_TASK).ceil();
+        let tasks = (self.streams() / STREAMS_A_TASK).ceil();
         let hours = tasks.max(LEAST_TASKS) * HOURS_A_MONTH;
         let balancer = prices::BALANCER_HOURS;
         // Whichever is more; and a balancer that nobody uses has a part of a unit.
