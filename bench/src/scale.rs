@@ -36,11 +36,11 @@ const AT_ONCE: u32 = 20;
 
 const SPAN: Duration = Duration::from_secs(15);
 
-/// Longer than any of what a quiet stream does now and then.
-const QUIET: Duration = Duration::from_mins(1);
+/// Some times what a quiet stream does now and then: the renewal of its place, every 40 s.
+const QUIET: Duration = Duration::from_mins(3);
 
 /// For how long all streams are quiet, together.
-const HOURS: f64 = STREAMS / 60.0;
+const HOURS: f64 = STREAMS * 3.0 / 60.0;
 
 /// Over how long a server ends its streams.
 const GRACE: &str = "20";

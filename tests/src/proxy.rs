@@ -38,6 +38,7 @@ pub struct Proxy {
     mode: watch::Sender<Mode>,
     cuts: watch::Sender<u64>,
     swallows: watch::Sender<u64>,
+    refused: watch::Receiver<u64>,
 }
 
 impl Proxy {
@@ -58,9 +59,11 @@ impl Proxy {
         let (cuts, swallows) = (watch::channel(0).0, watch::channel(0).0);
         let modes = mode.subscribe();
         let (cut, swallow) = (cuts.subscribe(), swallows.subscribe());
+        let (refusals, refused) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *modes.borrow() == Mode::Refuse {
+                    refusals.send_modify(|refusals| *refusals += 1);
                     continue;
                 }
                 let target = *targets.borrow();
@@ -82,12 +85,19 @@ impl Proxy {
             mode,
             cuts,
             swallows,
+            refused,
         }
     }
 
     /// Sets what happens from now on.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// Waits until a connection has been refused.
+    pub async fn has_refused(&self) {
+        let mut refused = self.refused.clone();
+        refused.wait_for(|refused| *refused > 0).await.unwrap();
     }
 
     /// Leads new connections to the server at another port, as a name does after a failover.

@@ -13,7 +13,7 @@ use page::{Page, pages, tree};
 use serde_json::{Value, json};
 
 /// What looks like a path of the checkout, and is none, or is not there yet.
-const NO_PATHS: [(&str, &str); 12] = [
+const NO_PATHS: [(&str, &str); 11] = [
     (
         ".venv/bin/mypy",
         "of its own environment; `make check` runs it",
@@ -23,7 +23,6 @@ const NO_PATHS: [(&str, &str); 12] = [
     ("LISTEN/NOTIFY", "two statements of SQL"),
     ("application/json", "a media type"),
     ("application/problem+json", "a media type"),
-    ("V3__what.sql", "one that you would write"),
     ("functions/NAME", "one that you would write"),
     ("shared/proptest-regressions", "made by a failing test"),
     ("NAME/{org}", "in a bucket"),

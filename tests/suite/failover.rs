@@ -72,17 +72,19 @@ async fn reset(viewer: &mut Viewer) -> (Value, String) {
     (serde_json::from_str(&event.data).unwrap(), event.id)
 }
 
+/// Sends an event that this message tells from others of its number.
+async fn send(stack: &Stack, message: &str) {
+    let mut update = update("job", "r", "running");
+    update["progress"] = json!({"completed": 1, "message": message});
+    assert_eq!(stack.send(json!([update])).await["accepted"], 1);
+}
+
 #[tokio::test]
 async fn a_log_that_lost_its_end_in_a_failover_is_told_of_and_never_mistaken() {
     let owner = Stack::start().await;
     let (proxy, through) = Proxy::before(&owner.database_url).await;
     let stack = Stack::beside(&owner.redis_url, &through, &[NO_POLL]).await;
-    let send = async |message: &str| {
-        let mut update = update("job", "r", "running");
-        update["progress"] = json!({"completed": 1, "message": message});
-        assert_eq!(stack.send(json!([update])).await["accepted"], 1);
-    };
-    send("kept").await;
+    send(&stack, "kept").await;
     let (standby, port, standby_url) = Server::standby(&owner).await;
     let client = postgres(&standby_url).await;
     // What comes now does not reach it.
@@ -101,7 +103,7 @@ async fn a_log_that_lost_its_end_in_a_failover_is_told_of_and_never_mistaken() {
     .await;
     let mut viewer = stack.watch(PATH).await;
     viewer.state().await;
-    send("lost").await;
+    send(&stack, "lost").await;
     let lost = viewer.event().await.unwrap();
     assert_eq!((lost.id.as_str(), lost.event.as_str()), ("2", "message"));
 
@@ -116,7 +118,7 @@ async fn a_log_that_lost_its_end_in_a_failover_is_told_of_and_never_mistaken() {
         .unwrap();
 
     // Number 2 is given again, for something else.
-    send("anew").await;
+    send(&stack, "anew").await;
     let (state, cursor) = reset(&mut viewer).await;
     assert_eq!(state["progress"]["message"], "anew");
     assert_eq!(state["seq"], 2);
@@ -139,21 +141,37 @@ async fn a_log_that_lost_its_end_in_a_failover_is_told_of_and_never_mistaken() {
 
 #[tokio::test]
 async fn a_log_that_was_restored_is_told_of_once_its_operator_says_so() {
-    let stack = Stack::with(&[], &[("FALLBACK_POLL_SECONDS", "1")]).await;
-    stack.publish("job", "r", "running").await;
+    let stack = Stack::with(&[], &[NO_POLL]).await;
+    let (server, name) = stack.database_url.rsplit_once('/').unwrap();
+    let operator = postgres(&format!("{server}/template1")).await;
+    let run = async |statement: &str| operator.batch_execute(statement).await.unwrap();
+    let close = async || {
+        run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
+        let leave = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname =";
+        run(&format!("{leave} '{name}'")).await;
+    };
+    send(&stack, "kept").await;
+    close().await;
+    run(&format!("CREATE DATABASE backup TEMPLATE {name}")).await;
+    run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
     let mut viewer = stack.watch(PATH).await;
     viewer.state().await;
-    let answer = stack
-        .invoke("migrate", &json!({"action": "restored"}))
-        .await;
-    assert!(
-        answer["epoch"].as_u64().unwrap() > 1_700_000_000,
-        "{answer}"
-    );
+    send(&stack, "lost").await;
+    assert_eq!(viewer.event().await.unwrap().id, "2");
+
+    close().await;
+    run(&format!("ALTER DATABASE {name} RENAME TO lost")).await;
+    run(&format!("ALTER DATABASE backup RENAME TO {name}")).await;
+    let restored = json!({"action": "restored"});
+    let epoch = stack.invoke("migrate", &restored).await["epoch"].clone();
+    assert!(epoch.as_u64().unwrap() > 1_700_000_000, "{epoch}");
+
+    // Number 2 is given again, for something else.
+    send(&stack, "anew").await;
     let (state, cursor) = reset(&mut viewer).await;
-    assert_eq!(state["status"], "running");
-    assert_eq!(cursor, format!("1.{}", answer["epoch"]));
-    assert_eq!(stack.get(PATH, Some("1")).await.status(), 200);
-    let mut back = stack.resume(PATH, Some("1")).await;
-    assert_eq!(reset(&mut back).await.1, cursor);
+    assert_eq!(state["progress"]["message"], "anew");
+    assert_eq!(cursor, format!("2.{epoch}"));
+    assert_eq!(stack.get(PATH, Some("2")).await.status(), 200);
+    let mut back = stack.resume(PATH, Some("2")).await;
+    assert_eq!(reset(&mut back).await, (state, cursor));
 }

@@ -117,6 +117,26 @@ async fn a_cut_redis_connection_is_made_anew() {
 }
 
 #[tokio::test]
+async fn a_killed_redis_client_is_made_anew() {
+    let stack = Stack::with(&[], &[NO_POLL]).await;
+    let redis = stack.redis().await;
+    let mut viewer = stack.watch(PATH).await;
+    viewer.state().await;
+    for round in 1..=5 {
+        eventually("its connection is killed", async || {
+            let kill = redis::cmd("CLIENT")
+                .arg(&["KILL", "TYPE", "pubsub"])
+                .to_owned();
+            let killed: u64 = kill.query_async(&mut redis.clone()).await.unwrap();
+            (killed == 1).then_some(())
+        })
+        .await;
+        stack.publish("job", "r", "running").await;
+        assert_eq!(viewer.status().await, ("running".to_owned(), round));
+    }
+}
+
+#[tokio::test]
 async fn a_lost_publish_is_found_by_the_poll() {
     let stack = Stack::with(&[], &[("FALLBACK_POLL_SECONDS", "1")]).await;
     let mut viewer = stack.watch(PATH).await;

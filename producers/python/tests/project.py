@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -81,6 +82,8 @@ class Project:
             encoding="utf-8",
             # A group of its own, as of a terminal, whose Ctrl-C reaches all of it.
             start_new_session=True,
+            # These tests may run in the background of a shell, where it is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def pytest(self, *arguments: str, **more: Any) -> Result:

@@ -66,7 +66,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("make chaos", "ten minutes; `make test` has 40 s of it"),
     ("make storm", "its figures need the machine for themselves"),
     ("make chaos SEED=… MINUTES=2", "`make test` has 40 s of it"),
-    ("make fuzz", "six minutes, and a build of its own"),
+    (
+        "make fuzz",
+        "a minute for each target, and a build of its own",
+    ),
     ("make advisories", "it needs GitHub"),
     ("make bench", "it needs the machine for itself"),
     ("make screenshots", "it writes into docs/"),
@@ -202,7 +205,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "runcast run --junit 'target/surefire-reports/*.xml' -- mvn test",
-        "it needs a project of Java's; tests/suite/reports.rs",
+        "it needs a project of Java's; tests/suite/reports/files.rs",
     ),
     (
         "runcast cost --viewers … --minutes …",
