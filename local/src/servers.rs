@@ -7,9 +7,21 @@ use std::{
 
 use crate::{Error, postgres::Postgres, reaper::Reaper, valkey::Valkey};
 
-/// What the streaming functions may do in Redis: listen, pass a close beacon on, keep the limits'
-/// keys by scripts, and count what is in the queues, whose keys are added.
-const STREAM_RULES: [&str; 26] = [
+/// What keeps the limits' keys by scripts.
+const LIMIT_RULES: [&str; 8] = [
+    "~limit:*",
+    "+eval",
+    "+evalsha",
+    "+asking",
+    "+script|load",
+    "+time",
+    "+get",
+    "+set",
+];
+
+/// What the streaming functions may do in Redis beside that: listen, pass a close beacon on, keep their
+/// places, and count what is in the queues, whose keys are added.
+const STREAM_RULES: [&str; 18] = [
     "+llen",
     "+lindex",
     "+zcard",
@@ -22,15 +34,7 @@ const STREAM_RULES: [&str; 26] = [
     "&stream:*",
     "&queue-stats:*",
     "(+publish &stream:* &queue-stats:*)",
-    "~limit:*",
     "~queue-stats:*",
-    "+eval",
-    "+evalsha",
-    "+asking",
-    "+script|load",
-    "+time",
-    "+get",
-    "+set",
     "+pexpire",
     "+zadd",
     "+zrange",
@@ -38,25 +42,8 @@ const STREAM_RULES: [&str; 26] = [
     "+zremrangebyscore",
 ];
 
-/// What the worker may do in Redis: publish.
+/// What the worker may do in Redis: publish. So may the ingest function, which also keeps limits.
 const WORKER_RULES: [&str; 5] = ["+publish", "&test:*", "&job:*", "&run:*", "&project:*"];
-
-/// What the ingest function may do in Redis: publish, and keep the limits' keys by scripts.
-const INGEST_RULES: [&str; 13] = [
-    "+publish",
-    "&test:*",
-    "&job:*",
-    "&run:*",
-    "&project:*",
-    "~limit:*",
-    "+eval",
-    "+evalsha",
-    "+asking",
-    "+script|load",
-    "+time",
-    "+get",
-    "+set",
-];
 
 /// A server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +136,7 @@ impl Servers {
     /// The streaming functions' own users, once the schema is there.
     pub(crate) async fn for_streams(&self, queue_prefix: &str) -> Result<Addresses, Error> {
         let queue_keys = format!("%R~{queue_prefix}:*");
-        let rules = [&STREAM_RULES[..], &[queue_keys.as_str()]].concat();
+        let rules = [&STREAM_RULES[..], &LIMIT_RULES, &[queue_keys.as_str()]].concat();
         self.login("streams", &rules, "runcast_reader").await
     }
 
@@ -160,7 +147,8 @@ impl Servers {
 
     /// The ingest function's own user in Redis; in Postgres it is the worker's, whose it does.
     pub(crate) async fn for_ingest(&self, worker: &Addresses) -> Result<Addresses, Error> {
-        self.beside(worker, "ingest", &INGEST_RULES).await
+        let rules = [&WORKER_RULES[..], &LIMIT_RULES].concat();
+        self.beside(worker, "ingest", &rules).await
     }
 
     /// Of a process that streams, takes updates and sweeps; in Postgres it is the worker, who may all that
@@ -171,7 +159,13 @@ impl Servers {
         queue_prefix: &str,
     ) -> Result<Addresses, Error> {
         let queue_keys = format!("%R~{queue_prefix}:*");
-        let rules = [&STREAM_RULES[..], &INGEST_RULES, &[queue_keys.as_str()]].concat();
+        let rules = [
+            &STREAM_RULES[..],
+            &WORKER_RULES,
+            &LIMIT_RULES,
+            &[queue_keys.as_str()],
+        ];
+        let rules = rules.concat();
         self.beside(worker, "server", &rules).await
     }
 

@@ -1,5 +1,6 @@
 """The data: its network, cache and database."""
 
+import itertools
 import json
 import re
 
@@ -71,11 +72,13 @@ def cache(_, data):
     if properties(data, "Users")["UserIds"] != [{"Ref": user} for user in ("StreamsUser", "WorkerUser", "IngestUser", "ServerUser")]:
         yield "the cache lets in others, or not all"
     versions = [float(properties(data, "ServerlessCache")["MajorEngineVersion"]), float(nodes["EngineVersion"])]
-    users = (
-        ("StreamsUser", "STREAM_RULES"), ("WorkerUser", "WORKER_RULES"), ("IngestUser", "INGEST_RULES"),
-        ("ServerUser", "STREAM_RULES"), ("ServerUser", "INGEST_RULES"),
-    )  # fmt: skip
-    for name, table in users:
+    users = {
+        "StreamsUser": ("STREAM_RULES", "LIMIT_RULES"),
+        "WorkerUser": ("WORKER_RULES",),
+        "IngestUser": ("WORKER_RULES", "LIMIT_RULES"),
+        "ServerUser": ("STREAM_RULES", "WORKER_RULES", "LIMIT_RULES"),
+    }
+    for name, tables in users.items():
         user = properties(data, name)
         if user["UserId"] != user["UserName"]:
             yield f"{name} cannot log in by IAM: its id and name differ"
@@ -99,7 +102,7 @@ def cache(_, data):
             yield "the worker may read or write keys"
         if name == "IngestUser" and re.findall(r"~\S+", access) != ["~limit:*"]:
             yield "ingest may read or write others' keys"
-        for rule in local_rules(table):
+        for rule in itertools.chain.from_iterable(map(local_rules, tables)):
             wanted = rule.strip("()").split()
             # Who may publish everywhere needs no selector.
             within = selector if rule.startswith("(") and selector else outside

@@ -226,14 +226,18 @@ mod tests {
         watch::{Scope, Watch},
     };
 
-    #[tokio::test]
-    async fn a_message_is_read_and_encoded_once_however_many_listen() {
-        let id: Id = "r1".parse().unwrap();
-        let watch = Watch {
+    fn watch(id: &Id) -> Watch {
+        Watch {
             kind: Kind::Job,
             organization_id: "o".parse().unwrap(),
             scopes: vec![Scope::Execution(id.clone())],
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_is_read_and_encoded_once_however_many_listen() {
+        let id: Id = "r1".parse().unwrap();
+        let watch = watch(&id);
         let registry = Registry::default();
         let add = |organization_id: &str| {
             let organization_id = organization_id.parse().unwrap();
@@ -266,11 +270,7 @@ mod tests {
     #[tokio::test]
     async fn a_viewer_that_leaves_is_heard_above_a_full_buffer() {
         let id: Id = "r1".parse().unwrap();
-        let watch = Watch {
-            kind: Kind::Job,
-            organization_id: "o".parse().unwrap(),
-            scopes: vec![Scope::Execution(id.clone())],
-        };
+        let watch = watch(&id);
         let registry = Registry::default();
         let close = Some(Channel::Close(id.clone()));
         let (_, signals) = registry.add(Some(&watch.organization_id), watch.channels(), close);
