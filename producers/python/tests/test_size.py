@@ -6,8 +6,8 @@ import json
 
 from .project import Project
 
-# Measures what the plugin takes of the main thread, in its hooks, and its own thread, in seconds; and the floor: an id
-# and a line for each of the updates.
+# Measures what the plugin takes of the main thread, in its hooks, and its own thread, in seconds; and the
+# floor: an id and a line for each of the updates.
 MEASURED = """
 import hashlib, json, os, threading, time
 from pytest_runcast.tests import Tests
