@@ -72,7 +72,7 @@ advisories: setup-check ## Known vulnerabilities (fetches the RustSec database f
 
 build: setup web/dist/index.html binaries ## Build every binary and the dashboard, as the tests use them
 
-# Without what only tests and measures: MEMBERS=
+# Without what only tests and measures: MEMBERS=. Cargo has its own jobs, not make's.
 MEMBERS := --workspace
 binaries: | requirements
 	MAKEFLAGS= cargo build $(MEMBERS)

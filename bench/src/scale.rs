@@ -40,7 +40,7 @@ const SPAN: Duration = Duration::from_secs(15);
 const QUIET: Duration = Duration::from_mins(3);
 
 /// For how long all streams are quiet, together.
-const HOURS: f64 = STREAMS * 3.0 / 60.0;
+const HOURS: f64 = STREAMS * QUIET.as_secs_f64() / 3600.0;
 
 /// Over how long a server ends its streams.
 const GRACE: &str = "20";

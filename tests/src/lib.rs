@@ -23,7 +23,9 @@ pub mod viewer;
 
 use std::{future::Future, net::TcpListener, path::PathBuf, time::Duration};
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tokio::time::Instant;
 
 /// How long a test waits for what must happen.
@@ -55,6 +57,18 @@ where
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
+}
+
+/// A JSON Web Signature of this payload, in compact form (RFC 7515).
+#[must_use]
+pub fn jws(header: &Value, payload: &str, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+    let message = format!(
+        "{}.{}",
+        BASE64.encode(header.to_string()),
+        BASE64.encode(payload)
+    );
+    let signature = BASE64.encode(sign(message.as_bytes()));
+    format!("{message}.{signature}")
 }
 
 /// A path of the checkout.

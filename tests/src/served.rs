@@ -2,14 +2,13 @@
 
 use std::process::Stdio;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use nix::{sys::signal::Signal, unistd::Pid};
 use ring::hmac;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
 use crate::{
-    binary, eventually, free_port,
+    binary, eventually, free_port, jws,
     stack::{Stack, signal},
 };
 
@@ -25,12 +24,10 @@ pub fn shared_token(organization: &str) -> String {
         "sub": "s", "org": organization, "scope": "status:read status:write",
         "iss": "runcast-local", "aud": "runcast", "exp": 4_102_444_800u64,
     });
-    let header = json!({"typ": "JWT", "alg": "HS256"});
-    let [header, claims] = [header, claims].map(|part| BASE64.encode(part.to_string()));
-    let message = format!("{header}.{claims}");
     let key = hmac::Key::new(hmac::HMAC_SHA256, &secret());
-    let signature = BASE64.encode(hmac::sign(&key, message.as_bytes()));
-    format!("{message}.{signature}")
+    let sign = |message: &[u8]| hmac::sign(&key, message).as_ref().to_vec();
+    let header = json!({"typ": "JWT", "alg": "HS256"});
+    jws(&header, &claims.to_string(), sign)
 }
 
 /// A running server. Dropped, it is killed.

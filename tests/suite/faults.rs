@@ -116,19 +116,21 @@ async fn a_cut_redis_connection_is_made_anew() {
     }
 }
 
+/// Has Redis kill the connections that listen; returns how many there were.
+async fn kill_listeners(stack: &Stack) -> u64 {
+    let mut kill = redis::cmd("CLIENT");
+    let kill = kill.arg(&["KILL", "TYPE", "pubsub"]);
+    kill.query_async(&mut stack.redis().await).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_killed_redis_client_is_made_anew() {
     let stack = Stack::with(&[], &[NO_POLL]).await;
-    let redis = stack.redis().await;
     let mut viewer = stack.watch(PATH).await;
     viewer.state().await;
     for round in 1..=5 {
         eventually("its connection is killed", async || {
-            let kill = redis::cmd("CLIENT")
-                .arg(&["KILL", "TYPE", "pubsub"])
-                .to_owned();
-            let killed: u64 = kill.query_async(&mut redis.clone()).await.unwrap();
-            (killed == 1).then_some(())
+            (kill_listeners(&stack).await == 1).then_some(())
         })
         .await;
         stack.publish("job", "r", "running").await;
@@ -348,11 +350,7 @@ async fn an_environment_frozen_in_mid_stream_catches_up() {
     let pid = stack.pids("job-status").await[0];
     signal(pid, Signal::SIGSTOP);
     stack.publish("job", "r", "running").await;
-    let mut redis = stack.redis().await;
-    let kill = redis::cmd("CLIENT")
-        .arg(&["KILL", "TYPE", "pubsub"])
-        .to_owned();
-    kill.exec_async(&mut redis).await.unwrap();
+    kill_listeners(&stack).await;
     eventually("Postgres has closed what is idle", async || {
         let held = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'runcast_reader'";
         (stack.number(held).await == 0).then_some(())

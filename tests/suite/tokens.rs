@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use integration::{checkout, eventually, free_port, stack::Stack};
+use integration::{checkout, eventually, free_port, jws, stack::Stack};
 use reqwest::StatusCode;
 use ring::{
     hmac,
@@ -110,13 +110,7 @@ fn with(changes: Value) -> String {
 }
 
 fn sign(header: &Value, payload: &str, key: &Key, algorithm: &str) -> String {
-    let message = format!(
-        "{}.{}",
-        BASE64.encode(header.to_string()),
-        BASE64.encode(payload)
-    );
-    let signature = BASE64.encode(key.sign(message.as_bytes(), algorithm));
-    format!("{message}.{signature}")
+    jws(header, payload, |message| key.sign(message, algorithm))
 }
 
 /// Tokens, each with what is wrong with it.

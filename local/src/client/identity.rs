@@ -58,7 +58,10 @@ impl Identity {
                 shard: shard.or(said.shard),
                 ..said
             }),
-            None => Identity::default(),
+            None => Identity {
+                shard,
+                ..Identity::default()
+            },
         };
         if let Some(run_id) = named {
             // A name of one's own may be the same for the re-run: nobody knows which it repeats.
@@ -68,7 +71,6 @@ impl Identity {
         }
         if identity.run_id.is_empty() {
             identity.run_id = format!("local-{:016x}", rand::random::<u64>());
-            identity.shard = shard;
         }
         identity
     }

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { hash, idOf } from '../src/hash.ts';
@@ -43,6 +44,27 @@ test('a re-run is a run of its own that names the one it repeats', () => {
   expect(three?.url).toBe('https://github.com/acme/web/actions/runs/17/attempts/3');
   expect(one?.labels).toEqual({ branch: 'feature/x', ci: 'github', commit: 'c0ffee', pr: '5' });
   expect(one?.jobId).toBe(two?.jobId);
+});
+
+interface Case {
+  name: string;
+  environment: Record<string, string>;
+  shard?: [index: number, total: number];
+  identity: Record<string, unknown> & { runId: string };
+}
+
+const { cases }: { cases: Case[] } = JSON.parse(
+  readFileSync(new URL('../../identity.json', import.meta.url), 'utf8'),
+);
+
+test.each(cases)('the run is what all producers say: $name', ({ environment, shard, identity }) => {
+  const said = identityOf(environment, shard && { index: shard[0], total: shard[1] });
+  const [start = '', end] = identity.runId.split('*');
+  if (end === undefined) expect(said.runId).toBe(start);
+  else expect(said.runId).toMatch(new RegExp(`^${start}[0-9a-f]{16}${end}$`));
+  const { jobId = null, name = null, url = null, labels, rerunOf = null } = said;
+  const part = said.shard ? [said.shard.index, said.shard.total] : null;
+  expect({ jobId, name, url, labels, rerunOf, shard: part, runId: identity.runId }).toEqual(identity);
 });
 
 test("a name of one's own comes before what the CI says", () => {

@@ -35,16 +35,16 @@ const TRIES: usize = 10;
 /// Where Postgres is away, or a migration fails; it is then undone.
 pub async fn migrate(database: &config::Database) -> Result<Vec<String>, LogError> {
     let mut applied = Vec::new();
-    for _ in 1..TRIES {
+    let mut tries_left = TRIES;
+    loop {
+        tries_left -= 1;
         match migrate_all(database, &mut applied).await {
-            Err(error) if error.is_deadlock() => {
+            Err(error) if tries_left > 0 && error.is_deadlock() => {
                 tracing::warn!(error = cause::chain(&error), "a migration is tried again");
             }
             done => return done.map(|()| applied),
         }
     }
-    migrate_all(database, &mut applied).await?;
-    Ok(applied)
 }
 
 async fn migrate_all(
